@@ -1,0 +1,3 @@
+//! The bytes of the reference implementation, row by row.
+
+mod reference;

@@ -1,0 +1,133 @@
+//! Every bound and interval of the overlay, with the reason.
+
+use session_core::Span;
+use session_protocol::limits::FRAME_BYTES_MAX;
+
+/// Longest handshake: three messages over a link of 300 ms, four times over.
+pub const HANDSHAKE_TIME_MAX: Span = Span::from_secs(5);
+
+/// Longest dial, TLS included; the shell usually gives up earlier.
+pub const DIAL_TIME_MAX: Span = Span::from_secs(10);
+
+/// Time between two heartbeats, and between two pings.
+pub const HEARTBEAT_INTERVAL: Span = Span::from_secs(10);
+
+/// How much earlier than that the first ones may be, so that peers do not beat in step.
+pub const HEARTBEAT_JITTER: Span = Span::from_secs(2);
+
+/// Silence after which a node counts as down: three heartbeats.
+pub const SILENCE_MAX: Span = Span::from_secs(30);
+
+/// Silence after which a client is disconnected: six of its pings; phones sleep.
+pub const CLIENT_SILENCE_MAX: Span = Span::from_secs(60);
+
+/// Wait before the first retry.
+pub const BACKOFF_MIN: Span = Span::from_millis(200);
+
+/// Longest wait between two attempts.
+pub const BACKOFF_MAX: Span = Span::from_secs(15);
+
+/// A connection that lasted this long starts the backoff anew when it breaks.
+pub const STABLE_AFTER: Span = Span::from_secs(10);
+
+/// How long a node that broke the rules is not let in again.
+pub const PENALTY: Span = Span::from_secs(15);
+
+/// A younger connection is not replaced by a new one from the same node: churn costs the layers
+/// above.
+pub const REPLACE_AGE_MIN: Span = Span::from_secs(1);
+
+/// Frames taken before the handshake is through; only pings may come early.
+pub const EARLY_FRAMES_MAX: u32 = 8;
+
+/// Frames nobody handles that one connection may send: a newer version may know more kinds.
+pub const UNHANDLED_MAX: u32 = 16;
+
+/// Frames over the limits that are dropped or answered before the connection is closed.
+pub const OVERRUNS: Rate = Rate { per_second: 20, burst: 200 };
+
+/// What opening a connection costs a client address, in frames: the handshake is that much work.
+pub const CONNECTION_FRAMES: u64 = 4;
+
+/// Longest reason given for closing a connection.
+pub const REASON_BYTES_MAX: usize = 200;
+
+/// Tokens per second, and how many can be saved up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Tokens that are added each second.
+    pub per_second: u64,
+    /// Tokens that a rested bucket holds.
+    pub burst: u64,
+}
+
+impl Rate {
+    /// More than anybody can use; for load tests.
+    pub const UNLIMITED: Self = Self { per_second: u64::MAX / 1_000_000, burst: u64::MAX / 1_000_000 };
+}
+
+/// How much one sender may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Frames.
+    pub frames: Rate,
+    /// Bytes of frame bodies. A burst below one frame counts as one frame.
+    pub bytes: Rate,
+}
+
+impl Budget {
+    /// More than anybody can use; for load tests.
+    pub const UNLIMITED: Self = Self { frames: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
+
+    // A longest frame must fit into a full bucket, or it could never be sent.
+    pub(crate) fn normalized(mut self) -> Self {
+        self.bytes.burst = self.bytes.burst.max(FRAME_BYTES_MAX as u64);
+        self.frames.burst = self.frames.burst.max(CONNECTION_FRAMES);
+        self
+    }
+}
+
+/// Bounds that an operator may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most nodes known at a time, connected or wanted.
+    pub peers_max: usize,
+    /// Most connected clients.
+    pub clients_max: usize,
+    /// Most inbound connections whose handshake is not through.
+    pub handshakes_max: usize,
+    /// Most connections from one client address (one `/64` of IPv6).
+    pub address_connections_max: u32,
+    /// Most client addresses remembered; those without a connection are forgotten first.
+    pub addresses_max: usize,
+    /// What one node may send.
+    pub peer: Budget,
+    /// What one client address may send, over all its connections.
+    pub client: Budget,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Three swarms of the largest size, and the neighbours of gossip.
+            peers_max: 128,
+            // At about 30 KiB each in the transport.
+            clients_max: 10_000,
+            // A flood of 200 new connections a second, each as slow as allowed.
+            handshakes_max: 1_000,
+            // An office behind one address.
+            address_connections_max: 256,
+            addresses_max: 16_384,
+            // A replication storm after an outage, on a fast local network.
+            peer: Budget {
+                frames: Rate { per_second: 10_000, burst: 20_000 },
+                bytes: Rate { per_second: 128 << 20, burst: 256 << 20 },
+            },
+            // The longest item ten times a second, and a large file at the start.
+            client: Budget {
+                frames: Rate { per_second: 500, burst: 2_000 },
+                bytes: Rate { per_second: 8 << 20, burst: 64 << 20 },
+            },
+        }
+    }
+}

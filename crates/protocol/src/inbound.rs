@@ -1,0 +1,235 @@
+//! From bytes to checked messages: the costly, pure work that runs before a machine sees anything,
+//! on as many threads as there are.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use session_core::{AccountId, Span, Time};
+use session_crypto::{PublicIdentity, Verifier};
+
+use crate::frame::{BadFrame, Frame, Kind};
+use crate::limits::OPERATIONS_MAX;
+use crate::membership::Membership;
+use crate::owner::{OwnerAction, OwnerOperation};
+use crate::peer::{
+    Element, Handshake, Heartbeat, Operations, Ping, Pong, Receipts, Replicate, Sync,
+};
+use crate::receipt::BadReceipt;
+use crate::request::{Operation, Push, Refusal, Reply, Request};
+use crate::verified::Verified;
+
+/// Account keys remembered, 3.2 KiB each.
+const KNOWN_KEYS_MAX: usize = 4096;
+
+/// A message that may enter a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inbound {
+    /// Checked by the handshake itself.
+    Handshake(Handshake),
+    /// From a peer.
+    Heartbeat(Heartbeat),
+    /// From anyone.
+    Ping(Ping),
+    /// From anyone.
+    Pong(Pong),
+    /// From a client.
+    Request(CheckedRequest),
+    /// For a client; its receipts are checked against what was asked.
+    Reply(Reply),
+    /// For a client.
+    Push(Push),
+    /// From a member.
+    Replicate(Replicate),
+    /// From a member; the signature over the root was checked, the paths were not.
+    Receipts(Verified<Receipts>),
+    /// From a member; every signature was checked.
+    Operations(Verified<Operations>),
+    /// From a member; every operation inside was checked.
+    Sync(Verified<Sync>),
+    /// A kind that nothing here handles yet.
+    NoHandler(Kind),
+}
+
+/// A batch in which every owner operation carries a checked signature, or why it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedRequest {
+    /// The request's id.
+    pub id: u64,
+    /// The operations, in order.
+    pub operations: Vec<Result<CheckedOperation, Refusal>>,
+}
+
+/// An operation whose signature, if it needs one, was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckedOperation {
+    /// Needs no signature; never [`Operation::Owner`].
+    Open(Operation),
+    /// Signed by the owner.
+    Owner(Box<Verified<OwnerOperation>>),
+}
+
+/// Why a frame is not let in; the sender's fault in every case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Not a frame of this protocol.
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+    /// A peer's receipts are not signed by a node of the network.
+    #[error(transparent)]
+    Receipt(#[from] BadReceipt),
+    /// A peer handed on an operation that its owner did not sign.
+    #[error("an operation handed on by a peer is not its owner's: {0}")]
+    Operation(crate::owner::BadAuthorization),
+    /// A peer handed on an operation that does not travel.
+    #[error("only deletions and expiries travel between nodes")]
+    NotForwardable,
+}
+
+/// Turns bytes into [`Inbound`] messages.
+pub struct Checker {
+    membership: Arc<dyn Membership>,
+    verifier: Arc<dyn Verifier>,
+    known: Mutex<BTreeMap<AccountId, PublicIdentity>>,
+}
+
+impl Checker {
+    /// Makes a checker for a network.
+    #[must_use]
+    pub fn new(membership: Arc<dyn Membership>, verifier: Arc<dyn Verifier>) -> Self {
+        Self { membership, verifier, known: Mutex::default() }
+    }
+
+    /// Returns the view of the network it checks against.
+    #[must_use]
+    pub fn membership(&self) -> &Arc<dyn Membership> {
+        &self.membership
+    }
+
+    /// Returns the signature verifier.
+    #[must_use]
+    pub fn verifier(&self) -> &Arc<dyn Verifier> {
+        &self.verifier
+    }
+
+    /// Parses and checks one frame body.
+    ///
+    /// # Errors
+    /// When the bytes are not a message, or a peer's signature does not hold. A client's bad
+    /// signature is not a fault: it becomes the refusal of that operation.
+    pub fn check(&self, body: &[u8]) -> Result<Inbound, Fault> {
+        let (kind, payload) = Frame::split(body)?;
+        Ok(match kind {
+            Kind::Handshake => Inbound::Handshake(Frame::payload(kind, payload)?),
+            Kind::Heartbeat => Inbound::Heartbeat(Frame::payload(kind, payload)?),
+            Kind::Ping => Inbound::Ping(Frame::payload(kind, payload)?),
+            Kind::Pong => Inbound::Pong(Frame::payload(kind, payload)?),
+            Kind::Request => Inbound::Request(self.check_request(Frame::payload(kind, payload)?)),
+            Kind::Reply => Inbound::Reply(Frame::payload(kind, payload)?),
+            Kind::Push => Inbound::Push(Frame::payload(kind, payload)?),
+            Kind::Replicate => Inbound::Replicate(Frame::payload(kind, payload)?),
+            Kind::Receipt => {
+                Inbound::Receipts(self.check_receipts(Frame::payload(kind, payload)?)?)
+            }
+            Kind::Operations => {
+                Inbound::Operations(self.check_operations(Frame::payload(kind, payload)?)?)
+            }
+            Kind::Sync => Inbound::Sync(self.check_sync(Frame::payload(kind, payload)?)?),
+            other => Inbound::NoHandler(other),
+        })
+    }
+
+    /// Checks the signatures of a batch.
+    #[must_use]
+    pub fn check_request(&self, request: Request) -> CheckedRequest {
+        let mut operations = Vec::with_capacity(OPERATIONS_MAX.min(request.operations.len()));
+        for operation in request.operations {
+            operations.push(match operation {
+                Operation::Owner { operation } => self
+                    .check_owner(*operation)
+                    .map(|checked| CheckedOperation::Owner(Box::new(checked)))
+                    .map_err(Refusal::from),
+                open => Ok(CheckedOperation::Open(open)),
+            });
+        }
+        CheckedRequest { id: request.id, operations }
+    }
+
+    fn check_owner(
+        &self,
+        operation: OwnerOperation,
+    ) -> Result<Verified<OwnerOperation>, crate::owner::BadAuthorization> {
+        let network = self.membership.network();
+        let checked = operation.verify(network, &*self.verifier, |account| self.known(account))?;
+        if let Some(keys) = &checked.authorization.keys {
+            self.remember(keys);
+        }
+        Ok(checked)
+    }
+
+    fn check_receipts(&self, receipts: Receipts) -> Result<Verified<Receipts>, Fault> {
+        if let Some(root) = &receipts.root {
+            let record =
+                self.membership.node(&root.node).ok_or(BadReceipt::NotAMember(root.node))?;
+            root.verify(self.membership.network(), record.keys.dsa(), &*self.verifier)?;
+        }
+        Ok(Verified::new(receipts))
+    }
+
+    fn check_operations(&self, operations: Operations) -> Result<Verified<Operations>, Fault> {
+        for operation in &operations.operations {
+            self.check_forwarded(operation)?;
+        }
+        Ok(Verified::new(operations))
+    }
+
+    fn check_sync(&self, sync: Sync) -> Result<Verified<Sync>, Fault> {
+        if let Sync::Give { elements, .. } = &sync {
+            for element in elements {
+                if let Element::Operation { operation } = element {
+                    self.check_forwarded(operation)?;
+                }
+            }
+        }
+        Ok(Verified::new(sync))
+    }
+
+    // Copies between nodes always carry the keys: they must prove themselves years later too.
+    fn check_forwarded(&self, operation: &OwnerOperation) -> Result<(), Fault> {
+        if !matches!(operation.action, OwnerAction::Delete { .. } | OwnerAction::Expire { .. }) {
+            return Err(Fault::NotForwardable);
+        }
+        let network = self.membership.network();
+        operation
+            .clone()
+            .verify(network, &*self.verifier, |_| None)
+            .map(drop)
+            .map_err(Fault::Operation)
+    }
+
+    fn known(&self, account: &AccountId) -> Option<PublicIdentity> {
+        self.known.lock().ok()?.get(account).cloned()
+    }
+
+    fn remember(&self, keys: &PublicIdentity) {
+        let Ok(mut known) = self.known.lock() else { return };
+        // A full table forgets everything: owners send their keys again, at the cost of bytes.
+        if known.len() >= KNOWN_KEYS_MAX {
+            known.clear();
+        }
+        known.entry(keys.account_id()).or_insert_with(|| keys.clone());
+    }
+}
+
+/// Checks a timestamp against the node's clock.
+///
+/// # Errors
+/// When they are further apart than `tolerance`.
+pub fn check_clock(signed: Time, now: Time, tolerance: Span) -> Result<(), Refusal> {
+    if signed.distance(now) <= tolerance {
+        Ok(())
+    } else {
+        Err(Refusal::Clock { signed, server_time: now, tolerance })
+    }
+}

@@ -1,0 +1,37 @@
+//! Every byte that crosses a trust boundary, and what it takes to believe it.
+//!
+//! What it is: frames, requests, replies, storage receipts, peer messages and membership records,
+//! each with one canonical encoding and a limit on every length. What comes from outside is
+//! parsed first ([`Frame::decode`](frame::Frame)), then checked ([`inbound::Checker`]); only
+//! [`Verified`] values reach the machines.
+//!
+//! What it does not do: it keeps no state about peers and decides no policy.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`limits`] | every bound of the protocol, with the reason |
+//! | [`frame`] | version, kind and payload of a frame |
+//! | [`inbox`] | access rules, addresses, namespaces, item ids |
+//! | [`owner`] | operations that the owner of an inbox signs |
+//! | [`request`] | what clients ask and what nodes answer |
+//! | [`receipt`] | signed promises that an item is on disk |
+//! | [`peer`] | what nodes say to each other |
+//! | [`membership`] | who is a node, behind one trait |
+//! | [`inbound`] | bytes to checked messages |
+
+pub mod frame;
+pub mod inbound;
+pub mod inbox;
+pub mod limits;
+pub mod membership;
+pub mod owner;
+pub mod peer;
+pub mod receipt;
+pub mod request;
+mod verified;
+
+pub use frame::{Frame, Kind};
+pub use inbound::{Checker, Inbound};
+pub use inbox::AccessRule;
+pub use membership::{Membership, NetworkId, NodeRecord, StaticMembership};
+pub use verified::Verified;

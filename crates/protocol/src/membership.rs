@@ -1,0 +1,208 @@
+//! Who is a node of the network, which swarm it belongs to, and where it is reached.
+//!
+//! A static network file answers today; the chain will answer behind the same trait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use session_core::{Domain, List, NodeId, SwarmId, Text, digest, record};
+use session_crypto::{DsaPublicKey, PublicIdentity};
+
+use crate::limits::SWARM_MEMBERS_MAX;
+
+pub use session_core::Digest as NetworkId;
+
+/// Longest address text, `host:port`.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+
+record! {
+    /// A service node as the network knows it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct NodeRecord {
+        /// Both public keys; the node's id is their hash.
+        pub keys: PublicIdentity,
+        /// Where it is reached, `host:port` of UDP.
+        pub address: Text<ADDRESS_BYTES_MAX>,
+        /// The swarm it serves.
+        pub swarm: SwarmId,
+    }
+
+    /// A member of a swarm, as told to clients.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Member {
+        /// The node.
+        pub node: NodeId,
+        /// Where it is reached.
+        pub address: Text<ADDRESS_BYTES_MAX>,
+    }
+}
+
+impl NodeRecord {
+    /// Returns the node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.keys.node_id()
+    }
+}
+
+/// The view of the network that a node or client acts on.
+pub trait Membership: Send + Sync {
+    /// Returns the network's identifier, part of everything that is signed.
+    fn network(&self) -> NetworkId;
+    /// Returns a counter that grows whenever the view changes.
+    fn height(&self) -> u64;
+    /// Returns a node's record.
+    fn node(&self, id: &NodeId) -> Option<&NodeRecord>;
+    /// Returns every node, ordered by id.
+    fn nodes(&self) -> Vec<(NodeId, &NodeRecord)>;
+    /// Returns every swarm, ordered by id.
+    fn swarms(&self) -> Vec<SwarmId>;
+    /// Returns the members of a swarm, ordered by id; empty for an unknown swarm.
+    fn members(&self, swarm: SwarmId) -> Vec<NodeId>;
+
+    /// Returns the node that owns a transport key.
+    fn node_of_key(&self, key: &DsaPublicKey) -> Option<NodeId> {
+        self.nodes().into_iter().find(|(_, record)| record.keys.dsa() == key).map(|(id, _)| id)
+    }
+
+    /// Returns the members of a swarm as told to clients.
+    fn member_list(&self, swarm: SwarmId) -> List<Member, SWARM_MEMBERS_MAX> {
+        let members: Vec<Member> = self
+            .members(swarm)
+            .into_iter()
+            .filter_map(|node| {
+                self.node(&node).map(|record| Member { node, address: record.address.clone() })
+            })
+            .take(SWARM_MEMBERS_MAX)
+            .collect();
+        List::new(members).expect("taken up to the limit")
+    }
+}
+
+/// Why a list of nodes is not a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadMembership {
+    /// No nodes at all.
+    #[error("the network has no nodes")]
+    Empty,
+    /// A network without a name.
+    #[error("the network's name must have 1 to 64 characters, got {got}")]
+    Name {
+        /// Characters of the name.
+        got: usize,
+    },
+    /// The same node twice.
+    #[error("node {0} is listed twice")]
+    Duplicate(NodeId),
+    /// Two nodes at one address.
+    #[error("endpoint {address} already registered by node {node}")]
+    Endpoint {
+        /// The address.
+        address: String,
+        /// Who has it.
+        node: NodeId,
+    },
+    /// A swarm over its limit.
+    #[error("swarm {swarm} has {got} members, the limit is {SWARM_MEMBERS_MAX}")]
+    SwarmTooLarge {
+        /// The swarm.
+        swarm: SwarmId,
+        /// Its members.
+        got: usize,
+    },
+}
+
+/// A network that does not change while the program runs.
+#[derive(Clone, Debug)]
+pub struct StaticMembership {
+    network: NetworkId,
+    nodes: BTreeMap<NodeId, NodeRecord>,
+    by_key: BTreeMap<[u8; 32], NodeId>,
+    swarms: BTreeMap<SwarmId, BTreeSet<NodeId>>,
+}
+
+/// Returns the identifier of the network called `name`.
+#[must_use]
+pub fn network_id(name: &str) -> NetworkId {
+    digest(Domain::NetworkId, &[name.as_bytes()])
+}
+
+// Keys of 1,952 bytes are compared by hash.
+fn key_hash(key: &DsaPublicKey) -> [u8; 32] {
+    session_core::sha256(key.as_bytes())
+}
+
+impl StaticMembership {
+    /// Makes the view of a network from its name and nodes.
+    ///
+    /// # Errors
+    /// When a node or an address is listed twice, a swarm is over its limit, or nothing is listed.
+    pub fn new(
+        name: &str,
+        records: impl IntoIterator<Item = NodeRecord>,
+    ) -> Result<Self, BadMembership> {
+        let characters = name.chars().count();
+        if !(1..=64).contains(&characters) {
+            return Err(BadMembership::Name { got: characters });
+        }
+        let mut nodes = BTreeMap::new();
+        let mut by_key = BTreeMap::new();
+        let mut swarms: BTreeMap<SwarmId, BTreeSet<NodeId>> = BTreeMap::new();
+        let mut addresses: BTreeMap<String, NodeId> = BTreeMap::new();
+        for record in records {
+            let id = record.id();
+            if let Some(node) = addresses.insert(record.address.to_string(), id) {
+                let address = record.address.to_string();
+                return Err(if node == id {
+                    BadMembership::Duplicate(id)
+                } else {
+                    BadMembership::Endpoint { address, node }
+                });
+            }
+            swarms.entry(record.swarm).or_default().insert(id);
+            by_key.insert(key_hash(record.keys.dsa()), id);
+            if nodes.insert(id, record).is_some() {
+                return Err(BadMembership::Duplicate(id));
+            }
+        }
+        if nodes.is_empty() {
+            return Err(BadMembership::Empty);
+        }
+        for (&swarm, members) in &swarms {
+            if members.len() > SWARM_MEMBERS_MAX {
+                return Err(BadMembership::SwarmTooLarge { swarm, got: members.len() });
+            }
+        }
+        Ok(Self { network: network_id(name), nodes, by_key, swarms })
+    }
+}
+
+impl Membership for StaticMembership {
+    fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    fn height(&self) -> u64 {
+        0
+    }
+
+    fn node(&self, id: &NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(id)
+    }
+
+    fn nodes(&self) -> Vec<(NodeId, &NodeRecord)> {
+        self.nodes.iter().map(|(id, record)| (*id, record)).collect()
+    }
+
+    fn swarms(&self) -> Vec<SwarmId> {
+        self.swarms.keys().copied().collect()
+    }
+
+    fn members(&self, swarm: SwarmId) -> Vec<NodeId> {
+        self.swarms.get(&swarm).into_iter().flatten().copied().collect()
+    }
+
+    fn node_of_key(&self, key: &DsaPublicKey) -> Option<NodeId> {
+        self.by_key.get(&key_hash(key)).copied()
+    }
+}

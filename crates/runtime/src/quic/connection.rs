@@ -1,0 +1,299 @@
+//! One connection: two streams and the datagrams, from `Connected` to `Disconnected`.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Connection, RecvStream, SendDatagramError, SendStream, WriteError};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::endpoint::Shared;
+use super::frame::{FrameReader, lay_out};
+use super::queue::{BULK_BYTES_MAX, INTERACTIVE_BYTES_MAX, Queue, Refused, Total};
+use super::slots::Slot;
+use super::tls::{EXPORTER_LABEL, key_of};
+use super::{Class, CloseReason, ConnId, Event, FRAME_BYTES_MAX, PeerKey, SendError};
+
+/// Bytes of datagrams that wait in either direction; heartbeats are small, and old ones worthless.
+pub const DATAGRAM_BYTES_MAX: usize = 64 << 10;
+
+/// The first byte on the interactive stream.
+const INTERACTIVE_HEADER: u8 = 1;
+
+/// The first byte on the bulk stream.
+const BULK_HEADER: u8 = 2;
+
+/// The stream-carried classes.
+const LANES: [Class; 2] = [Class::Interactive, Class::Bulk];
+
+/// What the rest of the endpoint holds of a connection.
+pub(super) struct Conn {
+    id: ConnId,
+    quinn: Connection,
+    interactive: Queue,
+    bulk: Queue,
+    /// The reason of the side that closed first, when that is ours.
+    closing: OnceLock<CloseReason>,
+    frame_seen: AtomicBool,
+    lanes_open: [AtomicBool; 2],
+    /// One permit per stream whose frames are all acknowledged; closed with the connection.
+    drained: Semaphore,
+}
+
+impl Conn {
+    pub(super) fn new(id: ConnId, quinn: Connection, total: &Arc<Total>) -> Self {
+        Self {
+            id,
+            quinn,
+            interactive: Queue::new(INTERACTIVE_BYTES_MAX, total.clone()),
+            bulk: Queue::new(BULK_BYTES_MAX, total.clone()),
+            closing: OnceLock::new(),
+            frame_seen: AtomicBool::new(false),
+            lanes_open: [AtomicBool::new(false), AtomicBool::new(false)],
+            drained: Semaphore::new(0),
+        }
+    }
+
+    pub(super) fn send(&self, class: Class, frame: Bytes) -> Result<(), SendError> {
+        let size = frame.len();
+        let queue = match class {
+            Class::Datagram => return self.send_datagram(frame),
+            Class::Interactive => &self.interactive,
+            Class::Bulk => &self.bulk,
+        };
+        if size > FRAME_BYTES_MAX {
+            return Err(SendError::TooLarge { size, limit: FRAME_BYTES_MAX });
+        }
+        queue.push(frame).map_err(|refused| match refused {
+            Refused::Closed => SendError::NotConnected(self.id),
+            Refused::Full { waiting } => {
+                self.close(CloseReason::QueueFull { class, waiting });
+                SendError::QueueFull { class, waiting }
+            }
+        })
+    }
+
+    fn send_datagram(&self, frame: Bytes) -> Result<(), SendError> {
+        let size = frame.len();
+        self.quinn.send_datagram(frame).map_err(|error| match error {
+            SendDatagramError::TooLarge => SendError::TooLarge {
+                size,
+                limit: self.quinn.max_datagram_size().unwrap_or(0),
+            },
+            _ => SendError::NotConnected(self.id),
+        })
+    }
+
+    /// Closes for `reason`; the first reason counts.
+    pub(super) fn close(&self, reason: CloseReason) {
+        let (code, text) = (reason.var_code(), reason.to_string());
+        let open = self.quinn.close_reason().is_none();
+        if open && self.closing.set(reason).is_ok() {
+            self.quinn.close(code, text.as_bytes());
+        }
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.quinn.rtt()
+    }
+
+    /// Waits until the peer has acknowledged all that waited, at most for `deadline`.
+    pub(super) async fn drain(&self, deadline: Duration) {
+        self.interactive.close();
+        self.bulk.close();
+        let used = |lane: usize, queue: &Queue| {
+            u32::from(self.lanes_open[lane].load(Ordering::Acquire) || !queue.is_empty())
+        };
+        let lanes = used(0, &self.interactive) + used(1, &self.bulk);
+        // Either all is acknowledged, or the connection ended, or the deadline has come.
+        let _ = timeout(deadline, self.drained.acquire_many(lanes)).await;
+    }
+}
+
+/// Runs a connection whose handshake is complete until it ends.
+pub(super) async fn run<P: Send + 'static>(
+    shared: Arc<Shared<P>>,
+    quinn: Connection,
+    dial: Option<u64>,
+    _slot: Slot,
+) {
+    let conn = Arc::new(Conn::new(shared.next_id(), quinn.clone(), &shared.queued));
+    shared.insert(conn.id, conn.clone());
+    let mut exporter = [0; 32];
+    let exported = quinn.export_keying_material(&mut exporter, EXPORTER_LABEL, &[]);
+    exported.expect("32 bytes are within what any exporter gives");
+    let connected = Event::Connected {
+        conn: conn.id,
+        inbound: dial.is_none(),
+        remote: quinn.remote_address(),
+        peer_key: peer_key(&quinn),
+        exporter,
+        dial,
+    };
+    if shared.events.send((connected, None)).await.is_ok() {
+        serve(&shared, &conn, dial.is_none()).await;
+    } else {
+        conn.close(CloseReason::ShuttingDown);
+    }
+    shared.remove(conn.id);
+    conn.drained.close();
+    let ended = quinn.closed().await;
+    let why = conn.closing.get().cloned().unwrap_or_else(|| ended.into());
+    // Without a listener nobody needs to know.
+    let _ = shared.events.send((Event::Disconnected { conn: conn.id, why }, None)).await;
+}
+
+/// The key in the peer's `SubjectPublicKeyInfo`, whose form and possession TLS has checked.
+fn peer_key(quinn: &Connection) -> Option<PeerKey> {
+    let identity = quinn.peer_identity()?;
+    let chain = identity.downcast_ref::<Vec<rustls::pki_types::CertificateDer<'static>>>()?;
+    key_of(chain.first()?)
+}
+
+/// Runs streams and datagrams until the connection is closed and all that arrived is delivered.
+async fn serve<P: Send + 'static>(shared: &Arc<Shared<P>>, conn: &Arc<Conn>, inbound: bool) {
+    let mut tasks = JoinSet::new();
+    for class in LANES {
+        let (shared, conn) = (shared.clone(), conn.clone());
+        if inbound {
+            tasks.spawn(async move { accept_lane(&shared, &conn).await });
+        } else {
+            tasks.spawn(async move { open_lane(&shared, &conn, class).await });
+        }
+    }
+    {
+        let (shared, conn) = (shared.clone(), conn.clone());
+        tasks.spawn(async move { datagrams(&shared, &conn).await });
+    }
+    let watchdog = first_frame(conn, shared.options.first_frame_timeout.filter(|_| inbound));
+    tokio::pin!(watchdog);
+    let mut lanes = LANES.len();
+    loop {
+        tokio::select! {
+            _ = conn.quinn.closed() => break,
+            reason = &mut watchdog => conn.close(reason),
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Ok(())) => {
+                    lanes -= 1;
+                    if lanes == 0 {
+                        conn.close(CloseReason::Finished);
+                    }
+                }
+                Ok(Err(reason)) => conn.close(reason),
+                Err(panicked) => {
+                    tracing::error!(error = %panicked, "a connection's task failed");
+                    conn.close(CloseReason::Asked("internal error".into()));
+                }
+            },
+        }
+    }
+    conn.interactive.close();
+    conn.bulk.close();
+    // The streams see the end once they have handed over what arrived before it.
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Ends with a reason when no whole frame arrives in time.
+async fn first_frame(conn: &Conn, within: Option<Duration>) -> CloseReason {
+    if let Some(within) = within {
+        sleep(within).await;
+        if !conn.frame_seen.load(Ordering::Relaxed) {
+            return CloseReason::NoFirstFrame { within };
+        }
+    }
+    pending().await
+}
+
+async fn open_lane<P: Send + 'static>(
+    shared: &Arc<Shared<P>>,
+    conn: &Arc<Conn>,
+    class: Class,
+) -> Result<(), CloseReason> {
+    let (mut send, recv) = conn.quinn.open_bi().await?;
+    let header = if class == Class::Interactive { INTERACTIVE_HEADER } else { BULK_HEADER };
+    send.write_all(&[header]).await.map_err(broken)?;
+    let reader = FrameReader::new(recv, shared.options.frame_timeout);
+    lane(shared, conn, class, send, reader).await
+}
+
+async fn accept_lane<P: Send + 'static>(
+    shared: &Arc<Shared<P>>,
+    conn: &Arc<Conn>,
+) -> Result<(), CloseReason> {
+    let (send, recv) = conn.quinn.accept_bi().await?;
+    let mut reader = FrameReader::new(recv, shared.options.frame_timeout);
+    let header = reader.header().await?;
+    let class = match header {
+        INTERACTIVE_HEADER => Class::Interactive,
+        BULK_HEADER => Class::Bulk,
+        _ => return Err(CloseReason::StreamHeader(header)),
+    };
+    if conn.lanes_open[usize::from(class == Class::Bulk)].load(Ordering::Acquire) {
+        return Err(CloseReason::StreamHeader(header));
+    }
+    lane(shared, conn, class, send, reader).await
+}
+
+/// Runs both directions of one stream until the peer ends its direction.
+async fn lane<P: Send + 'static>(
+    shared: &Arc<Shared<P>>,
+    conn: &Arc<Conn>,
+    class: Class,
+    send: SendStream,
+    mut reader: FrameReader<RecvStream>,
+) -> Result<(), CloseReason> {
+    let index = usize::from(class == Class::Bulk);
+    if conn.lanes_open[index].swap(true, Ordering::AcqRel) {
+        return Err(CloseReason::StreamHeader(index as u8 + 1));
+    }
+    // Interactive frames leave first; ignoring the error is right, as the writer will meet it.
+    let _ = send.set_priority(i32::from(class == Class::Interactive));
+    let mut writer = JoinSet::new(); // dropped, and with it the task, when this future ends
+    let writing = conn.clone();
+    writer.spawn(async move { write(&writing, class, send).await });
+    while let Some(frame) = reader.next().await? {
+        conn.frame_seen.store(true, Ordering::Relaxed);
+        shared.deliver(conn.id, class, frame).await?;
+    }
+    // The peer sends nothing more, but may still read.
+    writer.join_next().await;
+    Ok(())
+}
+
+/// Writes what is queued; after the queue is closed, waits for the acknowledgement of all of it.
+async fn write(conn: &Conn, class: Class, mut send: SendStream) {
+    let queue = if class == Class::Interactive { &conn.interactive } else { &conn.bulk };
+    while let Some(frames) = queue.take().await {
+        if let Err(error) = send.write_all_chunks(&mut lay_out(&frames)).await {
+            conn.close(broken(error));
+            return;
+        }
+    }
+    if send.finish().is_ok() {
+        let _ = send.stopped().await;
+    }
+    conn.drained.add_permits(1);
+}
+
+/// A stream breaks with its connection, or when the peer refuses to read it.
+fn broken(error: WriteError) -> CloseReason {
+    match error {
+        WriteError::ConnectionLost(error) => error.into(),
+        _ => CloseReason::StreamBroken,
+    }
+}
+
+async fn datagrams<P: Send + 'static>(
+    shared: &Arc<Shared<P>>,
+    conn: &Conn,
+) -> Result<(), CloseReason> {
+    loop {
+        let frame = conn.quinn.read_datagram().await?;
+        conn.frame_seen.store(true, Ordering::Relaxed);
+        shared.deliver_datagram(conn.id, frame.into());
+    }
+}

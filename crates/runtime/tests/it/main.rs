@@ -1,0 +1,6 @@
+//! The shell against real sockets on the loopback interface.
+
+mod classical;
+mod harness;
+mod hostile;
+mod quic;
