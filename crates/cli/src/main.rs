@@ -1,1 +1,78 @@
-fn main() {}
+//! `session`: the tool of people.
+
+mod agent;
+mod args;
+mod cluster;
+mod demo;
+mod exit;
+mod home;
+mod http;
+mod id;
+mod link;
+mod load;
+mod mail;
+mod node;
+mod out;
+mod person;
+mod sim;
+mod span;
+mod transfer;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::args::{Cli, Command};
+use crate::exit::{Doing, Failure, Result};
+use crate::home::Home;
+use crate::out::Out;
+
+fn main() -> ExitCode {
+    // First of all: code built for another CPU must not run far enough to crash without a word.
+    if let Err(missing) = session_crypto::cpu_supported() {
+        eprintln!("session: {missing}");
+        return ExitCode::FAILURE;
+    }
+    let cli = Cli::parse();
+    let json = cli.common.json;
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, json);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn report(failure: &Failure, json: bool) {
+    if json {
+        eprintln!("{}", json!({ "error": failure.why, "code": failure.code as u8 }));
+    } else {
+        eprintln!("session: {failure}");
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let out = Out::new(cli.common.json);
+    session_runtime::logging::init("warn").doing(|| "cannot start logging".to_owned())?;
+    let home = || Home::find(&cli.common);
+    match &cli.command {
+        Command::Id(command) => id::run(&home()?, out, command),
+        Command::Sim(args) => sim::run(out, args),
+        Command::Send(args) => wait(mail::send(&home()?, out, args)),
+        Command::Inbox(args) => wait(mail::inbox(&home()?, out, args)),
+        Command::Node(command) => wait(node::run(&home()?, out, command)),
+        Command::Load(args) => wait(load::run(&home()?, out, args)),
+        Command::Up(args) => wait(up::run(out, args)),
+    }
+}
+
+fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .doing(|| "cannot start".to_owned())?
+        .block_on(work)
+}

@@ -16,15 +16,15 @@
 //! | body | 8416 | plain, or encrypted with a 16-byte tag and all before it as associated data |
 //!
 //! The body is the KEM secret key (2400, which contains its public key), the DSA secret key
-//! (4032), the DSA public key (1952), and the id (32) as a check against damage.
+//! (4032), the DSA public key (1952), and BLAKE3 over these (32) as a check against damage.
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use session_core::{DecodeError, Domain, Encode as _, Entropy, Reader};
+use session_core::{DecodeError, Digest, Domain, Encode as _, Entropy, Reader};
 use zeroize::Zeroizing;
 
 use crate::aead::{self, NONCE_SIZE};
 use crate::dsa::{DSA_PUBLIC_KEY_SIZE, DSA_SECRET_KEY_SIZE};
-use crate::hash::{SymmetricKey, kdf};
+use crate::hash::{StreamHash, SymmetricKey, kdf};
 use crate::identity::{Identity, InvalidKey};
 use crate::kem::{KEM_SECRET_KEY_SIZE, KemSecretKey};
 
@@ -241,27 +241,33 @@ fn body(identity: &Identity) -> Zeroizing<Vec<u8>> {
     out.extend_from_slice(identity.kem_secret().expose());
     out.extend_from_slice(identity.dsa_secret().expose());
     out.extend_from_slice(identity.public().dsa().as_ref());
-    out.extend_from_slice(identity.public().account_id().as_ref());
+    let check = checksum(&out);
+    out.extend_from_slice(check.as_ref());
     out
 }
 
 fn decode_body(body: &[u8]) -> Result<Identity, IdentityFileError> {
-    let mut reader = Reader::new(body);
-    let kem = reader.take(KEM_SECRET_KEY_SIZE).map_err(damaged)?;
-    let dsa = reader.take(DSA_SECRET_KEY_SIZE).map_err(damaged)?;
-    let dsa_public = reader.take(DSA_PUBLIC_KEY_SIZE).map_err(damaged)?;
-    let id: [u8; 32] = reader.array().map_err(damaged)?;
-    reader.finish().map_err(damaged)?;
-    let identity = KemSecretKey::try_from(kem)
+    let (keys, check) = body
+        .split_last_chunk::<32>()
+        .filter(|_| body.len() == BODY_SIZE)
+        .ok_or(IdentityFileError::Damaged { why: "it was cut or something was added" })?;
+    if checksum(keys).as_bytes() != check {
+        return Err(IdentityFileError::Damaged { why: "the checksum differs" });
+    }
+    let (kem, rest) = keys.split_at(KEM_SECRET_KEY_SIZE);
+    let (dsa, dsa_public) = rest.split_at(DSA_SECRET_KEY_SIZE);
+    KemSecretKey::try_from(kem)
         .and_then(|kem| {
             let kem_public = kem.public()?;
             Identity::from_parts(kem, dsa.try_into()?, kem_public, dsa_public.try_into()?)
         })
-        .map_err(IdentityFileError::Keys)?;
-    if *identity.public().account_id().as_bytes() != id {
-        return Err(IdentityFileError::Damaged { why: "the id is not that of the keys" });
-    }
-    Ok(identity)
+        .map_err(IdentityFileError::Keys)
+}
+
+fn checksum(keys: &[u8]) -> Digest {
+    let mut hash = StreamHash::new(Domain::IdentityFile);
+    hash.update(keys);
+    hash.finish()
 }
 
 fn stretch(
@@ -278,12 +284,8 @@ fn stretch(
     Ok(kdf(Domain::IdentityFile, out.as_slice(), &[]))
 }
 
-fn damaged(error: DecodeError) -> IdentityFileError {
-    let why = match error {
-        DecodeError::Trailing { .. } => "bytes were added",
-        _ => "it was cut",
-    };
-    IdentityFileError::Damaged { why }
+fn damaged(_: DecodeError) -> IdentityFileError {
+    IdentityFileError::Damaged { why: "it was cut" }
 }
 
 #[cfg(test)]

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! A service node as one machine: who is connected ([`session_network`]) joined with what is kept
+//! ([`session_swarm`]).
+//!
+//! What it is: [`Daemon`] routes. Messages go from connections to the swarm machine and back, every
+//! other member of the swarm is kept connected, and what both machines know about the node is put
+//! together into heartbeats, replies and [`Health`].
+//!
+//! What it does not do: it opens no sockets and signs no receipts; the shell does, see [`Effect`].
+//! A local caller, such as the HTTP interface, asks with [`Input::Local`] and gets the same answers
+//! as a client over the network.
+//!
+//! How it is driven: many inputs, one [`Input::Flush`], one commit of the store, then the effects
+//! in order. The first [`tick`](session_core::Machine::tick) is due at once and starts the
+//! connections.
+
+mod daemon;
+mod health;
+
+pub use daemon::{Config, Daemon, Effect, Input, Report};
+pub use health::Health;

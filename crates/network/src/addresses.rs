@@ -94,10 +94,16 @@ impl Addresses {
         }
     }
 
-    /// Pays for one frame.
-    pub(crate) fn take(&mut self, now: Time, block: Block, bytes: usize) -> Result<(), Span> {
+    /// Pays for what came over one of its connections.
+    pub(crate) fn take(
+        &mut self,
+        now: Time,
+        block: Block,
+        frames: u64,
+        bytes: usize,
+    ) -> Result<(), Span> {
         match self.entries.get_mut(&block) {
-            Some(entry) => entry.meter.take(&self.budget, now, 1, bytes),
+            Some(entry) => entry.meter.take(&self.budget, now, frames, bytes),
             None => Ok(()),
         }
     }

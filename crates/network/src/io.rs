@@ -202,6 +202,8 @@ pub enum Effect {
         from: From,
         /// Which request.
         request_id: u64,
+        /// How many operations it has: each wants its outcome.
+        operations: usize,
         /// When one of this size would be within the limits again.
         retry_after: Span,
     },

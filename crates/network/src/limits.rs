@@ -1,7 +1,7 @@
 //! Every bound and interval of the overlay, with the reason.
 
 use session_core::Span;
-use session_protocol::limits::FRAME_BYTES_MAX;
+use session_protocol::limits::{FRAME_BYTES_MAX, OPERATIONS_MAX};
 
 /// Longest handshake: three messages over a link of 300 ms, four times over.
 pub const HANDSHAKE_TIME_MAX: Span = Span::from_secs(5);
@@ -49,6 +49,9 @@ pub const OVERRUNS: Rate = Rate { per_second: 20, burst: 200 };
 /// What opening a connection costs a client address, in frames: the handshake is that much work.
 pub const CONNECTION_FRAMES: u64 = 4;
 
+/// Longest frame that fits into a datagram on every path that QUIC runs over.
+pub const DATAGRAM_BYTES_MAX: usize = 1_100;
+
 /// Longest reason given for closing a connection.
 pub const REASON_BYTES_MAX: usize = 200;
 
@@ -69,9 +72,10 @@ impl Rate {
 /// How much one sender may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Frames.
+    /// Frames; a request counts as many as it has operations. The burst is at least the largest
+    /// request.
     pub frames: Rate,
-    /// Bytes of frame bodies. A burst below one frame counts as one frame.
+    /// Bytes of frame bodies. The burst is at least the longest frame.
     pub bytes: Rate,
 }
 
@@ -79,10 +83,10 @@ impl Budget {
     /// More than anybody can use; for load tests.
     pub const UNLIMITED: Self = Self { frames: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
 
-    // A longest frame must fit into a full bucket, or it could never be sent.
+    // What is allowed at all must fit into a full bucket, or it could never be sent.
     pub(crate) fn normalized(mut self) -> Self {
         self.bytes.burst = self.bytes.burst.max(FRAME_BYTES_MAX as u64);
-        self.frames.burst = self.frames.burst.max(CONNECTION_FRAMES);
+        self.frames.burst = self.frames.burst.max(OPERATIONS_MAX as u64);
         self
     }
 }

@@ -50,8 +50,4 @@ impl Timers {
         self.times.remove(&timer);
         Some(timer)
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.queue.len()
-    }
 }

@@ -214,11 +214,15 @@ impl Checker {
 
     fn remember(&self, keys: &PublicIdentity) {
         let Ok(mut known) = self.known.lock() else { return };
+        let account = keys.account_id();
+        if known.contains_key(&account) {
+            return;
+        }
         // A full table forgets everything: owners send their keys again, at the cost of bytes.
         if known.len() >= KNOWN_KEYS_MAX {
             known.clear();
         }
-        known.entry(keys.account_id()).or_insert_with(|| keys.clone());
+        known.insert(account, keys.clone());
     }
 }
 

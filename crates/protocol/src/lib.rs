@@ -17,6 +17,7 @@
 //! | [`receipt`] | signed promises that an item is on disk |
 //! | [`peer`] | what nodes say to each other |
 //! | [`membership`] | who is a node, behind one trait |
+//! | [`network_file`] | from the network file to the view of the network |
 //! | [`inbound`] | bytes to checked messages |
 
 pub mod frame;
@@ -24,6 +25,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod limits;
 pub mod membership;
+pub mod network_file;
 pub mod owner;
 pub mod peer;
 pub mod receipt;

@@ -102,6 +102,12 @@ pub enum BadMembership {
         /// Who has it.
         node: NodeId,
     },
+    /// Two nodes that prove themselves with one signing key.
+    #[error("signing key already registered by node {node}")]
+    SharedKey {
+        /// Who has it.
+        node: NodeId,
+    },
     /// A swarm over its limit.
     #[error("swarm {swarm} has {got} members, the limit is {SWARM_MEMBERS_MAX}")]
     SwarmTooLarge {
@@ -136,7 +142,8 @@ impl StaticMembership {
     /// Makes the view of a network from its name and nodes.
     ///
     /// # Errors
-    /// When a node or an address is listed twice, a swarm is over its limit, or nothing is listed.
+    /// When a node, a signing key or an address is listed twice, a swarm is over its limit, or
+    /// nothing is listed.
     pub fn new(
         name: &str,
         records: impl IntoIterator<Item = NodeRecord>,
@@ -160,9 +167,12 @@ impl StaticMembership {
                 });
             }
             swarms.entry(record.swarm).or_default().insert(id);
-            by_key.insert(key_hash(record.keys.dsa()), id);
+            let key = key_hash(record.keys.dsa());
             if nodes.insert(id, record).is_some() {
                 return Err(BadMembership::Duplicate(id));
+            }
+            if let Some(node) = by_key.insert(key, id) {
+                return Err(BadMembership::SharedKey { node });
             }
         }
         if nodes.is_empty() {

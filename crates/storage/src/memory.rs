@@ -15,7 +15,7 @@ use crate::store::{
 /// A store in memory, the same in every run, that can play a crash.
 ///
 /// [`MemoryStore::crash`] undoes what was written since the last commit, as losing power does to
-/// a disk. Forgetting what has expired is not undone.
+/// a disk: what was purged in between is known again until the next purge.
 #[derive(Debug)]
 pub struct MemoryStore {
     incarnation: u64,
@@ -146,12 +146,7 @@ impl MemoryStore {
         }
     }
 
-    fn change_expiry(
-        &mut self,
-        address: &InboxAddress,
-        id: &MessageId,
-        to: Time,
-    ) -> Option<Time> {
+    fn change_expiry(&mut self, address: &InboxAddress, id: &MessageId, to: Time) -> Option<Time> {
         let meta = &mut self.inboxes.get_mut(address)?.items.get_mut(id)?.meta;
         let before = mem::replace(&mut meta.expiry, to);
         self.items_due.remove(&(before, meta.arrival));
@@ -159,9 +154,15 @@ impl MemoryStore {
         Some(before)
     }
 
-    fn set_tombstone(&mut self, address: InboxAddress, id: MessageId, to: Option<Tombstone>) {
+    fn set_tombstone(
+        &mut self,
+        address: InboxAddress,
+        id: MessageId,
+        to: Option<Tombstone>,
+    ) -> Option<Tombstone> {
         let inbox = self.inboxes.entry(address).or_default();
-        if let Some(old) = inbox.tombstones.remove(&id) {
+        let before = inbox.tombstones.remove(&id);
+        if let Some(old) = before {
             self.items_due.remove(&(old.until, old.number));
             self.stats.tombstones -= 1;
         }
@@ -171,6 +172,7 @@ impl MemoryStore {
             self.stats.tombstones += 1;
         }
         self.forget_empty(&address);
+        before
     }
 
     fn set_record(&mut self, table: Table, key: Vec<u8>, to: Option<Record>) -> Option<Record> {
@@ -268,8 +270,7 @@ impl Store for MemoryStore {
         tombstone_until: Time,
     ) -> Result<bool, StoreError> {
         let until = tombstone_until.min(TIME_MAX);
-        let before =
-            self.inboxes.get(address).and_then(|inbox| inbox.tombstones.get(id)).copied();
+        let before = self.inboxes.get(address).and_then(|inbox| inbox.tombstones.get(id)).copied();
         if before.is_some_and(|tombstone| tombstone.until >= until) {
             return Ok(false);
         }
@@ -392,10 +393,12 @@ impl Store for MemoryStore {
             }
             let is_item = self.get(&address, &id).is_some_and(|item| item.meta.arrival == number);
             if is_item {
-                self.take_item(&address, &id);
+                let item = self.take_item(&address, &id).map(Box::new);
+                self.undo.push(Undo::Item(address, id, item));
                 purged.items += 1;
             } else {
-                self.set_tombstone(address, id, None);
+                let before = self.set_tombstone(address, id, None);
+                self.undo.push(Undo::Tombstone(address, id, before));
                 purged.tombstones += 1;
             }
         }
@@ -407,7 +410,8 @@ impl Store for MemoryStore {
                 break;
             }
             let (table, key) = (*table, key.clone());
-            self.set_record(table, key, None);
+            let before = self.set_record(table, key.clone(), None);
+            self.undo.push(Undo::Record(table, key, before));
             purged.records += 1;
         }
         let due = |queue: Option<&(Time, u64)>| queue.is_some_and(|(expiry, _)| *expiry <= now);

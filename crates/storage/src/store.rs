@@ -155,6 +155,8 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes of all segment files, preallocated tails included; 0 in memory.
     pub disk_bytes: u64,
+    /// Stored bytes found corrupt since the store was opened, at opening or when read.
+    pub corrupt: u64,
 }
 
 /// A transaction on inboxes and records.

@@ -1,1 +1,47 @@
-//! Placeholder.
+//! Which node keeps which inbox, and how the members of a swarm keep the same.
+//!
+//! What it is: one pure machine, [`Swarm`], that answers the requests of clients, hands stores and
+//! owner operations to the other members, collects their signed receipts, pushes new items to
+//! subscribers, and repairs differences between members in the background.
+//!
+//! What it does not do: it knows no connections (a client is an opaque [`Requester`], a member is
+//! a [`NodeId`](session_core::NodeId)), checks no signatures (only
+//! [`Verified`](session_protocol::Verified) values come in), and holds no keys: the shell signs
+//! receipts after the commit ([`Effect::SignReceipts`]).
+//!
+//! How it is driven: the shell feeds a group of inputs, ends it with [`Input::Flush`], commits the
+//! store, then performs the effects in order. What a client is told is therefore on disk.
+//!
+//! Invariants: no receipt without a committed item; no acknowledgement below the quorum; what the
+//! owner deleted is not taken again while its tombstone lives; nothing is served past its expiry;
+//! the same operations in any order give the same expiries.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`placement`] | which swarm keeps which inbox |
+//! | [`machine`] | [`Swarm`], its inputs and effects |
+//! | [`stats`] | counters |
+//! | `service` | requests from clients |
+//! | `items` | the rules by which an item is taken, and its expiry |
+//! | `replication` | copies to the other members, quorum, receipts |
+//! | `operations` | deletions and expiries signed by owners |
+//! | `subscriptions` | live pushes |
+//! | `reconcile` | finding and repairing differences between members |
+
+mod batches;
+mod items;
+pub mod machine;
+mod operations;
+pub mod placement;
+mod reconcile;
+mod replication;
+mod service;
+pub mod stats;
+mod subscriptions;
+mod view;
+
+pub use machine::{
+    Config, Effect, Health, Input, PeerMessage, PeerMessageOut, Requester, Swarm,
+};
+pub use stats::Stats;
+pub use view::NotANode;

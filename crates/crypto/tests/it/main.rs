@@ -1,8 +1,8 @@
 //! Official vectors, the reference's vectors, a second implementation, and imported keys.
 
 mod fakes;
-mod known_answers;
 mod keys;
+mod known_answers;
 mod reference;
 mod second;
 mod wycheproof_sets;

@@ -28,9 +28,7 @@ fn ml_kem_768_both_ways() {
         let public = theirs.encapsulation_key().expect("key").key_bytes().expect("bytes");
         let public = KemPublicKey::try_from(public.as_ref()).expect("valid");
         let prepared = PreparedKemKey::new(&public);
-        for (ciphertext, secret) in
-            [public.encapsulate(&mut rng), prepared.encapsulate(&mut rng)]
-        {
+        for (ciphertext, secret) in [public.encapsulate(&mut rng), prepared.encapsulate(&mut rng)] {
             let opened = theirs.decapsulate(kem::Ciphertext::from(ciphertext.as_ref()));
             assert_eq!(opened.expect("decapsulates").as_ref(), secret.expose());
         }

@@ -112,8 +112,9 @@ fn ml_dsa_65_sign(name: mldsa_sign::TestName) -> (usize, usize) {
             };
             let context = case.ctx.as_ref().map_or(&[][..], |context| &context[..]);
             let randomness = case.rnd.as_ref().map_or(&[0; 32][..], |bytes| &bytes[..]);
-            let signature =
-                key.as_ref().and_then(|key| key.sign(context, message, &mut Fixed(randomness)).ok());
+            let signature = key
+                .as_ref()
+                .and_then(|key| key.sign(context, message, &mut Fixed(randomness)).ok());
             let matches = signature.is_some_and(|signature| *signature.as_ref() == case.sig[..]);
             let valid = case.result == TestResult::Valid;
             assert_eq!(matches, valid, "case {}: {}", case.tc_id, case.comment);

@@ -100,13 +100,16 @@ impl Node {
     }
 
     pub(crate) async fn disconnected(&mut self) -> CloseReason {
-        loop {
-            match self.event().await {
-                Event::Disconnected { why, .. } => return why,
-                Event::Frame { .. } => {}
-                other => panic!("expected Disconnected, got {other:?}"),
+        let ended = async {
+            loop {
+                match self.event().await {
+                    Event::Disconnected { why, .. } => return why,
+                    Event::Frame { .. } => {}
+                    other => panic!("expected Disconnected, got {other:?}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, ended).await.expect("a disconnect in time")
     }
 
     pub(crate) async fn dial_failed(&mut self) -> DialError {

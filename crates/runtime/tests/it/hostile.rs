@@ -7,9 +7,10 @@ use quinn::{Connection, ConnectionError, SendStream};
 use session_runtime::quic::{
     BULK_BYTES_MAX, Class, CloseReason, FRAME_BYTES_MAX, Options, SendError,
 };
+use tokio::time::timeout;
 
 use crate::classical::stranger;
-use crate::harness::{Node, connect, loopback, node};
+use crate::harness::{Node, PATIENCE, connect, loopback, node};
 
 /// Opens a stream with `bytes` on it.
 async fn opened(connection: &Connection, bytes: &[u8]) -> SendStream {
@@ -20,7 +21,7 @@ async fn opened(connection: &Connection, bytes: &[u8]) -> SendStream {
 
 /// The code and the words with which our endpoint closed.
 async fn verdict(connection: &Connection) -> (u64, String) {
-    match connection.closed().await {
+    match timeout(PATIENCE, connection.closed()).await.expect("a close in time") {
         ConnectionError::ApplicationClosed(close) => {
             (close.error_code.into_inner(), String::from_utf8(close.reason.to_vec()).unwrap())
         }
@@ -76,8 +77,8 @@ async fn a_third_stream_and_one_way_streams_are_not_granted() {
     server.connected().await;
     let _streams = [opened(&connection, &[1]).await, opened(&connection, &[2]).await];
     let wait = Duration::from_millis(200);
-    assert!(tokio::time::timeout(wait, connection.open_bi()).await.is_err());
-    assert!(tokio::time::timeout(wait, connection.open_uni()).await.is_err());
+    assert!(timeout(wait, connection.open_bi()).await.is_err());
+    assert!(timeout(wait, connection.open_uni()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +114,7 @@ async fn a_frame_that_drips_is_cut_off() {
     let mut server = Node::new(options);
     let (_client, connection) = stranger(&server).await;
     server.connected().await;
-    let mut stream = opened(&connection, &[1, 0, 0, 0, 1, b'x', 0, 0]).await;
+    let mut stream = opened(&connection, &[1, 0, 0, 0, 1, b'x', 0, 1]).await;
     assert_eq!(server.frame().await.2, b"x");
     let dripping = tokio::spawn(async move {
         while stream.write_all(&[0]).await.is_ok() {

@@ -101,7 +101,10 @@ fn outside_crates_have_owners() {
     }
     allowed(edge("session-runtime", "aws-lc-rs"));
     allowed(edge("session-runtime", "rustls"));
+    refused(edge("session-crypto", "rustls"), "belongs to session-runtime");
     refused(edge("session-network", "rustls"), "belongs to session-runtime");
+    allowed(edge("session-runtime", "getrandom"));
+    refused(edge("session-swarm", "getrandom"), "belongs to session-runtime");
     allowed(edge("session-core", "sha2"));
     allowed(edge("session-core", "rand_chacha"));
 }

@@ -1,0 +1,234 @@
+//! What may be written behind `session`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Private messages through a swarm of nodes, sealed against quantum computers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "session",
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  \
+        session up --demo                   the whole story on this machine, then stop\n  \
+        session up                          a network of ten nodes on this machine\n  \
+        session id new --plain              a new identity without a passphrase\n  \
+        session send 07… 'hello'            a message\n  \
+        session inbox --follow              messages as they arrive\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong use, 3 network not reachable, 4 refused by a node,\n\
+        5 not found."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Where identity, cursors and the network file are kept.
+    #[arg(long, global = true, value_name = "DIR", env = "SESSION_HOME")]
+    pub(crate) home: Option<PathBuf>,
+    /// The network file; without it, HOME/network.toml.
+    #[arg(long, global = true, value_name = "FILE", env = "SESSION_NETWORK")]
+    pub(crate) network: Option<PathBuf>,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Read the passphrase of the identity file from this file (first line).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Identities: make, show, back up.
+    #[command(subcommand)]
+    Id(Id),
+    /// Send a message or a file.
+    #[command(after_help = "Examples:\n  \
+        session send 07ab… 'see you at eight'\n  \
+        session send 07ab… --file photo.jpg\n  \
+        echo hello | session send 07ab… -")]
+    Send(Send),
+    /// Read messages and files.
+    #[command(after_help = "Examples:\n  \
+        session inbox                 new messages since the last time\n  \
+        session inbox --follow        and those that arrive from now on\n  \
+        session inbox --all --json    everything that the swarm still keeps, as JSON\n\n\
+        Files are saved in the folder of --save; a download that was cut off goes on where it was.")]
+    Inbox(Inbox),
+    /// Look at the nodes of the network.
+    #[command(subcommand)]
+    Node(Node),
+    /// Run a whole network on this machine.
+    #[command(after_help = "Examples:\n  \
+        session up --demo          messages and files both ways, three nodes killed, all repaired\n  \
+        session up --nodes 10      keeps running until Ctrl-C; prints the commands to try")]
+    Up(Up),
+    /// Measure how many stores a node or network stands.
+    #[command(after_help = "Examples:\n  \
+        session load --clients 64 --bytes 2048 --seconds 10\n\n\
+        Use it on networks of your own: it stores random bytes in random inboxes for a day.")]
+    Load(Load),
+    /// Run the network in the simulator, from a seed.
+    #[command(after_help = "Examples:\n  \
+        session sim --seed 7\n  \
+        session sim --nodes 1000 --minutes 60 --seed 1\n\n\
+        The same seed gives the same digest, on every machine.")]
+    Sim(Sim),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Id {
+    /// Make a new identity and show its id.
+    New {
+        /// Keep the keys without a passphrase: whoever reads the file has the identity.
+        #[arg(long)]
+        plain: bool,
+        /// Replace an identity that is there. Its messages can then no longer be opened.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the own id.
+    Show,
+    /// Write the identity, secret keys included, to a file or standard output.
+    Export {
+        /// The file; `-` for standard output.
+        file: PathBuf,
+        /// Only the public keys, which others may have.
+        #[arg(long)]
+        public: bool,
+        /// Write the secret keys without a passphrase.
+        #[arg(long, conflicts_with = "public")]
+        plain: bool,
+    },
+    /// Take an identity that was exported, or the public keys of somebody else.
+    Import {
+        /// The file; `-` for standard input.
+        file: PathBuf,
+        /// Keep the keys without a passphrase.
+        #[arg(long)]
+        plain: bool,
+        /// Replace an identity that is there.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// To whom: 66 characters that begin with 07, or CB58.
+    pub(crate) to: String,
+    /// The message; `-` reads it from standard input.
+    #[arg(conflicts_with = "file", required_unless_present = "file")]
+    pub(crate) text: Option<String>,
+    /// Send a file instead. Sending it again after an interruption goes on where it was.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How long the swarm keeps it: 10s to 14d (s, m, h or d).
+    #[arg(long, default_value = "14d", value_parser = crate::span::parse)]
+    pub(crate) ttl: session_core::Span,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inbox {
+    /// Keep running and print what arrives.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// From the beginning, not only what is new.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Delete from the swarm what was shown.
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) delete: bool,
+    /// Where files are saved.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) save: PathBuf,
+    /// Do not download files, only list them.
+    #[arg(long)]
+    pub(crate) no_files: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// List the nodes of the network file and whether they answer.
+    List,
+    /// Measure the time to a node and back.
+    Ping {
+        /// The node, by the start of its id.
+        node: String,
+        /// How often.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        count: u32,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// How many nodes.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) nodes: u16,
+    /// Where the network lives; made if it is not there, continued if it is.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Tell the whole story by itself and stop: exit code 0 only if nothing was lost.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// The node program; without it, `sessiond` beside this program.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sessiond: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// Where all randomness comes from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many nodes.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) nodes: u32,
+    /// How many simulated minutes.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_080))]
+    pub(crate) minutes: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// Connections, each with one request in flight.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) clients: usize,
+    /// Bytes of an item.
+    #[arg(long, default_value_t = 2048, value_parser = item_bytes)]
+    pub(crate) bytes: usize,
+    /// Items in one request.
+    #[arg(long, default_value_t = 1, value_parser = batch)]
+    pub(crate) batch: usize,
+    /// How long.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Only this node, by the start of its id.
+    #[arg(long)]
+    pub(crate) node: Option<String>,
+    /// Processes of the nodes on this machine, to report their CPU time and memory.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+}
+
+fn item_bytes(text: &str) -> Result<usize, String> {
+    bounded(text, session_protocol::limits::ITEM_BYTES_MAX)
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    bounded(text, session_protocol::limits::OPERATIONS_MAX)
+}
+
+fn bounded(text: &str, max: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=max).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 1 to {max} is needed")),
+    }
+}

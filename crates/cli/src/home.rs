@@ -1,0 +1,251 @@
+//! The folder of one person: identity, cursors, contacts, network file.
+//!
+//! ```text
+//! HOME/identity.key     the identity, mode 0600
+//! HOME/inbox.state      what was read already
+//! HOME/contacts/ID      public keys that were imported by hand
+//! HOME/sending/ID       files that are on their way out
+//! HOME/network.toml     the network, unless --network names another
+//! ```
+
+use std::fs;
+use std::io::{IsTerminal, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use session_core::{AccountId, Decode, Encode};
+use session_crypto::identity_file::{self, Protection};
+use session_crypto::{AccountRef, Identity, PublicIdentity};
+use session_protocol::network_file;
+use session_rpc::network_file::NetworkFile;
+use session_runtime::entropy::OsEntropy;
+use session_runtime::files;
+
+use crate::args::Common;
+use crate::cluster::SharedMembership;
+use crate::exit::{Code, Doing, Failure, Result};
+
+/// The environment variable that holds the passphrase, for scripts.
+const PASSPHRASE_VARIABLE: &str = "SESSION_PASSPHRASE";
+
+/// No file that this program reads whole is larger.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Where one person's things are.
+pub(crate) struct Home {
+    dir: PathBuf,
+    network: PathBuf,
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Home {
+    /// Finds the folder: the flag, the environment, or `~/.lux-session`.
+    pub(crate) fn find(common: &Common) -> Result<Self> {
+        let dir = match &common.home {
+            Some(dir) => dir.clone(),
+            None => std::env::var_os("HOME")
+                .map(|home| Path::new(&home).join(".lux-session"))
+                .ok_or_else(|| Failure::usage("HOME is not set: say where with --home DIR"))?,
+        };
+        let network = common.network.clone().unwrap_or_else(|| dir.join("network.toml"));
+        Ok(Self { dir, network, passphrase_file: common.passphrase_file.clone() })
+    }
+
+    /// Reads the network file.
+    pub(crate) fn network(&self) -> Result<SharedMembership> {
+        if !self.network.exists() {
+            return Err(Failure::usage(format!(
+                "there is no network file at {}: name one with --network FILE, or make a network \
+                 with 'session up'",
+                self.network.display()
+            )));
+        }
+        read_network(&self.network)
+    }
+
+    /// Reads the own identity, asking for its passphrase when it has one.
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        let path = self.identity_path();
+        if !path.exists() {
+            return Err(Failure::not_found(format!(
+                "there is no identity at {}: make one with 'session id new'",
+                path.display()
+            )));
+        }
+        let bytes = files::read_secret(&path).doing(|| format!("cannot read {}", path.display()))?;
+        self.decode(&path, &bytes)
+    }
+
+    /// Reads an identity from the bytes of any identity file.
+    pub(crate) fn decode(&self, path: &Path, bytes: &[u8]) -> Result<Identity> {
+        let what = || path.display().to_string();
+        let passphrase = match identity_file::protection(bytes).doing(what)? {
+            Protection::Plain => None,
+            Protection::Passphrase => Some(self.passphrase(&format!("passphrase of {}", what()))?),
+        };
+        identity_file::decode(bytes, passphrase.as_deref().map(str::as_bytes)).doing(what)
+    }
+
+    /// Writes the own identity, encrypted unless `plain`.
+    pub(crate) fn save_identity(&self, identity: &Identity, plain: bool, force: bool) -> Result<()> {
+        let path = self.identity_path();
+        if path.exists() && !force {
+            return Err(Failure::usage(format!(
+                "{} is there already; --force replaces it, and what was sent to it can then no \
+                 longer be opened",
+                path.display()
+            )));
+        }
+        self.make_dir(&self.dir)?;
+        let bytes = self.encode(identity, plain)?;
+        files::write_secret(&path, &bytes).doing(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Returns the bytes of an identity file, encrypted unless `plain`.
+    pub(crate) fn encode(&self, identity: &Identity, plain: bool) -> Result<Vec<u8>> {
+        if plain {
+            return Ok(identity_file::encode_plain(identity).to_vec());
+        }
+        let passphrase = self.new_passphrase()?;
+        identity_file::encode_encrypted(identity, passphrase.as_bytes(), &mut OsEntropy::new())
+            .map_err(Failure::usage)
+    }
+
+    /// Returns the keys of somebody whose public keys were imported.
+    pub(crate) fn contact(&self, account: &AccountId) -> Option<PublicIdentity> {
+        let bytes = fs::read(self.contact_path(account)).ok()?;
+        PublicIdentity::decode_exact(&bytes).ok().filter(|keys| keys.account_id() == *account)
+    }
+
+    /// Remembers somebody's public keys.
+    pub(crate) fn save_contact(&self, keys: &PublicIdentity) -> Result<()> {
+        self.save("contacts", &AccountRef(keys.account_id()).to_string(), &keys.to_bytes())
+    }
+
+    /// Reads a small state file; `None` when it is not there.
+    pub(crate) fn load<T: Decode>(&self, folder: &str, name: &str) -> Result<Option<T>> {
+        let path = self.dir.join(folder).join(name);
+        match fs::read(&path) {
+            Ok(bytes) => T::decode_exact(&bytes)
+                .map(Some)
+                .doing(|| format!("{} is damaged; delete it to start over", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::failed(format!("cannot read {}: {error}", path.display()))),
+        }
+    }
+
+    /// Writes a small state file, all of it or nothing.
+    pub(crate) fn save(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let dir = self.dir.join(folder);
+        self.make_dir(&dir)?;
+        let path = dir.join(name);
+        files::write_secret(&path, bytes).doing(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Forgets a small state file.
+    pub(crate) fn forget(&self, folder: &str, name: &str) {
+        // Not there is as good as gone.
+        let _ = fs::remove_file(self.dir.join(folder).join(name));
+    }
+
+    /// Lists the small state files of a folder.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.dir.join(folder))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn identity_path(&self) -> PathBuf {
+        self.dir.join("identity.key")
+    }
+
+    fn contact_path(&self, account: &AccountId) -> PathBuf {
+        self.dir.join("contacts").join(AccountRef(*account).to_string())
+    }
+
+    fn make_dir(&self, dir: &Path) -> Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .doing(|| format!("cannot make {}", dir.display()))
+    }
+
+    fn passphrase(&self, prompt: &str) -> Result<String> {
+        if let Some(file) = &self.passphrase_file {
+            let text = fs::read_to_string(file)
+                .doing(|| format!("cannot read the passphrase from {}", file.display()))?;
+            return Ok(text.lines().next().unwrap_or_default().to_owned());
+        }
+        if let Ok(passphrase) = std::env::var(PASSPHRASE_VARIABLE) {
+            return Ok(passphrase);
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::usage(format!(
+                "a passphrase is needed and nobody is there to type it: set {PASSPHRASE_VARIABLE}, \
+                 use --passphrase-file, or keep the keys in the clear with --plain"
+            )));
+        }
+        rpassword::prompt_password(format!("{prompt}: "))
+            .doing(|| "cannot read the passphrase".to_owned())
+    }
+
+    fn new_passphrase(&self) -> Result<String> {
+        let first = self.passphrase("new passphrase")?;
+        let typed = self.passphrase_file.is_none() && std::env::var(PASSPHRASE_VARIABLE).is_err();
+        if typed && self.passphrase("the same once more")? != first {
+            return Err(Failure::usage("the two passphrases differ"));
+        }
+        Ok(first)
+    }
+}
+
+/// Reads and checks a network file.
+pub(crate) fn read_network(path: &Path) -> Result<SharedMembership> {
+    let text =
+        fs::read_to_string(path).doing(|| format!("cannot read {}", path.display()))?;
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::Usage, format!("{}: {error}", path.display()))
+    };
+    let (file, unknown) = NetworkFile::parse(&text).map_err(|error| wrong(&error))?;
+    for key in unknown {
+        tracing::warn!("{}: nobody knows the key {key}", path.display());
+    }
+    network_file::membership(&file).map(Arc::new).map_err(|error| wrong(&error))
+}
+
+/// Reads a whole file, or standard input for `-`.
+pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let what = || format!("cannot read {}", path.display());
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(path).doing(what)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    };
+    read.doing(what)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Failure::usage(format!("{} is over {FILE_BYTES_MAX} bytes", path.display())));
+    }
+    Ok(bytes)
+}
+
+/// Writes a secret to a file of mode 0600, or to standard output for `-`.
+pub(crate) fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
+    let what = || format!("cannot write {}", path.display());
+    if path == Path::new("-") {
+        return std::io::stdout().lock().write_all(bytes).doing(what);
+    }
+    files::write_secret(path, bytes).doing(what)
+}
+
+/// Tells who may read a file besides its owner; for the warning in `id show`.
+pub(crate) fn readable_by_others(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
+}

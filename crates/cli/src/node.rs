@@ -1,0 +1,128 @@
+//! `session node`: look at the nodes of the network.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use session_client::{Answer, Command};
+use session_core::NodeId;
+use session_crypto::Identity;
+use session_protocol::Membership;
+use session_runtime::entropy::OsEntropy;
+use tokio::task::JoinSet;
+
+use crate::agent::Agent;
+use crate::args::Node;
+use crate::exit::{Code, Failure, Result};
+use crate::home::Home;
+use crate::out::Out;
+
+pub(crate) async fn run(home: &Home, out: Out, command: &Node) -> Result<()> {
+    let membership = home.network()?;
+    // Asking nodes how they are needs no account: a throw-away identity tells them nothing.
+    let identity = Arc::new(Identity::generate(&mut OsEntropy::new()));
+    let agent = Agent::start(identity, membership.clone())?;
+    let done = match command {
+        Node::List => list(&agent, out, &*membership).await,
+        Node::Ping { node, count } => ping(&agent, out, &*membership, node, *count).await,
+    };
+    agent.stop().await;
+    done
+}
+
+async fn list(agent: &Agent, out: Out, membership: &dyn Membership) -> Result<()> {
+    let nodes: Vec<_> = membership
+        .nodes()
+        .into_iter()
+        .map(|(id, record)| (id, record.address.to_string(), record.swarm))
+        .collect();
+    let mut asked = JoinSet::new();
+    for (index, (node, _, _)) in nodes.iter().enumerate() {
+        let (agent, node) = (agent.clone(), *node);
+        asked.spawn(async move { (index, agent.run(Command::Info { node }).await) });
+    }
+    let mut answers: Vec<_> = nodes.iter().map(|_| None).collect();
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((index, answer)) = answer {
+            answers[index] = Some(answer);
+        }
+    }
+    out.remark("node              swarm             address                state");
+    let mut up = 0;
+    for ((node, address, swarm), answer) in nodes.iter().zip(answers) {
+        let short = &node.to_string()[..16];
+        match answer {
+            Some(Ok(Answer::Info(info))) => {
+                up += 1;
+                out.result(
+                    || {
+                        format!(
+                            "{short}  {swarm}  {address:<21}  up, {} items, sees {}/{} members, version {}",
+                            info.items, info.members_up, info.members, info.version
+                        )
+                    },
+                    || {
+                        json!({ "node": node.to_string(), "swarm": swarm.to_string(),
+                                "address": address, "up": true, "items": info.items,
+                                "members_up": info.members_up, "members": info.members,
+                                "version": info.version.to_string(),
+                                "time_ms": info.time.as_millis() })
+                    },
+                );
+            }
+            other => {
+                let why = match other {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "no answer".to_owned(),
+                };
+                out.result(
+                    || format!("{short}  {swarm}  {address:<21}  down: {why}"),
+                    || {
+                        json!({ "node": node.to_string(), "swarm": swarm.to_string(),
+                                "address": address, "up": false, "why": why })
+                    },
+                );
+            }
+        }
+    }
+    if up == 0 {
+        return Err(Failure::new(Code::Network, "no node of the network answers"));
+    }
+    Ok(())
+}
+
+async fn ping(
+    agent: &Agent,
+    out: Out,
+    membership: &dyn Membership,
+    wanted: &str,
+    count: u32,
+) -> Result<()> {
+    let node = find(membership, wanted)?;
+    for number in 1..=count {
+        match agent.run(Command::Ping { node }).await {
+            Ok(Answer::Pong { round_trip }) => out.result(
+                || format!("{node:?} answered in {round_trip}"),
+                || json!({ "node": node.to_string(), "number": number,
+                           "round_trip_ms": round_trip.as_millis() }),
+            ),
+            Ok(_) => return Err(Failure::failed("the client answered something else")),
+            Err(error) => return Err(Failure::new(Code::Network, error)),
+        }
+    }
+    Ok(())
+}
+
+fn find(membership: &dyn Membership, wanted: &str) -> Result<NodeId> {
+    let wanted = wanted.to_lowercase();
+    let fitting: Vec<NodeId> = membership
+        .nodes()
+        .into_iter()
+        .map(|(id, _)| id)
+        .filter(|id| id.to_string().starts_with(&wanted))
+        .collect();
+    match fitting[..] {
+        [node] => Ok(node),
+        [] => Err(Failure::not_found(format!("no node's id starts with {wanted}"))),
+        _ => Err(Failure::usage(format!("{} nodes' ids start with {wanted}", fitting.len()))),
+    }
+}

@@ -1,0 +1,187 @@
+//! Somebody on the network: keys, and a client to send and read with.
+
+use std::sync::Arc;
+
+use session_client::{Answer, Command, InboxReader, NewItem, StoredProof};
+use session_core::{AccountId, InboxAddress, List, MessageId, Namespace, Span};
+use session_crypto::{AccountRef, Identity, PublicIdentity};
+use session_messaging::card::card_item;
+use session_messaging::content::{Content, Message, OpenError, open_message, seal_message};
+use session_protocol::inbox::{IDENTITY_CARD, MESSAGES};
+use session_protocol::limits::{IDS_MAX, TTL_OWNER_MAX};
+use session_protocol::request::Item;
+use session_protocol::{AccessRule, Membership};
+use session_runtime::clock;
+use session_runtime::entropy::OsEntropy;
+
+use crate::agent::Agent;
+use crate::cluster::SharedMembership;
+use crate::exit::{Code, Failure, Result};
+
+/// How many nodes are asked for what is new: what one withholds, the other has.
+const NODES_READ: usize = 2;
+
+/// An identity with its client.
+pub(crate) struct Person {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) membership: SharedMembership,
+    pub(crate) agent: Agent,
+}
+
+/// An item of the inbox, opened or not.
+pub(crate) struct Received {
+    pub(crate) item: Item,
+    pub(crate) message: std::result::Result<Message, OpenError>,
+}
+
+impl Person {
+    /// Starts a client for an identity.
+    pub(crate) fn start(identity: Identity, membership: SharedMembership) -> Result<Self> {
+        let identity = Arc::new(identity);
+        let agent = Agent::start(identity.clone(), membership.clone())?;
+        Ok(Self { identity, membership, agent })
+    }
+
+    pub(crate) fn account(&self) -> AccountId {
+        self.identity.public().account_id()
+    }
+
+    pub(crate) fn text_id(&self) -> String {
+        AccountRef(self.account()).to_string()
+    }
+
+    /// Carries out a command.
+    pub(crate) async fn run(&self, command: Command) -> Result<Answer> {
+        self.agent.run(command).await.map_err(failure)
+    }
+
+    /// Publishes the own public keys, so that others can write with the id alone.
+    pub(crate) async fn publish(&self) -> Result<()> {
+        let item = NewItem {
+            namespace: IDENTITY_CARD,
+            ttl: TTL_OWNER_MAX,
+            data: card_item(self.identity.public()),
+        };
+        self.store(inbox_of(self.account()), item).await.map(drop)
+    }
+
+    /// Finds somebody's public keys.
+    pub(crate) async fn find(&self, account: AccountId) -> Result<PublicIdentity> {
+        match self.run(Command::GetCard { account }).await? {
+            Answer::Card(keys) => Ok(keys),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Seals and stores a message; returns its proof.
+    pub(crate) async fn send(
+        &self,
+        to: &PublicIdentity,
+        content: &Content,
+        ttl: Span,
+    ) -> Result<StoredProof> {
+        let network = self.membership.network();
+        let data = seal_message(&*self.identity, to, network, content, &mut OsEntropy::new())
+            .map_err(Failure::usage)?;
+        let item = NewItem { namespace: MESSAGES, ttl, data };
+        self.store(inbox_of(to.account_id()), item).await
+    }
+
+    /// Stores an item; returns its proof.
+    pub(crate) async fn store(&self, address: InboxAddress, item: NewItem) -> Result<StoredProof> {
+        match self.run(Command::Store { address, item }).await? {
+            Answer::Stored(proofs) => proofs.into_iter().next().ok_or_else(unexpected),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Stores items in order; returns their proofs.
+    pub(crate) async fn store_many(
+        &self,
+        address: InboxAddress,
+        items: Vec<NewItem>,
+    ) -> Result<Vec<StoredProof>> {
+        match self.run(Command::StoreMany { address, items }).await? {
+            Answer::Stored(proofs) => Ok(proofs),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads everything that is new, opened.
+    pub(crate) async fn read(&self, reader: &mut InboxReader) -> Result<Vec<Received>> {
+        let mut received = Vec::new();
+        loop {
+            let command = Command::Retrieve {
+                namespace: MESSAGES,
+                cursors: reader.cursors(MESSAGES),
+                nodes: NODES_READ.min(self.membership.nodes().len()),
+            };
+            let Answer::Pages(pages) = self.run(command).await? else { return Err(unexpected()) };
+            let more = pages.iter().any(|page| page.more);
+            for page in pages {
+                received.extend(reader.absorb(page).into_iter().map(|item| self.open(item)));
+            }
+            if !more {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// Opens an item.
+    pub(crate) fn open(&self, item: Item) -> Received {
+        let message = open_message(&self.identity, self.membership.network(), &item.data);
+        Received { item, message }
+    }
+
+    /// Reads items by their ids, in the order asked.
+    pub(crate) async fn fetch(&self, namespace: Namespace, ids: &[MessageId]) -> Result<Vec<Item>> {
+        let ids = List::new(ids).map_err(Failure::failed)?;
+        match self.run(Command::Fetch { namespace, ids }).await? {
+            Answer::Fetched { items, missing } if missing.is_empty() => Ok(items),
+            Answer::Fetched { missing, .. } => Err(Failure::not_found(format!(
+                "{} pieces of the file are not in the swarm any more",
+                missing.len()
+            ))),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Deletes items everywhere.
+    pub(crate) async fn delete(&self, ids: &[MessageId]) -> Result<()> {
+        for some in ids.chunks(IDS_MAX) {
+            let ids = List::new(some).expect("chunks of at most the bound");
+            self.run(Command::Delete { ids }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the inbox of an account.
+pub(crate) fn inbox_of(account: AccountId) -> InboxAddress {
+    AccessRule::from(account).address()
+}
+
+/// Returns the time, for messages.
+pub(crate) fn now() -> session_core::Time {
+    clock::now()
+}
+
+fn unexpected() -> Failure {
+    Failure::failed("the client answered something else than was asked")
+}
+
+fn failure(error: session_client::Error) -> Failure {
+    use session_client::Error;
+    let code = match &error {
+        Error::NoCard(_) | Error::UnknownNode(_) => Code::NotFound,
+        Error::Refused { .. } => Code::Refused,
+        Error::Invalid(_) | Error::NoAccount => Code::Usage,
+        Error::Unreachable { .. }
+        | Error::NoAnswer { .. }
+        | Error::TimedOut { .. }
+        | Error::NotEnoughReceipts { .. }
+        | Error::NoSwarm(_) => Code::Network,
+        _ => Code::Failed,
+    };
+    Failure::new(code, error)
+}

@@ -1,0 +1,110 @@
+//! `session up`: a whole network on this machine.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::args::Up;
+use crate::cluster::Cluster;
+use crate::demo;
+use crate::exit::{Doing, Failure, Result};
+use crate::out::Out;
+
+/// Where the network lives when nobody says otherwise.
+const DIR: &str = "lux-session-network";
+
+pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
+    if args.demo {
+        let scratch = tempfile::tempdir().doing(|| "cannot make a scratch directory".to_owned())?;
+        let dir = args.dir.clone().unwrap_or_else(|| scratch.path().to_owned());
+        let mut cluster = open(args, dir.clone())?;
+        let told = tokio::select! {
+            told = demo::tell(&mut cluster, &dir, out) => told,
+            _ = tokio::signal::ctrl_c() => Err(Failure::failed("stopped by Ctrl-C")),
+        };
+        cluster.stop().await;
+        return told;
+    }
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(DIR));
+    let mut cluster = open(args, dir)?;
+    let stopped = serve(&mut cluster, out).await;
+    let killed = cluster.stop().await;
+    out.remark(&match killed {
+        0 => "all nodes stopped".to_owned(),
+        killed => format!("all nodes stopped, {killed} of them had to be killed"),
+    });
+    stopped
+}
+
+fn open(args: &Up, dir: PathBuf) -> Result<Cluster> {
+    let dir = std::path::absolute(&dir).doing(|| format!("cannot find {}", dir.display()))?;
+    Cluster::open(&dir, usize::from(args.nodes), args.sessiond.as_deref())
+}
+
+async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
+    let mut terminate = terminate()?;
+    for index in 0..cluster.len() {
+        cluster.start(index)?;
+    }
+    let took = tokio::select! {
+        took = cluster.wait_ready() => took?,
+        _ = tokio::signal::ctrl_c() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    print_table(cluster, out);
+    out.remark(&format!(
+        "\n{} nodes are ready after {:.1} s. Try, in another terminal:\n{}\nCtrl-C stops them all.",
+        cluster.len(),
+        took.as_secs_f64(),
+        commands(cluster)
+    ));
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn terminate() -> Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .doing(|| "cannot listen for SIGTERM".to_owned())
+}
+
+fn print_table(cluster: &Cluster, out: Out) {
+    out.remark("node  id                udp                    http                   pid");
+    for index in 0..cluster.len() {
+        let id = cluster.id(index);
+        let (address, http) = (cluster.address(index), cluster.http_address(index));
+        let pid = cluster.pid(index);
+        out.result(
+            || {
+                format!(
+                    "{index:>4}  {}  {address:<21}  {http:<21}  {}",
+                    &id.to_string()[..16],
+                    pid.map_or_else(String::new, |pid| pid.to_string())
+                )
+            },
+            || {
+                json!({ "index": index, "node": id.to_string(), "address": address,
+                        "http": http, "pid": pid, "network": cluster.network_file() })
+            },
+        );
+    }
+}
+
+fn commands(cluster: &Cluster) -> String {
+    let session = std::env::current_exe()
+        .map_or_else(|_| "session".to_owned(), |path| path.display().to_string());
+    let network = cluster.network_file();
+    let folder = network.parent().map(|path| path.display().to_string()).unwrap_or_default();
+    format!(
+        "  export SESSION_NETWORK={}\n  \
+           {session} --home {folder}/alice id new --plain\n  \
+           {session} --home {folder}/bob id new --plain\n  \
+           {session} --home {folder}/bob inbox            # publishes bob's keys\n  \
+           {session} --home {folder}/alice send BOBS_ID 'hello'\n  \
+           {session} --home {folder}/bob inbox\n  \
+           {session} node list",
+        network.display()
+    )
+}

@@ -1,0 +1,275 @@
+//! What a client can be told to do, and what comes of it.
+
+use std::collections::BTreeMap;
+
+use session_core::{
+    AccountId, InboxAddress, List, MessageId, Namespace, NodeId, Span, SwarmId, Time,
+};
+use session_crypto::PublicIdentity;
+use session_protocol::limits::IDS_MAX;
+use session_protocol::membership::Member;
+use session_protocol::owner::ExpireMode;
+use session_protocol::request::{Cursor, Expiring, Info, Item, ItemBytes, Refusal};
+
+use crate::reader::InboxReader;
+use crate::receipts::StoredProof;
+
+/// Most items in one [`Command::StoreMany`]: what a batch of chunks needs, many times over.
+pub const STORE_ITEMS_MAX: usize = 256;
+
+/// Most namespaces and nodes asked at once for what is new.
+pub const READ_NODES_MAX: usize = 4;
+
+/// An item to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewItem {
+    /// Which compartment of the inbox.
+    pub namespace: Namespace,
+    /// How long it is kept.
+    pub ttl: Span,
+    /// The bytes.
+    pub data: ItemBytes,
+}
+
+/// Something to do. What only the owner of an inbox may do is about the client's own inbox.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Store one item. Answered by [`Answer::Stored`].
+    Store {
+        /// In which inbox.
+        address: InboxAddress,
+        /// The item.
+        item: NewItem,
+    },
+    /// Store items in one inbox, in batches as large as the protocol allows, one after another.
+    /// Answered by [`Answer::Stored`]; after an error some may be stored, and storing them again is
+    /// harmless.
+    StoreMany {
+        /// In which inbox.
+        address: InboxAddress,
+        /// At most [`STORE_ITEMS_MAX`] items.
+        items: Vec<NewItem>,
+    },
+    /// Read one page of what is new from each of some nodes. Answered by [`Answer::Pages`].
+    ///
+    /// Two nodes are better than one: what one of them withholds, the other one has.
+    Retrieve {
+        /// Which compartment.
+        namespace: Namespace,
+        /// Where reading goes on, on each node that was read before; see [`InboxReader::cursors`].
+        cursors: BTreeMap<NodeId, Cursor>,
+        /// How many nodes, 1 to [`READ_NODES_MAX`].
+        nodes: usize,
+    },
+    /// Read items by their ids. Answered by [`Answer::Fetched`].
+    Fetch {
+        /// Which compartment.
+        namespace: Namespace,
+        /// Which items.
+        ids: List<MessageId, IDS_MAX>,
+    },
+    /// Forget items everywhere. Answered by [`Answer::Deleted`].
+    Delete {
+        /// Which items.
+        ids: List<MessageId, IDS_MAX>,
+    },
+    /// Move the expiry of items. Answered by [`Answer::Expiring`].
+    Expire {
+        /// Which items.
+        ids: List<MessageId, IDS_MAX>,
+        /// The new expiry.
+        expiry: Time,
+        /// Which way it may move.
+        mode: ExpireMode,
+    },
+    /// Find the keys of an account. Answered by [`Answer::Card`].
+    GetCard {
+        /// The account.
+        account: AccountId,
+    },
+    /// Report new items as they come, until cancelled; what `reader` has seen is left out.
+    ///
+    /// Answered by [`Effect::Live`](crate::Effect::Live) and
+    /// [`Effect::Pushed`](crate::Effect::Pushed), any number of times.
+    Subscribe {
+        /// Which compartments, 1 to 8.
+        namespaces: Vec<Namespace>,
+        /// What was read before.
+        reader: Box<InboxReader>,
+    },
+    /// Ask how a node is. Answered by [`Answer::Info`].
+    Info {
+        /// The node.
+        node: NodeId,
+    },
+    /// Measure how long a node takes to answer. Answered by [`Answer::Pong`].
+    Ping {
+        /// The node.
+        node: NodeId,
+    },
+    /// Ask who keeps an inbox. Answered by [`Answer::Swarm`].
+    GetSwarm {
+        /// The inbox.
+        address: InboxAddress,
+    },
+}
+
+/// A page of an inbox, as one node has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The node.
+    pub node: NodeId,
+    /// The compartment.
+    pub namespace: Namespace,
+    /// The items that are what their id says, in order of arrival.
+    pub items: Vec<Item>,
+    /// Where the next page of this node starts.
+    pub cursor: Cursor,
+    /// Whether there is a next page.
+    pub more: bool,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Every item is stored; one proof each, in order.
+    Stored(Vec<StoredProof>),
+    /// Pages of as many nodes as could be reached, at least one.
+    Pages(Vec<Page>),
+    /// Items by their ids, in the order asked.
+    Fetched {
+        /// Those that were found.
+        items: Vec<Item>,
+        /// Those that so many members do not have that no quorum can ever have had them, or that
+        /// nobody had before time was up.
+        missing: Vec<MessageId>,
+    },
+    /// Items are deleted. The numbers are what the node says.
+    Deleted {
+        /// The node that was asked.
+        node: NodeId,
+        /// The items that it had.
+        ids: Vec<MessageId>,
+        /// Members that committed it.
+        nodes: u16,
+    },
+    /// Items have new expiries. The numbers are what the node says.
+    Expiring {
+        /// The node that was asked.
+        node: NodeId,
+        /// The items that it has, and when they are forgotten now.
+        expiries: Vec<Expiring>,
+        /// Members that committed it.
+        nodes: u16,
+    },
+    /// The keys of an account; their hash is the account's id.
+    Card(PublicIdentity),
+    /// How a node says it is.
+    Info(Info),
+    /// A node answered.
+    Pong {
+        /// From request to reply.
+        round_trip: Span,
+    },
+    /// A node has agreed to push; seen inside the client only, see [`Command::Subscribe`].
+    Subscribed {
+        /// The node.
+        node: NodeId,
+    },
+    /// Who keeps an inbox, says the node that was asked.
+    Swarm {
+        /// Which swarm.
+        swarm: SwarmId,
+        /// Its members.
+        members: Vec<Member>,
+    },
+}
+
+/// Why a command came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The client has no account.
+    #[error("only the owner of an inbox may do this, and this client has no account")]
+    NoAccount,
+    /// A number that is in use.
+    #[error("command {0} is still running")]
+    Running(u64),
+    /// Too many commands at once.
+    #[error("{limit} commands are running, which is the limit")]
+    Busy {
+        /// Most commands at once.
+        limit: usize,
+    },
+    /// Refused before anybody was asked: no node would take it.
+    #[error("{0}")]
+    Invalid(Refusal),
+    /// The network has no swarms.
+    #[error("no swarm keeps inbox {0:?}: the network has none")]
+    NoSwarm(InboxAddress),
+    /// Not a node of the network.
+    #[error("{0} is not a node of this network")]
+    UnknownNode(NodeId),
+    /// A node refused, and there was no second one to ask or it refused too.
+    #[error("node {node:?}: {refusal}")]
+    Refused {
+        /// The last node that refused.
+        node: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A node could not be reached.
+    #[error("node {node:?} cannot be reached: {why}")]
+    Unreachable {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// A node did not answer.
+    #[error("node {node:?} did not answer within {waited}")]
+    NoAnswer {
+        /// The node.
+        node: NodeId,
+        /// How long it was given.
+        waited: Span,
+    },
+    /// A node says that an item is stored, and cannot prove it.
+    #[error("node {node:?} showed {good} good receipts where {needed} are needed")]
+    NotEnoughReceipts {
+        /// The node.
+        node: NodeId,
+        /// Receipts that hold.
+        good: usize,
+        /// Receipts that make a quorum.
+        needed: usize,
+    },
+    /// A node answered something that no honest node answers.
+    #[error("node {node:?} gave a bad answer: {why}")]
+    BadAnswer {
+        /// The node.
+        node: NodeId,
+        /// What was wrong.
+        why: &'static str,
+    },
+    /// So many members do not have the card that no quorum can ever have had it.
+    #[error("account {0} has published no identity card, or it expired")]
+    NoCard(AccountId),
+    /// Time was up.
+    #[error("not done within {span}{}", because(last))]
+    TimedOut {
+        /// The time that the command was given.
+        span: Span,
+        /// What went wrong last.
+        last: Option<Box<Self>>,
+    },
+    /// Cancelled by the caller.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn because(last: &Option<Box<Error>>) -> String {
+    last.as_ref().map_or_else(String::new, |last| format!("; last: {last}"))
+}

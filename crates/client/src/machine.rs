@@ -1,0 +1,415 @@
+//! The client: commands in, answers out.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `begin` | commands, checked and turned into tasks |
+//! | `legs` | choosing a node, asking it, judging its answer, going on |
+//! | `live` | subscriptions |
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use session_core::{Context, InboxAddress, Machine, NodeId, Span, Time};
+use session_crypto::{DsaPublicKey, Signer, Verifier};
+use session_network::{Class, ConnId, From, Network};
+use session_protocol::request::Item;
+use session_protocol::{AccessRule, Inbound, Kind, Membership};
+
+use crate::command::{Answer, Command, Error};
+use crate::nodes::Nodes;
+use crate::receipts::Auditor;
+use crate::subscription::Subscription;
+use crate::task::{Task, TaskId};
+
+mod begin;
+mod legs;
+mod live;
+
+type Cx<'a> = Context<'a, (), Effect>;
+
+/// What a [`Client`] is made from.
+#[derive(Clone)]
+pub struct Config {
+    /// Makes the secrets of handshakes; nodes do not learn whose keys these are.
+    pub keys: Arc<dyn Signer>,
+    /// The account whose inbox is read. None can still store and look up cards.
+    pub account: Option<Arc<dyn Signer>>,
+    /// Who is a node.
+    pub membership: Arc<dyn Membership>,
+    /// Checks receipts.
+    pub verifier: Arc<dyn Verifier>,
+    /// Bounds and times.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Makes the configuration of an account.
+    #[must_use]
+    pub fn new(
+        account: Arc<dyn Signer>,
+        membership: Arc<dyn Membership>,
+        verifier: Arc<dyn Verifier>,
+    ) -> Self {
+        let keys = Arc::clone(&account);
+        Self { keys, account: Some(account), membership, verifier, limits: Limits::default() }
+    }
+}
+
+/// Bounds and times of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most commands at once, subscriptions included. More are answered with [`Error::Busy`].
+    pub commands_max: usize,
+    /// Most nodes being asked at once; other commands wait their turn.
+    pub requests_max: usize,
+    /// How long one node has, dialling included; longer than a swarm takes to miss its quorum.
+    pub try_time: Span,
+    /// How long a command may go without progress.
+    pub command_time: Span,
+    /// How long a reading waits for its other nodes once it has the first page.
+    pub second_page_time: Span,
+    /// Time between two readings of a subscription.
+    pub sweep_interval: Span,
+    /// A connection that was not used for this long is closed.
+    pub idle_time: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            commands_max: 1024,
+            requests_max: 64,
+            try_time: Span::from_secs(6),
+            command_time: Span::from_secs(30),
+            second_page_time: Span::from_secs(3),
+            sweep_interval: Span::from_secs(30),
+            idle_time: Span::from_secs(120),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// Something on the network.
+    Network(session_network::Input),
+    /// The program wants something.
+    Command {
+        /// Repeated in every effect that it has.
+        id: u64,
+        /// What.
+        command: Command,
+    },
+    /// The program wants it no more.
+    Cancel {
+        /// The command.
+        id: u64,
+    },
+}
+
+/// What the shell and the program are to do or to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Send a frame body.
+    Send {
+        /// Over which connection.
+        conn: ConnId,
+        /// How.
+        class: Class,
+        /// The body.
+        frame: Vec<u8>,
+    },
+    /// Open a connection.
+    Dial {
+        /// Repeated in the answer.
+        dial: u64,
+        /// `host:port`.
+        address: String,
+        /// The only key that TLS may accept there.
+        key: DsaPublicKey,
+    },
+    /// Close a connection, after what was sent over it before.
+    Close {
+        /// Which one.
+        conn: ConnId,
+        /// Why.
+        why: String,
+    },
+    /// A command has come to its end.
+    Done {
+        /// Which one.
+        id: u64,
+        /// What came of it.
+        result: Result<Answer, Error>,
+    },
+    /// A command has done a part.
+    Progress {
+        /// Which one.
+        id: u64,
+        /// Items done.
+        done: usize,
+        /// Items in all.
+        of: usize,
+    },
+    /// A subscription is live; every item from before and after will be pushed.
+    Live {
+        /// The command.
+        id: u64,
+        /// The node that pushes.
+        node: NodeId,
+    },
+    /// A subscription is not live any more; another node will be found.
+    Lost {
+        /// The command.
+        id: u64,
+    },
+    /// A new item of a subscription; never twice.
+    Pushed {
+        /// The command.
+        id: u64,
+        /// The inbox.
+        address: InboxAddress,
+        /// The node that it came from.
+        node: NodeId,
+        /// The store that counted its arrival.
+        incarnation: u64,
+        /// The item, which is what its id says.
+        item: Item,
+    },
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Commands begun.
+    pub commands: u64,
+    /// Commands that were answered.
+    pub answered: u64,
+    /// Commands that came to nothing.
+    pub failed: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Replies that nobody waited for any more.
+    pub late: u64,
+    /// Times that a node was left for another one.
+    pub failovers: u64,
+    /// Tries that nothing came of in time.
+    pub timeouts: u64,
+    /// Requests signed again because of the clock, the keys or a used signature.
+    pub resigned: u64,
+    /// Waits that nodes asked for.
+    pub rate_limited: u64,
+    /// Times that another swarm than the expected one was asked.
+    pub redirects: u64,
+    /// Answers that no honest node gives.
+    pub lies: u64,
+    /// Items pushed and reported.
+    pub pushed: u64,
+    /// Items pushed or read again, and not reported again.
+    pub duplicates: u64,
+}
+
+/// A person or bot as one machine.
+pub struct Client {
+    config: Config,
+    network: Network,
+    /// What the network said and nobody has heard yet.
+    news: VecDeque<session_network::Effect>,
+    nodes: Nodes,
+    auditor: Auditor,
+    tasks: BTreeMap<TaskId, Task>,
+    /// Requests that are out: whose, and which leg.
+    requests: BTreeMap<u64, (TaskId, usize)>,
+    requests_made: u64,
+    subscriptions: BTreeMap<u64, Subscription>,
+    stats: Stats,
+}
+
+impl Client {
+    /// Makes a client that is connected to nobody yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let (keys, membership) = (Arc::clone(&config.keys), Arc::clone(&config.membership));
+        let overlay = session_network::Config::new(session_network::Role::Client, keys, membership);
+        Self {
+            network: Network::new(overlay),
+            news: VecDeque::new(),
+            nodes: Nodes::default(),
+            auditor: Auditor::new(Arc::clone(&config.membership), Arc::clone(&config.verifier)),
+            tasks: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            requests_made: 0,
+            subscriptions: BTreeMap::new(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Returns the address of the account's inbox.
+    #[must_use]
+    pub fn inbox(&self) -> Option<InboxAddress> {
+        let account = self.config.account.as_ref()?;
+        Some(AccessRule::from(account.public().account_id()).address())
+    }
+
+    /// Returns the overlay, for its counters and latencies.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Returns how often a node was caught at what no honest node does.
+    #[must_use]
+    pub fn lies(&self, node: &NodeId) -> u32 {
+        self.nodes.lies(node)
+    }
+
+    /// Returns how many commands are running.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        let commands = self.tasks.keys().filter(|id| matches!(id, TaskId::Command(_)));
+        commands.count() + self.subscriptions.len()
+    }
+
+    // Runs the overlay: what is for the shell goes there at once, what is for us is queued.
+    fn overlay<T>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        run: impl FnOnce(&mut Network, &mut Context<'_, (), session_network::Effect>) -> T,
+    ) -> T {
+        use session_network::Effect as Overlay;
+        let mut effects = Vec::new();
+        let value = run(&mut self.network, &mut cx.lend(&mut effects));
+        for effect in effects {
+            match effect {
+                Overlay::Send { conn, class, frame } => {
+                    cx.effects.push(Effect::Send { conn, class, frame });
+                }
+                Overlay::Dial { dial, address, key } => {
+                    cx.effects.push(Effect::Dial { dial, address, key });
+                }
+                Overlay::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
+                news => self.news.push_back(news),
+            }
+        }
+        value
+    }
+
+    // Hears the news and starts what is ready, until neither is left.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        loop {
+            while let Some(news) = self.news.pop_front() {
+                self.hear(cx, news);
+            }
+            if !self.start_ready(cx) && self.news.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, cx: &mut Cx<'_>, news: session_network::Effect) {
+        use session_network::Effect as Overlay;
+        match news {
+            Overlay::PeerUp { node, .. } => {
+                self.nodes.came_up(node, cx.now);
+                self.ask_waiting(cx, node);
+            }
+            Overlay::PeerDown { node } => {
+                self.nodes.went_down(node);
+                self.lost(cx, node, "the connection was lost");
+            }
+            Overlay::Unreachable { node, why } => {
+                self.lost(cx, node, &why);
+                // The overlay would go on trying; whoever needs the node asks for it again.
+                self.forget(cx, node);
+            }
+            Overlay::Message { from: From::Node(node), message } => match message {
+                Inbound::Reply(reply) => self.replied(cx, node, reply),
+                Inbound::Push(push) => self.pushed(cx, node, push),
+                _ => {}
+            },
+            // Nobody connects to a client, and penalties are followed by the end of the link.
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        let input = session_network::Input::Forget { node };
+        self.overlay(cx, |network, cx| network.handle(cx, input));
+    }
+
+    fn send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        class: Class,
+        request: &session_protocol::request::Request,
+    ) -> bool {
+        self.nodes.used(node, cx.now);
+        self.overlay(cx, |network, cx| {
+            network.send_to(cx, From::Node(node), class, Kind::Request, request)
+        })
+    }
+
+    fn next_request(&mut self) -> u64 {
+        self.requests_made += 1;
+        self.requests_made
+    }
+
+    // A node that pushes is in use, however quiet it is.
+    fn close_idle(&mut self, cx: &mut Cx<'_>) {
+        for node in self.nodes.idle_since(cx.now - self.config.limits.idle_time) {
+            let in_use = self.subscriptions.values().any(|sub| sub.live() == Some(node))
+                || self.tasks.values().any(|task| task.legs.iter().any(|l| l.node() == Some(node)));
+            if in_use {
+                self.nodes.used(node, cx.now);
+            } else {
+                self.forget(cx, node);
+            }
+        }
+    }
+}
+
+impl Machine for Client {
+    type Store = ();
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
+        match input {
+            Input::Network(input) => self.overlay(cx, |network, cx| network.handle(cx, input)),
+            Input::Command { id, command } => self.begin(cx, id, command),
+            Input::Cancel { id } => self.cancel(cx, id),
+        }
+        self.settle(cx);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let limits = &self.config.limits;
+        let tasks = self.tasks.values().map(|task| task.deadline(limits.try_time));
+        let subscriptions = self.subscriptions.values().map(Subscription::deadline);
+        // One past the last idle moment: `idle_since` asks for strictly earlier ones.
+        let idle = self.nodes.idlest().map(|t| t + limits.idle_time + Span::from_millis(1));
+        tasks.chain(subscriptions).chain(idle).chain(self.network.deadline()).min()
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>) {
+        if self.network.deadline().is_some_and(|due| due <= cx.now) {
+            self.overlay(cx, |network, cx| network.tick(cx));
+        }
+        self.settle(cx);
+        self.tasks_due(cx);
+        self.subscriptions_due(cx);
+        self.close_idle(cx);
+        self.settle(cx);
+    }
+}

@@ -1,0 +1,168 @@
+//! Commands, checked and turned into tasks.
+
+use session_core::{InboxAddress, List, NodeId, Span};
+use session_protocol::AccessRule;
+use session_protocol::inbox::{IDENTITY_CARD, policy};
+use session_protocol::limits::{TTL_MAX, TTL_MIN, TTL_OWNER_MAX};
+use session_protocol::request::Refusal;
+use session_swarm::placement;
+
+use super::{Client, Cx, Effect};
+use crate::command::{Command, Error, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};
+use crate::subscription::Subscription;
+use crate::task::{Leg, Route, Task, TaskId};
+use crate::work::{Fetching, One, Reading, Storing, Wish, Work};
+
+impl Client {
+    pub(super) fn begin(&mut self, cx: &mut Cx<'_>, id: u64, command: Command) {
+        self.stats.commands += 1;
+        let limit = self.config.limits.commands_max;
+        let in_use = self.tasks.contains_key(&TaskId::Command(id));
+        let begun = if in_use || self.subscriptions.contains_key(&id) {
+            Err(Error::Running(id))
+        } else if self.running() >= limit {
+            Err(Error::Busy { limit })
+        } else if let Command::Subscribe { namespaces, reader } = command {
+            self.subscription(namespaces, *reader).map(|subscription| {
+                self.subscriptions.insert(id, subscription);
+                self.ask_to_subscribe(cx, id);
+            })
+        } else {
+            self.task(cx, command).map(|task| {
+                self.tasks.insert(TaskId::Command(id), task);
+            })
+        };
+        if let Err(error) = begun {
+            self.stats.failed += 1;
+            cx.effects.push(Effect::Done { id, result: Err(error) });
+        }
+    }
+
+    pub(super) fn cancel(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let was_running = if self.subscriptions.contains_key(&id) {
+            self.unsubscribe(cx, id);
+            true
+        } else {
+            self.drop_task(TaskId::Command(id)).is_some()
+        };
+        if was_running {
+            cx.effects.push(Effect::Done { id, result: Err(Error::Cancelled) });
+        }
+    }
+
+    /// Takes a task out, with the requests that are out for it; their replies come late then.
+    pub(super) fn drop_task(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        self.requests.retain(|_, (owner, _)| *owner != id);
+        Some(task)
+    }
+
+    fn task(&self, cx: &Cx<'_>, command: Command) -> Result<Task, Error> {
+        let (work, route, parts) = match command {
+            Command::Store { address, item } => self.store(address, vec![item])?,
+            Command::StoreMany { address, items } => self.store(address, items)?,
+            Command::Retrieve { namespace, cursors, nodes } => {
+                if !(1..=READ_NODES_MAX).contains(&nodes) {
+                    return Err(invalid("nodes", "1 to 4 can be asked at once"));
+                }
+                let address = self.own_inbox()?;
+                let work = Work::Read(Reading::new(address, namespace, cursors));
+                (work, self.keepers(&address)?, nodes)
+            }
+            Command::Fetch { namespace, ids } => {
+                if ids.is_empty() {
+                    return Err(invalid("ids", "none are given"));
+                }
+                let address = self.own_inbox()?;
+                (Work::Fetch(Fetching::new(address, namespace, ids)), self.keepers(&address)?, 1)
+            }
+            Command::Delete { ids } => self.own(Wish::Delete { ids })?,
+            Command::Expire { ids, expiry, mode } => {
+                self.own(Wish::Expire { ids, expiry, mode })?
+            }
+            Command::GetCard { account } => {
+                let address = AccessRule::from(account).address();
+                (Work::One(One::new(Wish::Card { account })), self.keepers(&address)?, 1)
+            }
+            Command::GetSwarm { address } => {
+                (Work::One(One::new(Wish::Swarm { address })), self.keepers(&address)?, 1)
+            }
+            Command::Info { node } => self.at(node, Wish::Info)?,
+            Command::Ping { node } => self.at(node, Wish::Ping)?,
+            Command::Subscribe { .. } => unreachable!("subscriptions are not tasks"),
+        };
+        let legs = (0..parts).map(|_| Leg::new(None)).collect();
+        Ok(Task::new(work, route, legs, self.config.limits.command_time, cx.now))
+    }
+
+    fn store(
+        &self,
+        address: InboxAddress,
+        items: Vec<NewItem>,
+    ) -> Result<(Work, Route, usize), Error> {
+        if !(1..=STORE_ITEMS_MAX).contains(&items.len()) {
+            return Err(invalid("items", "1 to 256 can be stored with one command"));
+        }
+        for item in &items {
+            check(item).map_err(Error::Invalid)?;
+        }
+        Ok((Work::Store(Storing::new(address, items)), self.keepers(&address)?, 1))
+    }
+
+    fn own(&self, wish: Wish) -> Result<(Work, Route, usize), Error> {
+        let route = self.keepers(&self.own_inbox()?)?;
+        Ok((Work::One(One::new(wish)), route, 1))
+    }
+
+    fn at(&self, node: NodeId, wish: Wish) -> Result<(Work, Route, usize), Error> {
+        if self.config.membership.node(&node).is_none() {
+            return Err(Error::UnknownNode(node));
+        }
+        Ok((Work::One(One::new(wish)), Route::Node(node), 1))
+    }
+
+    fn subscription(
+        &self,
+        namespaces: Vec<session_core::Namespace>,
+        reader: crate::InboxReader,
+    ) -> Result<Subscription, Error> {
+        let address = self.own_inbox()?;
+        self.keepers(&address)?;
+        match List::new(namespaces) {
+            Ok(namespaces) if !namespaces.is_empty() => {
+                Ok(Subscription::new(address, namespaces, reader))
+            }
+            _ => Err(invalid("namespaces", "1 to 8 can be subscribed to")),
+        }
+    }
+
+    pub(super) fn own_inbox(&self) -> Result<InboxAddress, Error> {
+        self.inbox().ok_or(Error::NoAccount)
+    }
+
+    /// Returns the swarm that keeps an inbox, by our view of the network.
+    pub(super) fn keepers(&self, address: &InboxAddress) -> Result<Route, Error> {
+        let swarm = placement::nearest(address, &self.config.membership.swarms());
+        swarm.map(Route::Swarm).ok_or(Error::NoSwarm(*address))
+    }
+
+    /// Makes a task of a subscription.
+    pub(super) fn internal(&self, cx: &Cx<'_>, work: Work, route: Route, legs: Vec<Leg>) -> Task {
+        let span: Span = self.config.limits.command_time;
+        Task::new(work, route, legs, span, cx.now)
+    }
+}
+
+fn invalid(field: &str, why: &str) -> Error {
+    Error::Invalid(Refusal::bad_request(field, why))
+}
+
+// What every node would refuse is not sent; the rest is the node's to judge.
+fn check(item: &NewItem) -> Result<(), Refusal> {
+    let NewItem { namespace, ttl: got, .. } = *item;
+    if policy(namespace).is_none() {
+        return Err(Refusal::UnknownNamespace { namespace });
+    }
+    let (min, max) = (TTL_MIN, if namespace == IDENTITY_CARD { TTL_OWNER_MAX } else { TTL_MAX });
+    if (min..=max).contains(&got) { Ok(()) } else { Err(Refusal::TtlOutOfRange { got, min, max }) }
+}

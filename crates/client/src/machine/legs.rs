@@ -1,0 +1,363 @@
+//! Choosing a node, asking it, judging its answer, going on.
+
+use session_core::{Machine as _, NodeId, Span, Time};
+use session_network::Class;
+use session_protocol::request::{Operation, Reply};
+
+use super::{Client, Cx, Effect};
+use crate::command::{Answer, Error};
+use crate::nodes::Preference;
+use crate::task::{Leg, Route, Stage, Task, TaskId};
+use crate::work::{Asking, Judging, Step, request};
+
+/// A request over this many item bytes travels as bulk, so that it delays nothing else.
+const BULK_BYTES_MIN: usize = 32 * 1024;
+
+/// Shortest wait that a node can ask for.
+const WAIT_MIN: Span = Span::from_millis(50);
+
+impl Client {
+    /// Starts every leg that is ready, within the bound; tells whether there was any.
+    pub(super) fn start_ready(&mut self, cx: &mut Cx<'_>) -> bool {
+        let mut out = self.tasks.values().flat_map(|task| &task.legs).filter_map(Leg::node).count();
+        let mut started = false;
+        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in ids {
+            let legs = self.tasks.get(&id).map_or(0, |task| task.legs.len());
+            for leg in 0..legs {
+                if out >= self.config.limits.requests_max {
+                    return started;
+                }
+                if self.is_ready(id, leg) {
+                    self.start(cx, id, leg);
+                    started = true;
+                    out += 1;
+                }
+            }
+        }
+        started
+    }
+
+    fn is_ready(&self, id: TaskId, leg: usize) -> bool {
+        let leg = self.tasks.get(&id).and_then(|task| task.legs.get(leg));
+        leg.is_some_and(|leg| matches!(leg.stage, Stage::Ready))
+    }
+
+    fn start(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(node) = self.pick(cx, task, leg) else { return self.nobody(cx, id, leg) };
+        if self.nodes.is_up(&node) {
+            return self.ask(cx, id, leg, node);
+        }
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.legs[leg].stage = Stage::Connecting { node, since: cx.now };
+        }
+        self.nodes.used(node, cx.now);
+        let input = session_network::Input::Connect { node };
+        self.overlay(cx, |network, cx| network.handle(cx, input));
+    }
+
+    fn members(&self, route: Route) -> Vec<NodeId> {
+        match route {
+            Route::Swarm(swarm) => self.config.membership.members(swarm),
+            Route::Node(node) => vec![node],
+        }
+    }
+
+    fn pick(&self, cx: &mut Cx<'_>, task: &Task, leg: usize) -> Option<NodeId> {
+        let this = &task.legs[leg];
+        if let Some(node) = this.stay {
+            return Some(node);
+        }
+        let taken = |node: &NodeId| {
+            task.served.contains(node) || task.legs.iter().any(|other| other.node() == Some(*node))
+        };
+        let candidates: Vec<NodeId> = self
+            .members(task.route)
+            .into_iter()
+            .filter(|node| !this.tried.contains(node) && !taken(node))
+            .collect();
+        let preference = if leg == 0 { Preference::Fastest } else { Preference::Any };
+        self.nodes.choose(&candidates, preference, cx.now, &mut *cx.rng)
+    }
+
+    // Every member failed, or is busy with another leg of the same task.
+    fn nobody(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.legs[leg].tried.is_empty() {
+            task.legs[leg].stage = Stage::Finished;
+            self.finish_if_done(cx, id);
+        } else {
+            task.legs[leg].pause(cx.now);
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let mut asking = Asking {
+            network: self.config.membership.network(),
+            account: self.config.account.as_deref(),
+            nodes: &self.nodes,
+            node,
+            now: cx.now,
+            rng: &mut *cx.rng,
+        };
+        let (operations, sent) = match task.work.ask(&mut asking) {
+            Ok(made) => made,
+            Err(error) => return self.end(cx, id, Err(error)),
+        };
+        let number = self.next_request();
+        let class = class_of(&operations);
+        if !self.send(cx, node, class, &request(number, operations)) {
+            let why = "the connection does not take the request".to_owned();
+            return self.try_failed(cx, id, leg, node, Error::Unreachable { node, why });
+        }
+        self.stats.requests += 1;
+        self.requests.insert(number, (id, leg));
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.legs[leg].stage = Stage::Asked { node, request: number, at: cx.now, sent };
+        }
+    }
+
+    /// A connection stands: asks what waited for it.
+    pub(super) fn ask_waiting(&mut self, cx: &mut Cx<'_>, up: NodeId) {
+        for (id, leg) in
+            self.legs_where(|stage| matches!(stage, Stage::Connecting { node, .. } if *node == up))
+        {
+            self.ask(cx, id, leg, up);
+        }
+    }
+
+    /// A connection is gone, or did not come about.
+    pub(super) fn lost(&mut self, cx: &mut Cx<'_>, node: NodeId, why: &str) {
+        for (id, leg) in self.legs_where(|stage| stage_node(stage) == Some(node)) {
+            let why = why.to_owned();
+            self.try_failed(cx, id, leg, node, Error::Unreachable { node, why });
+        }
+        // What the node knew of us went with the connection, as far as we know.
+        self.nodes.set_knows_keys(node, false);
+        self.resubscribe_from(cx, node);
+    }
+
+    fn legs_where(&self, wanted: impl Fn(&Stage) -> bool) -> Vec<(TaskId, usize)> {
+        let legs = self.tasks.iter().flat_map(|(id, task)| {
+            task.legs.iter().enumerate().map(move |(index, leg)| (*id, index, leg))
+        });
+        legs.filter(|(.., leg)| wanted(&leg.stage)).map(|(id, index, _)| (id, index)).collect()
+    }
+
+    fn try_failed(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, error: Error) {
+        self.nodes.failed(node, cx.now);
+        self.move_on(id, leg, node, error);
+    }
+
+    fn move_on(&mut self, id: TaskId, leg: usize, node: NodeId, error: Error) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        self.stats.failovers += 1;
+        let this = &mut task.legs[leg];
+        if let Stage::Asked { request, .. } = this.stage {
+            self.requests.remove(&request);
+        }
+        this.leave(node);
+        task.last = Some(error);
+    }
+
+    /// A reply came.
+    pub(super) fn replied(&mut self, cx: &mut Cx<'_>, node: NodeId, reply: Reply) {
+        let waiting = self.requests.get(&reply.id).copied().filter(|(id, leg)| {
+            let task = self.tasks.get(id);
+            task.and_then(|task| task.legs[*leg].node()) == Some(node)
+        });
+        let Some((id, leg)) = waiting else {
+            self.stats.late += 1;
+            return;
+        };
+        self.requests.remove(&reply.id);
+        let Some(mut task) = self.tasks.remove(&id) else { return };
+        let stage = core::mem::replace(&mut task.legs[leg].stage, Stage::Ready);
+        if let Stage::Asked { at, sent, .. } = stage {
+            let round_trip = cx.now.since(at);
+            self.nodes.answered(node, round_trip);
+            let mut judging = Judging {
+                membership: &*self.config.membership,
+                auditor: &mut self.auditor,
+                nodes: &mut self.nodes,
+                node,
+                swarm: task.swarm(),
+                now: cx.now,
+                round_trip,
+            };
+            let lies = judging.nodes.lies(&node);
+            let step = task.work.judge(&mut judging, &sent, reply);
+            self.stats.lies += u64::from(self.nodes.lies(&node) - lies);
+            self.tasks.insert(id, task);
+            self.go_on(cx, id, leg, node, step);
+        }
+    }
+
+    fn go_on(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, step: Step) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let members = match task.route {
+            Route::Swarm(swarm) => self.config.membership.members(swarm).len(),
+            Route::Node(_) => 1,
+        };
+        match step {
+            Step::Done => self.leg_done(cx, id, leg, node),
+            Step::More => {
+                task.legs[leg].stay = Some(node);
+                task.due = cx.now + task.span;
+                self.nodes.served(node);
+                self.report_progress(cx, id);
+            }
+            Step::Again(error) if task.legs[leg].again.insert(node) => {
+                task.legs[leg].stay = Some(node);
+                task.last = Some(error);
+                self.stats.resigned += 1;
+            }
+            Step::After(wait, error) => {
+                let until = cx.now + wait.max(WAIT_MIN);
+                task.legs[leg].stay = Some(node);
+                task.legs[leg].stage = Stage::Resting { until };
+                task.last = Some(error);
+                self.stats.rate_limited += 1;
+            }
+            Step::Again(error) | Step::Other(error) => self.try_failed(cx, id, leg, node, error),
+            Step::Elsewhere(error) => self.move_on(id, leg, node, error),
+            Step::Fatal(error) => {
+                if task.refuses(node, members) {
+                    self.end(cx, id, Err(error));
+                } else {
+                    self.move_on(id, leg, node, error);
+                }
+            }
+            Step::Lie(error) => {
+                self.nodes.lied(node);
+                self.stats.lies += 1;
+                self.try_failed(cx, id, leg, node, error);
+            }
+            Step::Redirect(swarm, error) => {
+                let known = !self.config.membership.members(swarm).is_empty();
+                if task.redirects(node, swarm, members, known) {
+                    self.stats.redirects += 1;
+                    task.last = Some(error);
+                    (task.legs[leg].stay, task.legs[leg].stage) = (None, Stage::Ready);
+                } else {
+                    self.move_on(id, leg, node, error);
+                }
+            }
+        }
+    }
+
+    fn leg_done(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
+        self.nodes.served(node);
+        if self.config.account.is_some() && !matches!(id, TaskId::Command(_)) {
+            // Whatever a subscription asks is signed: the node has seen the keys.
+            self.nodes.set_knows_keys(node, true);
+        }
+        let grace = cx.now + self.config.limits.second_page_time;
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.served.insert(node);
+        task.legs[leg].stage = Stage::Finished;
+        if task.work.is_read() {
+            task.due = task.due.min(grace);
+        }
+        self.finish_if_done(cx, id);
+    }
+
+    fn finish_if_done(&mut self, cx: &mut Cx<'_>, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_finished()) else { return };
+        let result = match task.work.answer() {
+            Some(answer) => Ok(answer),
+            None => Err(Error::TimedOut { span: Span::ZERO, last: task.last.take().map(Box::new) }),
+        };
+        self.end(cx, id, result);
+    }
+
+    fn report_progress(&self, cx: &mut Cx<'_>, id: TaskId) {
+        let progress = self.tasks.get(&id).and_then(|task| task.work.progress());
+        if let (TaskId::Command(id), Some((done, of))) = (id, progress) {
+            cx.effects.push(Effect::Progress { id, done, of });
+        }
+    }
+
+    fn end(&mut self, cx: &mut Cx<'_>, id: TaskId, result: Result<Answer, Error>) {
+        self.drop_task(id);
+        match id {
+            TaskId::Command(id) => {
+                *(if result.is_ok() {
+                    &mut self.stats.answered
+                } else {
+                    &mut self.stats.failed
+                }) += 1;
+                cx.effects.push(Effect::Done { id, result });
+            }
+            TaskId::Subscribe(_) | TaskId::Sweep(..) => {
+                self.subscription_task_ended(cx, id, result)
+            }
+        }
+    }
+
+    /// Does what is due in tasks.
+    pub(super) fn tasks_due(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        let due: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, task)| task.due <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            self.time_is_up(cx, id);
+        }
+        let try_time = self.config.limits.try_time;
+        let over = |since: &Time| *since + try_time <= now;
+        let hanging = self.legs_where(|stage| match stage {
+            Stage::Connecting { since: at, .. } | Stage::Asked { at, .. } => over(at),
+            _ => false,
+        });
+        for (id, leg) in hanging {
+            self.hangs(cx, id, leg);
+        }
+        for leg in self.tasks.values_mut().flat_map(|task| &mut task.legs) {
+            if matches!(leg.stage, Stage::Resting { until } if until <= now) {
+                leg.stage = Stage::Ready;
+            }
+        }
+    }
+
+    fn time_is_up(&mut self, cx: &mut Cx<'_>, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let last = task.last.take().map(Box::new);
+        let result = match task.work.partial() {
+            Some(answer) => Ok(answer),
+            None => Err(Error::TimedOut { span: task.span, last }),
+        };
+        self.end(cx, id, result);
+    }
+
+    fn hangs(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let connecting = matches!(task.legs[leg].stage, Stage::Connecting { .. });
+        let Some(node) = task.legs[leg].node() else { return };
+        self.stats.timeouts += 1;
+        let waited = self.config.limits.try_time;
+        self.try_failed(cx, id, leg, node, Error::NoAnswer { node, waited });
+        if connecting {
+            self.forget(cx, node);
+        }
+    }
+}
+
+const fn stage_node(stage: &Stage) -> Option<NodeId> {
+    match stage {
+        Stage::Connecting { node, .. } | Stage::Asked { node, .. } => Some(*node),
+        _ => None,
+    }
+}
+
+fn class_of(operations: &[Operation]) -> Class {
+    let bytes: usize = operations
+        .iter()
+        .map(|operation| match operation {
+            Operation::Store { data, .. } => data.len(),
+            _ => 0,
+        })
+        .sum();
+    if bytes < BULK_BYTES_MIN { Class::Interactive } else { Class::Bulk }
+}

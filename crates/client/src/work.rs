@@ -1,0 +1,240 @@
+//! What a command asks of a node, and how it judges the answer.
+
+use session_core::{Entropy, InboxAddress, List, Namespace, NodeId, Span, SwarmId, Time};
+use session_crypto::Signer;
+use session_protocol::inbox::message_id;
+use session_protocol::limits::PAGE_BYTES_MAX;
+use session_protocol::owner::{OwnerAction, OwnerOperation};
+use session_protocol::request::{Cursor, Item, Operation, Outcome, Refusal, Reply, Request};
+use session_protocol::{Membership, NetworkId};
+
+use crate::command::{Answer, Error};
+use crate::nodes::Nodes;
+use crate::receipts::Auditor;
+
+mod fetch;
+mod one;
+mod read;
+mod store;
+
+pub(crate) use fetch::Fetching;
+pub(crate) use one::{One, Wish};
+pub(crate) use read::Reading;
+pub(crate) use store::Storing;
+
+/// Most item bytes that a node is asked for, and sent, at once.
+const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX;
+
+/// What a command does, and how far it is.
+pub(crate) enum Work {
+    Store(Storing),
+    Read(Reading),
+    Fetch(Fetching),
+    One(One),
+}
+
+/// What is at hand when a node is asked.
+pub(crate) struct Asking<'a> {
+    pub(crate) network: NetworkId,
+    pub(crate) account: Option<&'a dyn Signer>,
+    pub(crate) nodes: &'a Nodes,
+    pub(crate) node: NodeId,
+    pub(crate) now: Time,
+    pub(crate) rng: &'a mut dyn Entropy,
+}
+
+/// What is at hand when a node has answered.
+pub(crate) struct Judging<'a> {
+    pub(crate) membership: &'a dyn Membership,
+    pub(crate) auditor: &'a mut Auditor,
+    pub(crate) nodes: &'a mut Nodes,
+    pub(crate) node: NodeId,
+    pub(crate) swarm: Option<SwarmId>,
+    pub(crate) now: Time,
+    pub(crate) round_trip: Span,
+}
+
+/// What must be remembered of a request until its reply.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sent {
+    /// The timestamp in it.
+    pub(crate) timestamp: Time,
+    /// Which of the items it was about.
+    pub(crate) indexes: Vec<usize>,
+    /// Where reading was to start.
+    pub(crate) cursor: Cursor,
+}
+
+/// How it goes on after an answer.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// This node has given what was wanted of it.
+    Done,
+    /// It gave a part: ask it for the rest.
+    More,
+    /// Ask it again, in other words; once.
+    Again(Error),
+    /// Ask it again after a while.
+    After(Span, Error),
+    /// It cannot now: ask another one.
+    Other(Error),
+    /// It is fine, but does not have what is wanted.
+    Elsewhere(Error),
+    /// It says that nobody would do this: ask one more, who may disagree.
+    Fatal(Error),
+    /// It did what no honest node does.
+    Lie(Error),
+    /// It says that another swarm is responsible.
+    Redirect(SwarmId, Error),
+}
+
+impl Work {
+    /// Makes the operations for one request, or says why there are none.
+    pub(crate) fn ask(&mut self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
+        match self {
+            Self::Store(storing) => Ok(storing.ask(asking)),
+            Self::Read(reading) => reading.ask(asking),
+            Self::Fetch(fetching) => fetching.ask(asking),
+            Self::One(one) => one.ask(asking),
+        }
+    }
+
+    /// Judges a reply. The number of outcomes may still be wrong.
+    pub(crate) fn judge(&mut self, judging: &mut Judging<'_>, sent: &Sent, reply: Reply) -> Step {
+        match self {
+            Self::Store(storing) => storing.judge(judging, sent, reply),
+            Self::Read(reading) => single(judging, reply, |j, o| reading.judge(j, sent, o)),
+            Self::Fetch(fetching) => single(judging, reply, |j, o| fetching.judge(j, o)),
+            Self::One(one) => single(judging, reply, |j, o| one.judge(j, o)),
+        }
+    }
+
+    /// Returns the answer once every part of it is there.
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        match self {
+            Self::Store(storing) => storing.answer(),
+            Self::Read(reading) => reading.answer(),
+            Self::Fetch(fetching) => fetching.answer(),
+            Self::One(one) => one.answer.take(),
+        }
+    }
+
+    /// Returns what there is when time is up, if that is worth anything.
+    pub(crate) fn partial(&mut self) -> Option<Answer> {
+        match self {
+            Self::Read(reading) => reading.answer(),
+            Self::Fetch(fetching) => fetching.partial(),
+            Self::Store(_) | Self::One(_) => None,
+        }
+    }
+
+    /// Returns how many items are done, of how many, where that is counted.
+    pub(crate) fn progress(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Store(storing) => Some(storing.progress()),
+            Self::Fetch(fetching) => Some(fetching.progress()),
+            Self::Read(_) | Self::One(_) => None,
+        }
+    }
+
+    /// Tells whether the parts of this work are to be asked of different nodes, the first of which
+    /// answers alone if it must.
+    pub(crate) const fn is_read(&self) -> bool {
+        matches!(self, Self::Read(_))
+    }
+}
+
+fn single(
+    judging: &mut Judging<'_>,
+    reply: Reply,
+    judge: impl FnOnce(&mut Judging<'_>, Outcome) -> Step,
+) -> Step {
+    let mut outcomes = reply.outcomes.into_iter();
+    match (outcomes.next(), outcomes.next()) {
+        (Some(Outcome::Refused { refusal }), None) => refused(judging, refusal),
+        (Some(outcome), None) => judge(judging, outcome),
+        _ => lie(judging.node, "one outcome was due"),
+    }
+}
+
+fn lie(node: NodeId, why: &'static str) -> Step {
+    Step::Lie(Error::BadAnswer { node, why })
+}
+
+/// What a refusal means for the way on; what it says of clock and keys is noted.
+fn refused(judging: &mut Judging<'_>, refusal: Refusal) -> Step {
+    let node = judging.node;
+    let error = Error::Refused { node, refusal: refusal.clone() };
+    match refusal {
+        Refusal::Clock { server_time, .. } => {
+            judging.nodes.set_clock(node, server_time, judging.now);
+            Step::Again(error)
+        }
+        Refusal::UnknownKeys => {
+            judging.nodes.set_knows_keys(node, false);
+            Step::Again(error)
+        }
+        Refusal::SignatureReused => Step::Again(error),
+        Refusal::RateLimited { retry_after } => Step::After(retry_after, error),
+        Refusal::WrongSwarm { swarm, .. } => Step::Redirect(swarm, error),
+        Refusal::NotReady { .. }
+        | Refusal::NotEnoughReplicas { .. }
+        | Refusal::DiskFull
+        | Refusal::WrongNode { .. }
+        | Refusal::Internal { .. } => Step::Other(error),
+        _ => Step::Fatal(error),
+    }
+}
+
+fn sign(asking: &mut Asking<'_>, action: OwnerAction) -> Result<Operation, Error> {
+    let account = asking.account.ok_or(Error::NoAccount)?;
+    let now = asking.nodes.time_at(&asking.node, asking.now);
+    let mut operation =
+        OwnerOperation::sign(asking.network, account, action, now, &mut *asking.rng);
+    if asking.nodes.knows_keys(&asking.node) {
+        operation.authorization.keys = None;
+    }
+    Ok(Operation::Owner { operation: Box::new(operation) })
+}
+
+fn bytes_max() -> u32 {
+    u32::try_from(BATCH_BYTES_MAX).expect("below a frame")
+}
+
+/// Keeps the items that are what their id says; notes a node that sent others.
+fn genuine(
+    judging: &mut Judging<'_>,
+    address: &InboxAddress,
+    namespace: Namespace,
+    items: impl IntoIterator<Item = Item>,
+) -> Vec<Item> {
+    let mut all = true;
+    let mut good = Vec::new();
+    for item in items {
+        if is_genuine(address, namespace, &item) {
+            good.push(item);
+        } else {
+            all = false;
+        }
+    }
+    if !all {
+        judging.nodes.lied(judging.node);
+    }
+    good
+}
+
+/// Tells whether an item is what its id says.
+pub(crate) fn is_genuine(address: &InboxAddress, namespace: Namespace, item: &Item) -> bool {
+    item.namespace == namespace && item.id == message_id(address, namespace, &item.data)
+}
+
+/// Returns how many members must lack an item before it is certain that no quorum has it.
+fn witnesses(judging: &Judging<'_>) -> usize {
+    let members = judging.swarm.map_or(0, |swarm| judging.membership.members(swarm).len());
+    members - session_core::committee::quorum(members).map_or(members, |quorum| quorum - 1)
+}
+
+/// Joins operations to a request.
+pub(crate) fn request(id: u64, operations: Vec<Operation>) -> Request {
+    Request { id, operations: List::new(operations).expect("cut to batches of the limit") }
+}

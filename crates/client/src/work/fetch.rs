@@ -1,0 +1,86 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use session_core::{InboxAddress, List, MessageId, Namespace, NodeId};
+use session_protocol::limits::IDS_MAX;
+use session_protocol::owner::OwnerAction;
+use session_protocol::request::{Item, Operation, Outcome, Select};
+
+use super::{Asking, Judging, Sent, Step, bytes_max, genuine, lie, sign, witnesses};
+use crate::command::{Answer, Error};
+
+/// Items by their ids.
+pub(crate) struct Fetching {
+    address: InboxAddress,
+    namespace: Namespace,
+    ids: List<MessageId, IDS_MAX>,
+    found: BTreeMap<MessageId, Item>,
+    /// Nodes that have none of what is still wanted.
+    lacking: BTreeSet<NodeId>,
+}
+
+impl Fetching {
+    pub(crate) const fn new(
+        address: InboxAddress,
+        namespace: Namespace,
+        ids: List<MessageId, IDS_MAX>,
+    ) -> Self {
+        let (found, lacking) = (BTreeMap::new(), BTreeSet::new());
+        Self { address, namespace, ids, found, lacking }
+    }
+
+    fn missing(&self) -> Vec<MessageId> {
+        self.ids.iter().filter(|id| !self.found.contains_key(id)).copied().collect()
+    }
+
+    pub(super) fn ask(&self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
+        let ids = List::new(self.missing()).expect("some of a list of the same bound");
+        let action = OwnerAction::Retrieve {
+            namespace: self.namespace,
+            select: Select::Ids { ids },
+            bytes_max: bytes_max(),
+            audience: asking.node,
+        };
+        Ok((vec![sign(asking, action)?], Sent::default()))
+    }
+
+    pub(super) fn judge(&mut self, judging: &mut Judging<'_>, outcome: Outcome) -> Step {
+        let Outcome::Items { items, .. } = outcome else {
+            return lie(judging.node, "the outcome of another operation");
+        };
+        let wanted: BTreeSet<MessageId> = self.missing().into_iter().collect();
+        let before = self.found.len();
+        for item in genuine(judging, &self.address, self.namespace, items) {
+            if wanted.contains(&item.id) {
+                self.found.insert(item.id, item);
+            }
+        }
+        if self.found.len() == wanted.len() + before {
+            return Step::Done;
+        }
+        if self.found.len() > before {
+            // The rest may be lacking elsewhere for another reason than the last time.
+            self.lacking.clear();
+            return Step::More;
+        }
+        self.lacking.insert(judging.node);
+        if self.lacking.len() >= witnesses(judging) {
+            return Step::Done;
+        }
+        Step::Elsewhere(Error::BadAnswer { node: judging.node, why: "it lacks the items" })
+    }
+
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        let missing = self.missing();
+        let mut found = core::mem::take(&mut self.found);
+        let items = self.ids.iter().filter_map(|id| found.remove(id)).collect();
+        Some(Answer::Fetched { items, missing })
+    }
+
+    pub(super) fn partial(&mut self) -> Option<Answer> {
+        if self.found.is_empty() { None } else { self.answer() }
+    }
+
+    pub(super) fn progress(&self) -> (usize, usize) {
+        (self.found.len(), self.ids.len())
+    }
+}

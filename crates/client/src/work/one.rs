@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+
+use session_core::{AccountId, InboxAddress, List, MessageId, Namespace, NodeId, Time};
+use session_messaging::read_card;
+use session_protocol::AccessRule;
+use session_protocol::inbox::IDENTITY_CARD;
+use session_protocol::limits::{IDS_MAX, SUBSCRIBED_NAMESPACES_MAX};
+use session_protocol::owner::{ExpireMode, OwnerAction};
+use session_protocol::request::{Cursor, Operation, Outcome, Select};
+
+use super::{Asking, Judging, Sent, Step, bytes_max, lie, sign, witnesses};
+use crate::command::{Answer, Error};
+
+/// Something that one node does with one operation.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    Delete { ids: List<MessageId, IDS_MAX> },
+    Expire { ids: List<MessageId, IDS_MAX>, expiry: Time, mode: ExpireMode },
+    Card { account: AccountId },
+    Subscribe { namespaces: List<Namespace, SUBSCRIBED_NAMESPACES_MAX> },
+    Info,
+    Ping,
+    Swarm { address: InboxAddress },
+}
+
+/// A wish and what came of it.
+pub(crate) struct One {
+    wish: Wish,
+    pub(super) answer: Option<Answer>,
+    /// Nodes that do not have the card.
+    lacking: BTreeSet<NodeId>,
+}
+
+impl One {
+    pub(crate) const fn new(wish: Wish) -> Self {
+        Self { wish, answer: None, lacking: BTreeSet::new() }
+    }
+
+    pub(super) fn ask(&self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
+        let audience = asking.node;
+        let operation = match self.wish.clone() {
+            Wish::Delete { ids } => sign(asking, OwnerAction::Delete { ids })?,
+            Wish::Expire { ids, expiry, mode } => {
+                sign(asking, OwnerAction::Expire { ids, expiry, mode })?
+            }
+            Wish::Subscribe { namespaces } => {
+                sign(asking, OwnerAction::Subscribe { namespaces, audience })?
+            }
+            Wish::Card { account } => Operation::RetrievePublic {
+                address: AccessRule::from(account).address(),
+                namespace: IDENTITY_CARD,
+                select: Select::After { cursor: Cursor::default() },
+                bytes_max: bytes_max(),
+            },
+            Wish::Info | Wish::Ping => Operation::Info,
+            Wish::Swarm { address } => Operation::GetSwarm { address },
+        };
+        Ok((vec![operation], Sent::default()))
+    }
+
+    pub(super) fn judge(&mut self, judging: &mut Judging<'_>, outcome: Outcome) -> Step {
+        let node = judging.node;
+        let answer = match (&self.wish, outcome) {
+            (Wish::Card { account }, Outcome::Items { items, .. }) => {
+                let cards = items.iter().filter_map(|item| read_card(account, &item.data).ok());
+                match cards.last() {
+                    Some(card) => Answer::Card(card),
+                    None => return self.lacks_card(judging, *account),
+                }
+            }
+            (Wish::Delete { .. }, Outcome::Deleted { ids, nodes }) => {
+                Answer::Deleted { node, ids: ids.into_vec(), nodes }
+            }
+            (Wish::Expire { .. }, Outcome::Expiring { expiries, nodes }) => {
+                Answer::Expiring { node, expiries: expiries.into_vec(), nodes }
+            }
+            (Wish::Info, Outcome::Info { info }) if info.node == node => Answer::Info(info),
+            (Wish::Ping, Outcome::Info { .. }) => Answer::Pong { round_trip: judging.round_trip },
+            (Wish::Subscribe { .. }, Outcome::Subscribed { .. }) => Answer::Subscribed { node },
+            (Wish::Swarm { .. }, Outcome::Swarm { swarm, members }) => {
+                Answer::Swarm { swarm, members: members.into_vec() }
+            }
+            _ => return lie(node, "the outcome of another operation"),
+        };
+        self.answer = Some(answer);
+        Step::Done
+    }
+
+    fn lacks_card(&mut self, judging: &Judging<'_>, account: AccountId) -> Step {
+        self.lacking.insert(judging.node);
+        let error = Error::NoCard(account);
+        // Enough of them: what the last one says is believed.
+        if self.lacking.len() >= witnesses(judging) {
+            Step::Fatal(error)
+        } else {
+            Step::Elsewhere(error)
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The machine that joins network and swarm.
+
+use session_core::merkle::Proof;
+use session_core::{Context, Encode, List, Machine, NodeId, Span, Time};
+use session_crypto::DsaPublicKey;
+use session_network::{Class, ConnId, From, Network};
+use session_protocol::inbound::CheckedRequest;
+use session_protocol::receipt::{SignedRoot, StorageReceipt};
+use session_protocol::request::{Outcome, Push, Refusal, Reply};
+use session_protocol::{Inbound, Kind};
+use session_storage::Store;
+use session_swarm::{NotANode, PeerMessage, PeerMessageOut, Requester, Swarm};
+
+use crate::health::Health;
+
+/// What a node is made from.
+#[derive(Clone)]
+pub struct Config {
+    /// Connections; in the role of a node.
+    pub network: session_network::Config,
+    /// Inboxes.
+    pub swarm: session_swarm::Config,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Something about connections.
+    Network(session_network::Input),
+    /// A local caller asks.
+    Local {
+        /// Chosen by the caller, one for as long as it may be pushed to; below 2^63.
+        id: u64,
+        /// What.
+        request: CheckedRequest,
+    },
+    /// A local caller wants no more answers or pushes.
+    LocalGone {
+        /// Which.
+        id: u64,
+    },
+    /// The answer to [`Effect::SignReceipts`], after the commit.
+    ReceiptsSigned {
+        /// The ticket.
+        ticket: u64,
+        /// The signature over all receipts of the commit.
+        root: SignedRoot,
+        /// One for each receipt of the ticket, in order.
+        proofs: Vec<Proof>,
+    },
+    /// The group of inputs that will be committed together is complete: sent once for each group.
+    Flush,
+}
+
+/// What the shell is to do once the transaction is committed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Send a frame body.
+    Send {
+        /// Over which connection.
+        conn: ConnId,
+        /// How.
+        class: Class,
+        /// The body.
+        frame: Vec<u8>,
+    },
+    /// Open a connection.
+    Dial {
+        /// Repeated in the answer.
+        dial: u64,
+        /// `host:port`.
+        address: String,
+        /// The only key that may answer there.
+        key: DsaPublicKey,
+    },
+    /// Close a connection, after what was sent over it before.
+    Close {
+        /// Which one.
+        conn: ConnId,
+        /// Why.
+        why: String,
+    },
+    /// Sign receipts: all of one commit under one root, after that commit.
+    SignReceipts {
+        /// Repeated in the answer.
+        ticket: u64,
+        /// What to sign, at least one.
+        receipts: Vec<StorageReceipt>,
+    },
+    /// Answer a local caller.
+    LocalReply {
+        /// Which.
+        id: u64,
+        /// With what.
+        reply: Reply,
+    },
+    /// Push an item to a local subscriber.
+    LocalPush {
+        /// Which.
+        id: u64,
+        /// The item.
+        push: Push,
+    },
+    /// Something worth a line in the log.
+    Report(Report),
+}
+
+/// What happened to the node's connections, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Report {
+    /// A node is connected and proven.
+    PeerUp {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node is no longer connected.
+    PeerDown {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node could not be reached; it is tried again.
+    Unreachable {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// Somebody was disconnected for breaking the rules.
+    Penalized {
+        /// Who.
+        from: From,
+        /// How.
+        why: String,
+    },
+}
+
+type Cx<'a> = Context<'a, dyn Store, Effect>;
+
+/// A service node.
+pub struct Daemon {
+    node: NodeId,
+    network: Network,
+    swarm: Swarm,
+    started: bool,
+}
+
+impl Daemon {
+    /// Makes a node without connections.
+    ///
+    /// # Errors
+    /// When the membership does not know the node.
+    pub fn new(config: Config) -> Result<Self, NotANode> {
+        Ok(Self {
+            node: config.swarm.node,
+            swarm: Swarm::new(config.swarm)?,
+            network: Network::new(config.network),
+            started: false,
+        })
+    }
+
+    /// Answers new requests with `not ready` from here on; what is under way is finished.
+    pub const fn drain(&mut self) {
+        self.swarm.drain();
+    }
+
+    /// Returns how the node is.
+    #[must_use]
+    pub fn health(&self, store: &dyn Store) -> Health {
+        let swarm = self.swarm.health();
+        Health {
+            node: self.node,
+            ready: swarm.members_up >= swarm.quorum && !swarm.draining,
+            swarm,
+            swarm_stats: *self.swarm.stats(),
+            network_stats: *self.network.stats(),
+            peers: self.network.peers().collect(),
+            clients: self.network.clients(),
+            store: store.stats(),
+        }
+    }
+
+    /// Lends the doors to the network machine, and follows what it leaves behind.
+    fn network<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: impl FnOnce(&mut Network, &mut Context<'_, (), session_network::Effect>) -> R,
+    ) -> R {
+        let mut effects = Vec::new();
+        let mut inner =
+            Context { now: cx.now, store: &mut (), rng: &mut *cx.rng, effects: &mut effects };
+        let result = call(&mut self.network, &mut inner);
+        for effect in effects {
+            self.network_effect(cx, effect);
+        }
+        result
+    }
+
+    /// The same for the swarm machine.
+    fn swarm(&mut self, cx: &mut Cx<'_>, input: session_swarm::Input) {
+        let mut effects = Vec::new();
+        self.swarm.handle(&mut cx.lend(&mut effects), input);
+        self.swarm_effects(cx, effects);
+    }
+
+    fn network_effect(&mut self, cx: &mut Cx<'_>, effect: session_network::Effect) {
+        use session_network::Effect as Net;
+        match effect {
+            Net::Send { conn, class, frame } => {
+                cx.effects.push(Effect::Send { conn, class, frame });
+            }
+            Net::Dial { dial, address, key } => {
+                cx.effects.push(Effect::Dial { dial, address, key });
+            }
+            Net::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
+            Net::PeerUp { node, .. } => {
+                cx.effects.push(Effect::Report(Report::PeerUp { node }));
+                self.swarm(cx, session_swarm::Input::PeerUp { node });
+            }
+            Net::PeerDown { node } => {
+                cx.effects.push(Effect::Report(Report::PeerDown { node }));
+                self.swarm(cx, session_swarm::Input::PeerDown { node });
+            }
+            Net::ClientDown { conn } => {
+                let from = client(conn);
+                self.swarm(cx, session_swarm::Input::RequesterGone { from });
+            }
+            Net::Message { from, message } => self.message(cx, from, message),
+            Net::Limited { from, request_id, retry_after } => {
+                self.limited(cx, from, request_id, retry_after);
+            }
+            Net::Unreachable { node, why } => {
+                cx.effects.push(Effect::Report(Report::Unreachable { node, why }));
+            }
+            Net::Penalized { from, why } => {
+                cx.effects.push(Effect::Report(Report::Penalized { from, why }));
+            }
+            // Clients are counted by the network machine.
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, from: From, message: Inbound) {
+        let message = match (from, message) {
+            (From::Client(conn), Inbound::Request(request)) => {
+                let from = client(conn);
+                return self.swarm(cx, session_swarm::Input::Request { from, request });
+            }
+            (From::Node(_), Inbound::Request(request)) => {
+                let refusal = Refusal::not_ready("a node asks over a client's connection");
+                return self.refuse(cx, from, request.id, refusal);
+            }
+            (_, Inbound::Replicate(replicate)) => PeerMessage::Replicate(replicate),
+            (_, Inbound::Receipts(receipts)) => PeerMessage::Receipts(receipts),
+            (_, Inbound::Operations(operations)) => PeerMessage::Operations(operations),
+            (_, Inbound::Sync(sync)) => PeerMessage::Sync(sync),
+            // Answers to requests that a node never made.
+            _ => return,
+        };
+        // The network machine lets no client send these; if it did, nothing would come of it.
+        if let From::Node(node) = from {
+            self.swarm(cx, session_swarm::Input::FromPeer { node, message });
+        }
+    }
+
+    fn limited(&mut self, cx: &mut Cx<'_>, from: From, request: u64, retry_after: Span) {
+        self.refuse(cx, from, request, Refusal::RateLimited { retry_after });
+    }
+
+    /// Answers a whole request with one refusal.
+    fn refuse(&mut self, cx: &mut Cx<'_>, to: From, id: u64, refusal: Refusal) {
+        let outcomes =
+            List::new(vec![Outcome::Refused { refusal }]).expect("one is within the limit");
+        let reply = Reply { id, server_time: cx.now, roots: List::default(), outcomes };
+        self.send(cx, to, Class::Interactive, Kind::Reply, &reply);
+    }
+
+    fn swarm_effects(&mut self, cx: &mut Cx<'_>, effects: Vec<session_swarm::Effect>) {
+        for effect in effects {
+            self.swarm_effect(cx, effect);
+        }
+    }
+
+    fn swarm_effect(&mut self, cx: &mut Cx<'_>, effect: session_swarm::Effect) {
+        use session_swarm::Effect as Swarm;
+        match effect {
+            Swarm::Reply { to, reply } => match requester(to) {
+                Asker::Local(id) => cx.effects.push(Effect::LocalReply { id, reply }),
+                Asker::Client(conn) => {
+                    self.send(cx, From::Client(conn), Class::Interactive, Kind::Reply, &reply);
+                }
+            },
+            Swarm::Push { to, push } => match requester(to) {
+                Asker::Local(id) => cx.effects.push(Effect::LocalPush { id, push }),
+                Asker::Client(conn) => {
+                    self.send(cx, From::Client(conn), Class::Interactive, Kind::Push, &push);
+                }
+            },
+            Swarm::ToPeers { nodes, bulk, message } => {
+                let class = if bulk { Class::Bulk } else { Class::Interactive };
+                for node in nodes {
+                    let to = From::Node(node);
+                    match &message {
+                        PeerMessageOut::Replicate(m) => self.send(cx, to, class, Kind::Replicate, m),
+                        PeerMessageOut::Receipts(m) => self.send(cx, to, class, Kind::Receipt, m),
+                        PeerMessageOut::Operations(m) => {
+                            self.send(cx, to, class, Kind::Operations, m)
+                        }
+                        PeerMessageOut::Sync(m) => self.send(cx, to, class, Kind::Sync, m),
+                    };
+                }
+            }
+            Swarm::SignReceipts { ticket, receipts } => {
+                cx.effects.push(Effect::SignReceipts { ticket, receipts });
+            }
+            Swarm::Misbehaved { node, why } => {
+                let why = why.to_owned();
+                let input = session_network::Input::Misbehaved { node, why };
+                self.network(cx, |network, cx| network.handle(cx, input));
+            }
+        }
+    }
+
+    // Whoever is gone by now misses it, as if it were lost on the way.
+    fn send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: From,
+        class: Class,
+        kind: Kind,
+        message: &impl Encode,
+    ) -> bool {
+        self.network(cx, |network, cx| network.send_to(cx, to, class, kind, message))
+    }
+
+    fn start(&mut self, cx: &mut Cx<'_>) {
+        self.started = true;
+        let mates: Vec<NodeId> = self.swarm.mates().collect();
+        for node in mates {
+            let input = session_network::Input::Connect { node };
+            self.network(cx, |network, cx| network.handle(cx, input));
+        }
+    }
+
+    fn update_heartbeat(&mut self, cx: &Cx<'_>) {
+        let health = self.swarm.health();
+        let writable = health.writable && !health.draining;
+        self.network.set_health(writable, cx.store.stats().items);
+    }
+}
+
+impl Machine for Daemon {
+    type Store = dyn Store;
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
+        match input {
+            Input::Network(input) => {
+                self.network(cx, |network, cx| network.handle(cx, input));
+            }
+            Input::Local { id, request } => {
+                self.swarm(cx, session_swarm::Input::Request { from: local(id), request });
+            }
+            Input::LocalGone { id } => {
+                self.swarm(cx, session_swarm::Input::RequesterGone { from: local(id) });
+            }
+            Input::ReceiptsSigned { ticket, root, proofs } => {
+                self.swarm(cx, session_swarm::Input::ReceiptsSigned { ticket, root, proofs });
+            }
+            Input::Flush => {
+                self.swarm(cx, session_swarm::Input::Flush);
+                self.update_heartbeat(cx);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        if !self.started {
+            return Some(Time::ZERO);
+        }
+        [self.network.deadline(), self.swarm.deadline()].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>) {
+        if !self.started {
+            self.start(cx);
+        }
+        if self.network.deadline().is_some_and(|at| at <= cx.now) {
+            self.update_heartbeat(cx);
+            self.network(cx, |network, cx| network.tick(cx));
+        }
+        if self.swarm.deadline().is_some_and(|at| at <= cx.now) {
+            let mut effects = Vec::new();
+            self.swarm.tick(&mut cx.lend(&mut effects));
+            self.swarm_effects(cx, effects);
+        }
+    }
+}
+
+/// Who is behind a requester's number.
+enum Asker {
+    Client(ConnId),
+    Local(u64),
+}
+
+// The lowest bit tells clients from local callers; neither numbers beyond 2^63.
+const fn client(conn: ConnId) -> Requester {
+    Requester(conn.0 << 1)
+}
+
+const fn local(id: u64) -> Requester {
+    Requester(id << 1 | 1)
+}
+
+const fn requester(Requester(number): Requester) -> Asker {
+    if number & 1 == 0 { Asker::Client(ConnId(number >> 1)) } else { Asker::Local(number >> 1) }
+}

@@ -1,0 +1,8 @@
+//! Drives whole overlays through their public door.
+
+mod by_hand;
+mod handshakes;
+mod limits;
+mod lossy;
+mod peers;
+mod world;

@@ -1,0 +1,97 @@
+//! The configuration file of `sessiond`: the names of the flags, in TOML.
+
+use serde_json::{Map, Value};
+
+use crate::fields::{BadField, Fields};
+
+/// Most workload sessions that may be allowed at once.
+pub const SESSIONS_MAX: u64 = 1_000_000;
+
+/// What a configuration file says; a flag on the command line wins over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// UDP address for nodes and clients.
+    pub listen: Option<String>,
+    /// TCP address for HTTP.
+    pub http: Option<String>,
+    /// Where data is kept; empty or `:memory:` for memory.
+    pub data_dir: Option<String>,
+    /// The network file.
+    pub network: Option<String>,
+    /// The file of the node's keys.
+    pub identity: Option<String>,
+    /// Other nodes' addresses.
+    pub bootstrap: Option<String>,
+    /// Most workload sessions at once.
+    pub max_sessions: Option<u64>,
+}
+
+/// Why a text is not a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadConfig {
+    /// It is not TOML.
+    #[error("not TOML: {0}")]
+    Syntax(String),
+    /// A field is of the wrong type or out of range.
+    #[error(transparent)]
+    Field(#[from] BadField),
+}
+
+impl Config {
+    /// Parses a configuration file. Returns it with the names of the keys that nobody knows.
+    ///
+    /// Names are those of the flags, with `-` or `_`.
+    ///
+    /// # Errors
+    /// When the text is not TOML, or a value has the wrong type or is out of range.
+    pub fn parse(text: &str) -> Result<(Self, Vec<String>), BadConfig> {
+        let table: Map<String, Value> = toml::from_str(text)
+            .map_err(|error| BadConfig::Syntax(error.to_string().trim().to_owned()))?;
+        let mut renamed = Map::new();
+        for (key, value) in table {
+            let name = key.replace('-', "_");
+            if renamed.insert(name, value).is_some() {
+                return Err(BadField::new(key, "it is given twice").into());
+            }
+        }
+        let mut fields = Fields::new("", &renamed);
+        let config = Self {
+            listen: fields.text("listen")?.map(str::to_owned),
+            http: fields.text("http")?.map(str::to_owned),
+            data_dir: fields.text("data_dir")?.map(str::to_owned),
+            network: fields.text("network")?.map(str::to_owned),
+            identity: fields.text("identity")?.map(str::to_owned),
+            bootstrap: bootstrap(&mut fields)?,
+            max_sessions: fields.integer("max_sessions")?.map(max_sessions).transpose()?,
+        };
+        Ok((config, fields.unknown()))
+    }
+}
+
+/// Checks the number of workload sessions.
+///
+/// # Errors
+/// When it is 0 or above [`SESSIONS_MAX`].
+pub fn max_sessions(got: u64) -> Result<u64, BadField> {
+    match got {
+        0 => Err(BadField::new("max_sessions", "it must be at least 1")),
+        1..=SESSIONS_MAX => Ok(got),
+        _ => Err(BadField::over("max_sessions", got, SESSIONS_MAX)),
+    }
+}
+
+// A list in TOML, or the comma-separated text of the flag.
+fn bootstrap(fields: &mut Fields<'_>) -> Result<Option<String>, BadField> {
+    match fields.value("bootstrap") {
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        None => Ok(None),
+        Some(_) => {
+            let list = fields.list_of("bootstrap", |text| Ok::<_, BadField>(text.to_owned()))?;
+            Ok(list.map(|list| list.join(",")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

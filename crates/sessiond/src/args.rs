@@ -1,0 +1,258 @@
+//! The command line and the configuration file, down to checked settings.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use session_core::SwarmId;
+use session_rpc::address::{HostPort, Listen};
+use session_rpc::config::{self, Config};
+use session_rpc::network_file;
+
+use crate::failure::{Failure, Result};
+
+/// Workload sessions at once; the reference's default.
+const MAX_SESSIONS: u64 = 100;
+/// Loopback unless asked otherwise: a node is not exposed by accident.
+const LISTEN: &str = "127.0.0.1:9651";
+const HTTP: &str = "127.0.0.1:9653";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "sessiond",
+    version,
+    about = "A service node: keeps sealed messages for people, together with the other nodes of its swarm.",
+    args_conflicts_with_subcommands = true,
+    after_help = "Flags may be written with one dash or two.\n\n\
+        Examples:\n  \
+        sessiond --data-dir /var/lib/session --network network.toml --listen :9651\n  \
+        sessiond -listen 127.0.0.1:9651 -data-dir \"\"      in memory, a network of its own\n  \
+        sessiond keygen --data-dir node-1 --address 192.0.2.1:9651 --swarm 0 >> network.toml\n\n\
+        SESSION_PASSPHRASE    passphrase of the node's key file\n\
+        SESSION_LOG           what is logged: error, warn, info, debug, trace (default info)\n\n\
+        Exit codes: 0 stopped when asked to, 1 failed while running, 2 wrong flags or files."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a node's keys, unless they are there, and print its entry for the network file.
+    Keygen(Keygen),
+}
+
+#[derive(Debug, Args)]
+struct Keygen {
+    /// Where the node keeps its data; its keys are node.key in there.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Where other nodes and clients reach this node.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: String,
+    /// The swarm it serves: up to 16 hex digits.
+    #[arg(long, value_name = "HEX", default_value = "0")]
+    swarm: String,
+    /// The key file, if not DIR/node.key.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// UDP address for nodes and clients; ":9651" listens on all IPv4 interfaces
+    /// [default: 127.0.0.1:9651]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// TCP address for /health, /metrics and JSON-RPC; "" for none [default: 127.0.0.1:9653]
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// Where data is kept; "" or ":memory:" keeps it in memory, and forgets it at the end
+    /// [default: ""]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// The network file; without one this node is a network of its own
+    /// [default: DIR/network.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    network: Option<String>,
+    /// The node's key file, made at the first start [default: DIR/node.key]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<String>,
+    /// Addresses of other nodes, separated by commas. Checked against the network file, which
+    /// alone says who is a node: an address that is not in it only causes a warning
+    #[arg(long, value_name = "HOST:PORT,...")]
+    bootstrap: Option<String>,
+    /// Most workload sessions at once. Checked and kept; this version runs no workloads
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    max_sessions: Option<String>,
+    /// A file with these flags in TOML; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Stop when standard input ends, so that a node does not outlive the program that started it
+    #[arg(long)]
+    stop_with_stdin: bool,
+}
+
+/// What the program is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Be a node.
+    Run(Settings),
+    /// Make keys and print a node's entry.
+    Keygen {
+        /// The key file.
+        identity: PathBuf,
+        /// Where the node will be reached.
+        address: HostPort,
+        /// The swarm it will serve.
+        swarm: SwarmId,
+    },
+    /// Print a text and end well: help or version.
+    Print(String),
+}
+
+/// A node's checked settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// UDP address.
+    pub listen: SocketAddr,
+    /// TCP address, if HTTP is wanted.
+    pub http: Option<SocketAddr>,
+    /// Where data is kept; `None` for memory.
+    pub data_dir: Option<PathBuf>,
+    /// The network file that was asked for.
+    pub network: Option<PathBuf>,
+    /// The key file that was asked for.
+    pub identity: Option<PathBuf>,
+    /// Other nodes' addresses.
+    pub bootstrap: Vec<HostPort>,
+    /// Most workload sessions at once.
+    pub max_sessions: u64,
+    /// Whether the end of standard input stops the node.
+    pub stop_with_stdin: bool,
+    /// What an operator should know about the configuration.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the command line, program name first, and the files it names.
+///
+/// # Errors
+/// When a flag is unknown or a value wrong.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
+    let cli = match Cli::try_parse_from(with_two_dashes(args)) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => return Ok(Task::Print(error.to_string())),
+        Err(error) => return Err(Failure::usage(short(&error.to_string()))),
+    };
+    match cli.command {
+        Some(Command::Keygen(keygen)) => keygen.check(),
+        None => cli.run.check().map(Task::Run),
+    }
+}
+
+// The seed writes `-listen`, as Go does; `-h` and `-V` stay what they are.
+fn with_two_dashes(args: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    args.into_iter().map(|arg| match arg.to_str() {
+        Some(text) if is_long_with_one_dash(text) => OsString::from(format!("-{text}")),
+        _ => arg,
+    })
+}
+
+fn is_long_with_one_dash(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters.next() == Some('-')
+        && characters.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && characters.next().is_some()
+}
+
+// The first paragraph says what is wrong; the rest is usage that --help shows better.
+fn short(error: &str) -> String {
+    let what = error.split("\n\n").next().unwrap_or(error);
+    format!("{} (see --help)", what.strip_prefix("error: ").unwrap_or(what).trim())
+}
+
+impl Keygen {
+    fn check(self) -> Result<Task> {
+        let address = self.address.parse().map_err(|error| bad("address", &error))?;
+        let swarm = network_file::swarm_id(&self.swarm)
+            .ok_or_else(|| bad("swarm", &"it must be 1 to 16 hex digits"))?;
+        let identity = self.identity.unwrap_or_else(|| self.data_dir.join("node.key"));
+        Ok(Task::Keygen { identity, address, swarm })
+    }
+}
+
+impl Run {
+    fn check(self) -> Result<Settings> {
+        let mut warnings = Vec::new();
+        let file = match &self.config {
+            None => Config::default(),
+            Some(path) => read_config(path, &mut warnings)?,
+        };
+        let max_sessions = match self.max_sessions {
+            None => file.max_sessions.unwrap_or(MAX_SESSIONS),
+            Some(text) => {
+                let number = text.parse().map_err(|_| bad("max-sessions", &"it must be a number"))?;
+                config::max_sessions(number).map_err(|error| bad("max-sessions", &error.why))?
+            }
+        };
+        let http = self.http.or(file.http).unwrap_or_else(|| HTTP.to_owned());
+        let data_dir = self.data_dir.or(file.data_dir).unwrap_or_default();
+        let bootstrap = self.bootstrap.or(file.bootstrap).unwrap_or_default();
+        Ok(Settings {
+            listen: socket("listen", self.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
+            http: if http.is_empty() { None } else { Some(socket("http", &http)?) },
+            data_dir: match data_dir.as_str() {
+                "" | ":memory:" => None,
+                dir => Some(PathBuf::from(dir)),
+            },
+            network: path("network", self.network.or(file.network))?,
+            identity: path("identity", self.identity.or(file.identity))?,
+            bootstrap: addresses(&bootstrap)?,
+            max_sessions,
+            stop_with_stdin: self.stop_with_stdin,
+            warnings,
+        })
+    }
+}
+
+fn read_config(path: &Path, warnings: &mut Vec<String>) -> Result<Config> {
+    let at = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read the configuration {at}: {error}")))?;
+    let (config, unknown) = Config::parse(&text)
+        .map_err(|error| Failure::usage(format!("the configuration {at}: {error}")))?;
+    warnings.extend(unknown.iter().map(|key| format!("the configuration {at}: {key} is not known")));
+    Ok(config)
+}
+
+fn socket(flag: &str, text: &str) -> Result<SocketAddr> {
+    let listen: Listen = text.parse().map_err(|error| bad(flag, &error))?;
+    let mut found = listen.to_string().to_socket_addrs().map_err(|error| {
+        bad(flag, &format!("{text:?} cannot be resolved: {error}"))
+    })?;
+    found.next().ok_or_else(|| bad(flag, &format!("{text:?} has no address")))
+}
+
+fn path(flag: &str, text: Option<String>) -> Result<Option<PathBuf>> {
+    match text {
+        Some(text) if text.is_empty() => Err(bad(flag, &"it is empty")),
+        text => Ok(text.map(PathBuf::from)),
+    }
+}
+
+fn addresses(list: &str) -> Result<Vec<HostPort>> {
+    let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
+    texts.map(|text| text.parse().map_err(|error| bad("bootstrap", &error))).collect()
+}
+
+fn bad(flag: &str, why: &dyn core::fmt::Display) -> Failure {
+    Failure::usage(format!("--{flag}: {why}"))
+}
+
+#[cfg(test)]
+mod tests;

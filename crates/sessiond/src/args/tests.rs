@@ -1,0 +1,90 @@
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use super::{Settings, Task, parse};
+
+fn settings(args: &[&str]) -> Settings {
+    match parse(args_of(args)) {
+        Ok(Task::Run(settings)) => settings,
+        other => panic!("not a node to run: {other:?}"),
+    }
+}
+
+fn refused(args: &[&str]) -> String {
+    let failure = parse(args_of(args)).unwrap_err();
+    assert_eq!(failure.code(), 2);
+    let text = failure.to_string();
+    assert!(!text.contains('\n'), "{text:?} is more than a line");
+    text
+}
+
+fn args_of(args: &[&str]) -> Vec<OsString> {
+    std::iter::once("sessiond").chain(args.iter().copied()).map(OsString::from).collect()
+}
+
+#[test]
+fn one_dash_and_two_are_the_same() {
+    let one = ["-listen", ":9651", "-data-dir", "", "-max-sessions", "7", "-bootstrap=a:1, b:2"];
+    let two = ["--listen", ":9651", "--data-dir", "", "--max-sessions=7", "--bootstrap", "a:1,b:2"];
+    let settings = settings(&one);
+    assert_eq!(settings, self::settings(&two));
+    assert_eq!(settings.listen, "0.0.0.0:9651".parse().unwrap());
+    assert_eq!((settings.data_dir, settings.max_sessions), (None, 7));
+    assert_eq!(settings.bootstrap.len(), 2);
+}
+
+#[test]
+fn nothing_is_exposed_by_default() {
+    let settings = settings(&[]);
+    assert_eq!(settings.listen, "127.0.0.1:9651".parse().unwrap());
+    assert_eq!(settings.http, Some("127.0.0.1:9653".parse().unwrap()));
+    assert_eq!((settings.data_dir, settings.max_sessions), (None, 100));
+    assert_eq!(self::settings(&["--http", ""]).http, None);
+    assert_eq!(self::settings(&["-data-dir", ":memory:"]).data_dir, None);
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for (flag, expected) in [("-version", "sessiond "), ("--help", "Usage: sessiond")] {
+        let Ok(Task::Print(text)) = parse(args_of(&[flag])) else { panic!("{flag} is printed") };
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn wrong_values_name_their_flag() {
+    assert!(refused(&["-listen", "9651"]).starts_with("--listen: "));
+    assert!(refused(&["-http", "localhost:x"]).starts_with("--http: "));
+    assert!(refused(&["-bootstrap", "a:1,b"]).starts_with("--bootstrap: \"b\""));
+    assert!(refused(&["-max-sessions", "0"]).starts_with("--max-sessions: "));
+    assert!(refused(&["-max-sessions", "-1"]).contains("max-sessions"));
+    assert!(refused(&["-max-sessions", "many"]).starts_with("--max-sessions: "));
+    assert!(refused(&["-colour", "red"]).contains("--colour"));
+    assert!(refused(&["-network", ""]).starts_with("--network: "));
+    assert!(refused(&["-config", "/nonexistent/file"]).contains("/nonexistent/file"));
+    assert!(refused(&["keygen", "--data-dir", "x", "--address", "y"]).starts_with("--address: "));
+}
+
+#[test]
+fn flags_win_over_the_file_and_unknown_keys_warn() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"listen = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\ncolour = 3\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let settings = settings(&["-config", path, "-listen", "127.0.0.1:4"]);
+    assert_eq!(settings.listen, "127.0.0.1:4".parse().unwrap());
+    assert_eq!(settings.http, Some("127.0.0.1:2".parse().unwrap()));
+    assert!(settings.warnings[0].ends_with("colour is not known"), "{:?}", settings.warnings);
+    file.write_all(b"max-sessions = 0\n").unwrap();
+    assert!(refused(&["-config", path]).contains("max_sessions"));
+}
+
+#[test]
+fn keygen_knows_its_file() {
+    let args = ["keygen", "--data-dir", "d", "--address", "192.0.2.1:9651", "--swarm", "ff"];
+    let Ok(Task::Keygen { identity, address, swarm }) = parse(args_of(&args)) else {
+        panic!("a whole keygen is a keygen")
+    };
+    assert_eq!(identity, PathBuf::from("d/node.key"));
+    assert_eq!((address.to_string().as_str(), swarm.0), ("192.0.2.1:9651", 255));
+}

@@ -1,0 +1,5 @@
+//! The engines from outside: against each other, and after crashes.
+
+mod crash;
+mod differential;
+mod world;

@@ -1,0 +1,510 @@
+//! Finding and repairing differences between members.
+//!
+//! The inboxes of a swarm fall into 256 buckets by the first byte of their address. A session
+//! compares one bucket with one other member: first one digest each; where they differ, negentropy
+//! finds which elements differ, the initiator fetches what it lacks and gives what the other
+//! lacks. `docs/wire/sync.md` has the messages.
+//!
+//! When a member comes up, every bucket is compared with it; when a member could not be given
+//! something, that bucket; and a slow sweep compares everything again. A bucket takes part in one
+//! session at a time, so that a member that lost its disk is not given everything by all others
+//! at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use session_core::{Blob, Digest, Entropy, List, NodeId, Span, Time};
+use session_protocol::limits::REPLICA_ITEMS_MAX;
+use session_protocol::peer::{Element, Sync};
+
+use crate::machine::{Cx, Effect, PeerMessageOut, Swarm};
+use elements::{Index, Name, fingerprint};
+
+mod elements;
+
+/// Sessions that this node begins with one member at a time.
+const BEGUN_PER_PEER_MAX: usize = 2;
+
+/// Sessions that this node begins at a time.
+const BEGUN_MAX: usize = 8;
+
+/// Sessions that one member may have begun with this node.
+const SERVED_PER_PEER_MAX: usize = 4;
+
+/// Sessions that this node serves at a time; each names the elements of a bucket.
+const SERVED_MAX: usize = 32;
+
+/// How long a session waits for the other side.
+const SESSION_TIMEOUT: Span = Span::from_secs(15);
+
+/// Messages of one session: 4,096 times 512 KB is more than a bucket should ever differ by. What
+/// is left is found by the next session.
+const STEPS_MAX: u32 = 4096;
+
+/// How long a member that is to be asked must wait, so that what is under way arrives first.
+const SETTLE: Span = Span::from_secs(1);
+
+/// How often blocked sessions are looked at again.
+const RETRY: Span = Span::from_millis(100);
+
+/// Buckets that one step of the background sweep compares.
+const SWEEP_BUCKETS: u8 = 16;
+
+struct Peer {
+    /// Buckets to compare.
+    todo: BTreeSet<u8>,
+    /// Where in the circle of buckets to go on.
+    from: u8,
+    not_before: Time,
+    /// Sessions in a row that the member declined.
+    declined: u32,
+}
+
+struct Session {
+    bucket: u8,
+    heard: Time,
+    steps: u32,
+    phase: Phase,
+}
+
+type Comparison = Negentropy<'static, NegentropyStorageVector>;
+
+/// What a session waits for. The first four are the initiator's.
+enum Phase {
+    Digest { nonce: [u8; 32] },
+    Comparison { index: Index, comparison: Comparison, have: BTreeSet<Name>, need: BTreeSet<Name> },
+    Elements { index: Index, have: BTreeSet<Name>, need: BTreeSet<Name>, asked: Vec<Name> },
+    Acceptance { index: Index, have: BTreeSet<Name> },
+    /// Served for the other side.
+    Initiator { index: Index, comparison: Comparison },
+}
+
+impl Session {
+    const fn is_served(&self) -> bool {
+        matches!(self.phase, Phase::Initiator { .. })
+    }
+}
+
+/// The sessions of a node, and what is still to be compared.
+#[derive(Default)]
+pub(crate) struct Reconcile {
+    peers: BTreeMap<NodeId, Peer>,
+    sessions: BTreeMap<(NodeId, u64), Session>,
+    begun: u64,
+    next_pump: Option<Time>,
+    next_sweep: Option<Time>,
+    sweep_from: u8,
+}
+
+impl Reconcile {
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Has a bucket compared with a member that lacks something, or has more.
+    pub(crate) fn want(&mut self, node: NodeId, bucket: u8, now: Time) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            if peer.todo.is_empty() {
+                peer.not_before = peer.not_before.max(now + SETTLE);
+            }
+            peer.todo.insert(bucket);
+            let at = peer.not_before;
+            self.next_pump = Some(self.next_pump.map_or(at, |next| next.min(at)));
+        }
+    }
+
+    /// Has every bucket compared with a member that came up.
+    pub(crate) fn peer_up(&mut self, cx: &mut Cx<'_>, me: NodeId, node: NodeId) {
+        self.peer_down(node);
+        let stats = cx.store.stats();
+        let todo = if stats.items + stats.records > 0 { (0..=u8::MAX).collect() } else { BTreeSet::new() };
+        // One side goes first; the other then has only those buckets left that the first lacks.
+        let not_before = if me < node { cx.now } else { cx.now + SETTLE };
+        let from = cx.rng.bytes32()[0];
+        self.peers.insert(node, Peer { todo, from, not_before, declined: 0 });
+    }
+
+    pub(crate) fn peer_down(&mut self, node: NodeId) {
+        self.peers.remove(&node);
+        self.sessions.retain(|(with, _), _| *with != node);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let sessions = self.sessions.values().map(|session| session.heard + SESSION_TIMEOUT).min();
+        let sweep = self.next_sweep.filter(|_| !self.peers.is_empty());
+        [sessions, sweep, self.next_pump].into_iter().flatten().min()
+    }
+
+    fn is_busy(&self, bucket: u8) -> bool {
+        self.sessions.values().any(|session| session.bucket == bucket)
+    }
+
+    fn count(&self, node: Option<NodeId>, served: bool) -> usize {
+        let of = |with: &NodeId| node.is_none_or(|node| node == *with);
+        let counted = self.sessions.iter();
+        counted.filter(|((with, _), session)| of(with) && session.is_served() == served).count()
+    }
+
+    /// Takes the next bucket that may be compared with a member now.
+    fn next(&mut self, node: NodeId, now: Time) -> Option<u8> {
+        if self.count(Some(node), false) >= BEGUN_PER_PEER_MAX || self.count(None, false) >= BEGUN_MAX
+        {
+            return None;
+        }
+        let peer = self.peers.get(&node).filter(|peer| peer.not_before <= now)?;
+        let mut circle = peer.todo.range(peer.from..).chain(peer.todo.range(..peer.from));
+        let bucket = *circle.find(|bucket| !self.is_busy(**bucket))?;
+        let peer = self.peers.get_mut(&node)?;
+        peer.todo.remove(&bucket);
+        peer.from = bucket.wrapping_add(1);
+        Some(bucket)
+    }
+
+    /// Notes a session of ours that ended too early.
+    fn put_back(&mut self, node: NodeId, bucket: u8, now: Time, rng: &mut dyn Entropy) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.todo.insert(bucket);
+        peer.declined = peer.declined.saturating_add(1);
+        // The first few times another bucket is tried at once.
+        if let Some(over) = peer.declined.checked_sub(4) {
+            let pause = (200_u64 << over.min(7)) + rng.below(200);
+            peer.not_before = now + Span::from_millis(pause);
+        }
+    }
+
+    /// Notes that a bucket is the same here and there.
+    fn settled(&mut self, node: NodeId, bucket: u8) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.todo.remove(&bucket);
+            peer.declined = 0;
+        }
+    }
+
+    fn sweep(&mut self, cx: &mut Cx<'_>, every: Span) {
+        match self.next_sweep {
+            Some(at) if at <= cx.now => {}
+            Some(_) => return,
+            None => {
+                self.next_sweep = Some(cx.now + every);
+                return;
+            }
+        }
+        // A random pause keeps the members from sweeping in step.
+        let jitter = cx.rng.below(every.as_millis() / 4);
+        self.next_sweep = Some(cx.now + every + Span::from_millis(jitter));
+        let chosen = cx.rng.below(self.peers.len() as u64);
+        let chosen = usize::try_from(chosen).unwrap_or(0);
+        let Some(peer) = self.peers.values_mut().nth(chosen) else { return };
+        for offset in 0..SWEEP_BUCKETS {
+            peer.todo.insert(self.sweep_from.wrapping_add(offset));
+        }
+        self.sweep_from = self.sweep_from.wrapping_add(SWEEP_BUCKETS);
+    }
+}
+
+impl Swarm {
+    /// Begins the sessions that there is room for.
+    pub(crate) fn pump_sync(&mut self, cx: &mut Cx<'_>) {
+        let nodes: Vec<NodeId> = self.reconcile.peers.keys().copied().collect();
+        for node in nodes {
+            while let Some(bucket) = self.reconcile.next(node, cx.now) {
+                self.begin(cx, node, bucket);
+            }
+        }
+        let waiting = self.reconcile.peers.values().filter(|peer| !peer.todo.is_empty());
+        let retry = cx.now + RETRY;
+        self.reconcile.next_pump = waiting.map(|peer| peer.not_before.max(retry)).min();
+    }
+
+    pub(crate) fn tick_sync(&mut self, cx: &mut Cx<'_>) {
+        let due = |session: &Session| session.heard + SESSION_TIMEOUT <= cx.now;
+        let late: Vec<(NodeId, u64)> = self
+            .reconcile
+            .sessions
+            .iter()
+            .filter(|(_, session)| due(session))
+            .map(|(key, _)| *key)
+            .collect();
+        for (node, id) in late {
+            self.end_early(cx, node, id);
+            send(cx, node, Sync::Stop { session: id });
+        }
+        self.reconcile.sweep(cx, self.config.sweep_every);
+        self.pump_sync(cx);
+    }
+
+    pub(crate) fn sync_received(&mut self, cx: &mut Cx<'_>, node: NodeId, sync: Sync) {
+        match sync {
+            Sync::Open { session, bucket, nonce, fingerprint, .. } => {
+                self.opened(cx, node, session, bucket, &nonce, fingerprint);
+            }
+            Sync::Stop { session } => self.end_early(cx, node, session),
+            Sync::Same { session }
+            | Sync::Differs { session, .. }
+            | Sync::Round { session, .. }
+            | Sync::Want { session, .. }
+            | Sync::Give { session, .. } => self.stepped(cx, node, session, sync),
+        }
+        self.pump_sync(cx);
+    }
+
+    fn end_early(&mut self, cx: &mut Cx<'_>, node: NodeId, id: u64) {
+        if let Some(session) = self.reconcile.sessions.remove(&(node, id))
+            && !session.is_served()
+        {
+            self.reconcile.put_back(node, session.bucket, cx.now, cx.rng);
+        }
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, node: NodeId, bucket: u8) {
+        let nonce = cx.rng.bytes32();
+        let (fingerprint, count) = fingerprint(cx.store, bucket, cx.now, &nonce);
+        // A member that has something where this one has nothing begins by itself.
+        if count == 0 {
+            return;
+        }
+        self.reconcile.begun += 1;
+        let session = self.reconcile.begun << 1 | parity(self.view.node, node);
+        let phase = Phase::Digest { nonce };
+        let state = Session { bucket, heard: cx.now, steps: 0, phase };
+        self.reconcile.sessions.insert((node, session), state);
+        send(cx, node, Sync::Open { session, bucket, nonce, fingerprint, count });
+    }
+
+    fn opened(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        session: u64,
+        bucket: u8,
+        theirs: &[u8; 32],
+        digest: Digest,
+    ) {
+        if session & 1 != parity(node, self.view.node) {
+            return self.misbehaved(cx, node, "a session number of the wrong side");
+        }
+        let reconcile = &self.reconcile;
+        if !reconcile.peers.contains_key(&node)
+            || reconcile.is_busy(bucket)
+            || reconcile.count(Some(node), true) >= SERVED_PER_PEER_MAX
+            || reconcile.count(None, true) >= SERVED_MAX
+        {
+            return send(cx, node, Sync::Stop { session });
+        }
+        if fingerprint(cx.store, bucket, cx.now, theirs).0 == digest {
+            self.stats.in_sync += 1;
+            self.reconcile.settled(node, bucket);
+            return send(cx, node, Sync::Same { session });
+        }
+        let nonce = cx.rng.bytes32();
+        let index = Index::new(cx.store, bucket, cx.now, theirs, &nonce);
+        let Ok(comparison) = index.comparison() else {
+            return send(cx, node, Sync::Stop { session });
+        };
+        let phase = Phase::Initiator { index, comparison };
+        let state = Session { bucket, heard: cx.now, steps: 0, phase };
+        self.reconcile.sessions.insert((node, session), state);
+        send(cx, node, Sync::Differs { session, nonce });
+    }
+
+    fn stepped(&mut self, cx: &mut Cx<'_>, node: NodeId, id: u64, sync: Sync) {
+        let Some(mut session) = self.reconcile.sessions.remove(&(node, id)) else {
+            // Ended here, or never begun: the other side need not wait for its timeout.
+            return send(cx, node, Sync::Stop { session: id });
+        };
+        session.heard = cx.now;
+        session.steps += 1;
+        if session.steps > STEPS_MAX {
+            return send(cx, node, Sync::Stop { session: id });
+        }
+        let (bucket, initiated) = (session.bucket, !session.is_served());
+        match self.step(cx, node, id, session.bucket, session.phase, sync) {
+            Ok(Some(phase)) => {
+                session.phase = phase;
+                self.reconcile.sessions.insert((node, id), session);
+            }
+            Ok(None) => self.reconcile.settled(node, bucket),
+            Err(why) => {
+                if initiated {
+                    self.reconcile.put_back(node, bucket, cx.now, cx.rng);
+                }
+                send(cx, node, Sync::Stop { session: id });
+                self.misbehaved(cx, node, why);
+            }
+        }
+    }
+
+    // Returns what the session waits for next, or `None` when both sides are the same.
+    fn step(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: NodeId,
+        session: u64,
+        bucket: u8,
+        phase: Phase,
+        sync: Sync,
+    ) -> Result<Option<Phase>, &'static str> {
+        Ok(Some(match (phase, sync) {
+            (Phase::Digest { .. }, Sync::Same { .. }) => {
+                self.stats.in_sync += 1;
+                return Ok(None);
+            }
+            (Phase::Digest { nonce }, Sync::Differs { nonce: theirs, .. }) => {
+                let index = Index::new(cx.store, bucket, cx.now, &nonce, &theirs);
+                let mut comparison = index.comparison().map_err(|_| "no comparison")?;
+                let message = comparison.initiate().map_err(|_| "no comparison")?;
+                send_round(cx, node, session, message)?;
+                let (have, need) = (BTreeSet::new(), BTreeSet::new());
+                Phase::Comparison { index, comparison, have, need }
+            }
+            (
+                Phase::Comparison { index, mut comparison, mut have, mut need },
+                Sync::Round { message, .. },
+            ) => {
+                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+                let next = comparison
+                    .reconcile_with_ids(&message, &mut ours, &mut theirs)
+                    .map_err(|_| "a comparison that makes no sense")?;
+                have.extend(ours.into_iter().map(Id::to_bytes));
+                need.extend(theirs.into_iter().map(Id::to_bytes));
+                match next {
+                    Some(message) => {
+                        send_round(cx, node, session, message)?;
+                        Phase::Comparison { index, comparison, have, need }
+                    }
+                    None => ask(cx, node, session, index, have, need),
+                }
+            }
+            (
+                Phase::Elements { index, have, mut need, asked },
+                Sync::Give { elements, last, .. },
+            ) => {
+                let before = need.len();
+                for element in &elements {
+                    need.remove(&index.name_of(self.view.network, element));
+                }
+                // What is gone over there, or has changed since, is not asked for again.
+                if last || need.len() == before {
+                    for name in asked {
+                        need.remove(&name);
+                    }
+                }
+                self.take_elements(cx, bucket, elements.into_vec())?;
+                ask(cx, node, session, index, have, need)
+            }
+            (Phase::Acceptance { index, have }, Sync::Want { keys, .. }) if keys.is_empty() => {
+                give(cx, node, session, index, have)
+            }
+            (Phase::Acceptance { .. }, Sync::Same { .. }) => {
+                self.stats.repairs += 1;
+                return Ok(None);
+            }
+            (Phase::Initiator { index, mut comparison }, Sync::Round { message, .. }) => {
+                let answer = comparison
+                    .reconcile(&message)
+                    .map_err(|_| "a comparison that makes no sense")?;
+                send_round(cx, node, session, answer)?;
+                Phase::Initiator { index, comparison }
+            }
+            (Phase::Initiator { index, comparison }, Sync::Want { keys, .. })
+                if !keys.is_empty() =>
+            {
+                let mut names: BTreeSet<Name> = keys.into_iter().collect();
+                let elements = index.take(cx.store, cx.now, &mut names);
+                send_give(cx, node, session, elements, names.is_empty());
+                Phase::Initiator { index, comparison }
+            }
+            (Phase::Initiator { index, comparison }, Sync::Give { elements, last, .. }) => {
+                self.take_elements(cx, bucket, elements.into_vec())?;
+                if last {
+                    send(cx, node, Sync::Same { session });
+                    self.stats.repairs += 1;
+                    return Ok(None);
+                }
+                send(cx, node, Sync::Want { session, keys: List::default() });
+                Phase::Initiator { index, comparison }
+            }
+            _ => return Err("a step of a reconciliation out of order"),
+        }))
+    }
+
+    fn take_elements(
+        &mut self,
+        cx: &mut Cx<'_>,
+        bucket: u8,
+        elements: Vec<Element>,
+    ) -> Result<(), &'static str> {
+        for element in elements {
+            let address = match &element {
+                Element::Item { item } => item.address,
+                Element::Operation { operation } => operation.rule.address(),
+            };
+            if address.as_bytes()[0] != bucket {
+                return Err("an element of another bucket");
+            }
+            // A refusal is no fault: what the other side took in time may be late here.
+            let _ = match element {
+                Element::Item { item } => self.keep_forwarded(cx, &item).map(drop),
+                Element::Operation { operation } => self.apply_forwarded(cx, &operation),
+            };
+        }
+        Ok(())
+    }
+}
+
+// Tells apart the sessions that two nodes begin with each other.
+fn parity(initiator: NodeId, acceptor: NodeId) -> u64 {
+    u64::from(initiator > acceptor)
+}
+
+/// Asks for what is lacking, or goes on to give what the other side lacks.
+fn ask(
+    cx: &mut Cx<'_>,
+    node: NodeId,
+    session: u64,
+    index: Index,
+    have: BTreeSet<Name>,
+    need: BTreeSet<Name>,
+) -> Phase {
+    if need.is_empty() {
+        return give(cx, node, session, index, have);
+    }
+    // As many as one answer may hold. Operations come first in this order.
+    let asked: Vec<Name> = need.iter().copied().take(REPLICA_ITEMS_MAX).collect();
+    let keys = List::new(asked.clone()).expect("an answer holds fewer elements than a want");
+    send(cx, node, Sync::Want { session, keys });
+    Phase::Elements { index, have, need, asked }
+}
+
+fn give(
+    cx: &mut Cx<'_>,
+    node: NodeId,
+    session: u64,
+    index: Index,
+    mut have: BTreeSet<Name>,
+) -> Phase {
+    let elements = index.take(cx.store, cx.now, &mut have);
+    send_give(cx, node, session, elements, have.is_empty());
+    Phase::Acceptance { index, have }
+}
+
+fn send_give(cx: &mut Cx<'_>, node: NodeId, session: u64, elements: Vec<Element>, last: bool) {
+    let elements = List::new(elements).expect("taken up to the limit");
+    send(cx, node, Sync::Give { session, elements, last });
+}
+
+fn send_round(
+    cx: &mut Cx<'_>,
+    node: NodeId,
+    session: u64,
+    message: Vec<u8>,
+) -> Result<(), &'static str> {
+    let message = Blob::new(message).map_err(|_| "a comparison over the limit")?;
+    send(cx, node, Sync::Round { session, message });
+    Ok(())
+}
+
+fn send(cx: &mut Cx<'_>, node: NodeId, sync: Sync) {
+    let message = PeerMessageOut::Sync(sync);
+    cx.effects.push(Effect::ToPeers { nodes: vec![node], bulk: true, message });
+}
