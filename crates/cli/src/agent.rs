@@ -10,7 +10,6 @@ use session_crypto::{Identity, RealVerifier};
 use session_network::ConnId;
 use session_protocol::Checker;
 use session_protocol::request::Item;
-use session_runtime::clock;
 use session_runtime::entropy::OsEntropy;
 use session_runtime::quic::{self, Events, Quic};
 use tokio::net::lookup_host;
@@ -20,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::cluster::SharedMembership;
 use crate::exit::Result;
 use crate::link::{self, Payload};
+use crate::person;
 
 /// Orders that wait for the task; more than one person types.
 const ORDERS_MAX: usize = 64;
@@ -70,7 +70,7 @@ impl Agent {
             waiting: BTreeMap::new(),
             following: BTreeMap::new(),
             next: 1,
-            rng: OsEntropy::new(),
+            rng: person::entropy()?,
             resolved,
         };
         let task = Arc::new(tokio::spawn(shell.run(events, inbox, resolutions)));
@@ -134,7 +134,7 @@ impl Shell {
             let deadline = self.client.deadline();
             let wake = async {
                 match deadline {
-                    Some(time) => clock::sleep_until(time).await,
+                    Some(time) => person::until(time).await,
                     None => std::future::pending().await,
                 }
             };
@@ -181,37 +181,39 @@ impl Shell {
     }
 
     async fn dial(&mut self, resolved: Resolved) {
-        match resolved.address {
-            Ok(address) => self.quic.dial(resolved.dial, address, Some(resolved.key)),
-            Err(why) => {
-                let input = session_network::Input::DialFailed { dial: resolved.dial, why };
-                self.feed(Input::Network(input)).await;
-            }
+        let Resolved { dial, address, key } = resolved;
+        let dialed = address.and_then(|address| {
+            self.quic.dial(dial, address, Some(key)).map_err(|error| error.to_string())
+        });
+        if let Err(why) = dialed {
+            let input = session_network::Input::DialFailed { dial, why };
+            self.feed(Input::Network(input)).await;
         }
     }
 
     async fn feed(&mut self, input: Input) {
-        let mut effects = Vec::new();
-        let mut cx = Context {
-            now: clock::now(),
-            store: &mut (),
-            rng: &mut self.rng,
-            effects: &mut effects,
-        };
-        self.client.handle(&mut cx, input);
+        let effects = self.call(|client, cx| client.handle(cx, input));
         self.perform(effects).await;
     }
 
     async fn tick(&mut self) {
+        let effects = self.call(Machine::tick);
+        self.perform(effects).await;
+    }
+
+    fn call(
+        &mut self,
+        run: impl FnOnce(&mut Client, &mut Context<'_, (), Effect>),
+    ) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut cx = Context {
-            now: clock::now(),
+            now: person::now(),
             store: &mut (),
             rng: &mut self.rng,
             effects: &mut effects,
         };
-        self.client.tick(&mut cx);
-        self.perform(effects).await;
+        run(&mut self.client, &mut cx);
+        effects
     }
 
     async fn perform(&mut self, effects: Vec<Effect>) {

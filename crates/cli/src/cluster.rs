@@ -17,13 +17,11 @@ use session_core::{NodeId, SwarmId};
 use session_crypto::{Identity, identity_file};
 use session_protocol::{Membership, StaticMembership};
 use session_rpc::network_file::{NetworkFile, NodeEntry, Placement};
-use session_runtime::entropy::OsEntropy;
-use session_runtime::files;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::exit::{Doing, Failure, Result};
-use crate::http;
+use crate::{home, http};
 
 /// How long a node may take from its start to being ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,7 +63,7 @@ impl Cluster {
         if !file.exists() {
             make_network(dir, count)?;
         }
-        let membership = crate::home::read_network(&file)?;
+        let membership = home::read_network(&file)?;
         let mut nodes = Vec::new();
         for index in 0.. {
             let key = node_dir(dir, index).join("node.key");
@@ -237,12 +235,11 @@ fn make_network(dir: &Path, count: usize) -> Result<()> {
         .doing(|| "cannot find free UDP ports".to_owned())?;
     for (index, socket) in sockets.iter().enumerate() {
         let address = socket.local_addr().doing(|| "cannot find a free UDP port".to_owned())?;
-        let identity = Identity::generate(&mut OsEntropy::new());
+        let identity = Identity::generate(&mut crate::person::entropy()?);
         let data = node_dir(dir, index);
         std::fs::create_dir_all(&data).doing(|| format!("cannot make {}", data.display()))?;
         let key = data.join("node.key");
-        files::write_secret(&key, &identity_file::encode_plain(&identity))
-            .doing(|| format!("cannot write {}", key.display()))?;
+        home::write_secret(&key, &identity_file::encode_plain(&identity))?;
         entries.push(NodeEntry {
             id: identity.public().node_id(),
             kem_public_key: identity.public().kem().as_bytes().to_vec(),

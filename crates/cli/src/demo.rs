@@ -12,7 +12,6 @@ use session_messaging::attachment::Manifest;
 use session_messaging::content::Content;
 use session_protocol::Membership;
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
-use session_runtime::entropy::OsEntropy;
 use tokio::time::Instant;
 
 use crate::args::Common;
@@ -86,7 +85,7 @@ impl Actor {
             json: false,
             passphrase_file: None,
         })?;
-        let identity = Identity::generate(&mut OsEntropy::new());
+        let identity = Identity::generate(&mut crate::person::entropy()?);
         home.save_identity(&identity, true, true)?;
         let person = Person::start(identity, home.network()?)?;
         let reader = InboxReader::new();
@@ -96,7 +95,7 @@ impl Actor {
     async fn say(&self, to: &Self, text: String) -> Result<usize> {
         let keys = self.person.find(to.person.account()).await?;
         let content = Content::text(crate::person::now(), text).map_err(Failure::failed)?;
-        Ok(self.person.send(&keys, &content, TTL).await?.good)
+        Ok(self.person.send(&keys, &content, TTL).await?.good())
     }
 
     async fn say_all(&self, to: &Self, round: &str) -> Result<usize> {
@@ -308,7 +307,7 @@ async fn read_from(reader: &Actor, cluster: &Cluster, index: usize, sender: &Act
         let mut cursors = std::collections::BTreeMap::new();
         loop {
             let command =
-                Command::RetrieveFrom { node, namespace, cursor: cursors.get(&node).copied() };
+                Command::Retrieve { namespace, cursors: cursors.clone(), nodes: 1 };
             let session_client::Answer::Pages(pages) = reader.person.run(command).await? else {
                 return Err(Failure::failed("the client answered something else"));
             };

@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +19,7 @@ use session_crypto::identity_file::{self, Protection};
 use session_crypto::{AccountRef, Identity, PublicIdentity};
 use session_protocol::network_file;
 use session_rpc::network_file::NetworkFile;
-use session_runtime::entropy::OsEntropy;
-use session_runtime::files;
+use session_runtime::files::{self, Existing, Loose, SECRET_MODE};
 
 use crate::args::Common;
 use crate::cluster::SharedMembership;
@@ -28,6 +27,9 @@ use crate::exit::{Code, Doing, Failure, Result};
 
 /// The environment variable that holds the passphrase, for scripts.
 const PASSPHRASE_VARIABLE: &str = "SESSION_PASSPHRASE";
+
+/// An identity file has about 8.5 KB.
+const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 
 /// No file that this program reads whole is larger.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -73,7 +75,7 @@ impl Home {
                 path.display()
             )));
         }
-        let bytes = files::read_secret(&path).doing(|| format!("cannot read {}", path.display()))?;
+        let bytes = files::read_secret(&path, IDENTITY_BYTES_MAX, Loose::Warn).map_err(Failure::failed)?;
         self.decode(&path, &bytes)
     }
 
@@ -99,7 +101,7 @@ impl Home {
         }
         self.make_dir(&self.dir)?;
         let bytes = self.encode(identity, plain)?;
-        files::write_secret(&path, &bytes).doing(|| format!("cannot write {}", path.display()))
+        write_secret(&path, &bytes)
     }
 
     /// Returns the bytes of an identity file, encrypted unless `plain`.
@@ -108,7 +110,7 @@ impl Home {
             return Ok(identity_file::encode_plain(identity).to_vec());
         }
         let passphrase = self.new_passphrase()?;
-        identity_file::encode_encrypted(identity, passphrase.as_bytes(), &mut OsEntropy::new())
+        identity_file::encode_encrypted(identity, passphrase.as_bytes(), &mut crate::person::entropy()?)
             .map_err(Failure::usage)
     }
 
@@ -140,7 +142,7 @@ impl Home {
         let dir = self.dir.join(folder);
         self.make_dir(&dir)?;
         let path = dir.join(name);
-        files::write_secret(&path, bytes).doing(|| format!("cannot write {}", path.display()))
+        write_secret(&path, bytes)
     }
 
     /// Forgets a small state file.
@@ -170,11 +172,7 @@ impl Home {
     }
 
     fn make_dir(&self, dir: &Path) -> Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .doing(|| format!("cannot make {}", dir.display()))
+        files::create_private_directory(dir).map_err(Failure::failed)
     }
 
     fn passphrase(&self, prompt: &str) -> Result<String> {
@@ -204,6 +202,11 @@ impl Home {
         }
         Ok(first)
     }
+}
+
+/// Writes a file that only its owner may read: all of it or nothing.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+    files::write_atomic(path, bytes, SECRET_MODE, Existing::Replace).map_err(Failure::failed)
 }
 
 /// Reads and checks a network file.
@@ -242,7 +245,7 @@ pub(crate) fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
     if path == Path::new("-") {
         return std::io::stdout().lock().write_all(bytes).doing(what);
     }
-    files::write_secret(path, bytes).doing(what)
+    write_secret(path, bytes)
 }
 
 /// Tells who may read a file besides its owner; for the warning in `id show`.

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::json;
 use session_core::{Decode, Encode};
 use session_crypto::{AccountRef, Identity, PublicIdentity};
-use session_runtime::entropy::OsEntropy;
 
 use crate::args::Id;
 use crate::exit::{Failure, Result};
@@ -25,7 +24,7 @@ pub(crate) fn run(home: &Home, out: Out, command: &Id) -> Result<()> {
 }
 
 fn new(home: &Home, out: Out, plain: bool, force: bool) -> Result<()> {
-    let identity = Identity::generate(&mut OsEntropy::new());
+    let identity = Identity::generate(&mut crate::person::entropy()?);
     home.save_identity(&identity, plain, force)?;
     print_identity(home, out, identity.public(), "new identity");
     Ok(())

@@ -55,7 +55,7 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
                         file.display(),
                         sent.size,
                         sent.chunks,
-                        sent.proof.good,
+                        sent.proof.good(),
                         sent.proof.of
                     )
                 },
@@ -70,7 +70,7 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
             })?;
             let proof = person.send(&keys, &content, args.ttl).await?;
             out.result(
-                || format!("stored {}/{}", proof.good, proof.of),
+                || format!("stored {}/{}", proof.good(), proof.of),
                 || json!({ "message": proof_json(&proof) }),
             );
         }
@@ -107,7 +107,7 @@ fn proof_json(proof: &StoredProof) -> Value {
     json!({
         "id": proof.message.to_string(),
         "expires_ms": proof.expiry.as_millis(),
-        "receipts": proof.good,
+        "receipts": proof.good(),
         "members": proof.of,
         "nodes": proof.receipts.iter().map(|it| it.receipt.node.to_string()).collect::<Vec<_>>(),
     })
@@ -194,6 +194,7 @@ impl Desk<'_> {
                             ids.extend(piece_ids(manifest));
                         }
                     }
+                    _ => self.out.warn(&format!("item {:?} is of a newer kind", item.id)),
                 }
             }
         }

@@ -28,6 +28,7 @@ use crate::args::{Cli, Command};
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
 use crate::out::Out;
+use session_runtime::logging::LOG_VARIABLE;
 
 fn main() -> ExitCode {
     // First of all: code built for another CPU must not run far enough to crash without a word.
@@ -56,7 +57,7 @@ fn report(failure: &Failure, json: bool) {
 
 fn run(cli: &Cli) -> Result<()> {
     let out = Out::new(cli.common.json);
-    session_runtime::logging::init("warn").doing(|| "cannot start logging".to_owned())?;
+    session_runtime::logging::init(std::env::var_os(LOG_VARIABLE).is_none().then_some("error")).doing(|| "cannot start logging".to_owned())?;
     let home = || Home::find(&cli.common);
     match &cli.command {
         Command::Id(command) => id::run(&home()?, out, command),

@@ -7,7 +7,6 @@ use session_client::{Answer, Command};
 use session_core::NodeId;
 use session_crypto::Identity;
 use session_protocol::Membership;
-use session_runtime::entropy::OsEntropy;
 use tokio::task::JoinSet;
 
 use crate::agent::Agent;
@@ -19,7 +18,7 @@ use crate::out::Out;
 pub(crate) async fn run(home: &Home, out: Out, command: &Node) -> Result<()> {
     let membership = home.network()?;
     // Asking nodes how they are needs no account: a throw-away identity tells them nothing.
-    let identity = Arc::new(Identity::generate(&mut OsEntropy::new()));
+    let identity = Arc::new(Identity::generate(&mut crate::person::entropy()?));
     let agent = Agent::start(identity, membership.clone())?;
     let done = match command {
         Node::List => list(&agent, out, &*membership).await,

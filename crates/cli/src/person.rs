@@ -1,9 +1,9 @@
 //! Somebody on the network: keys, and a client to send and read with.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use session_client::{Answer, Command, InboxReader, NewItem, StoredProof};
-use session_core::{AccountId, InboxAddress, List, MessageId, Namespace, Span};
+use session_core::{AccountId, InboxAddress, List, MessageId, Namespace, Span, Time};
 use session_crypto::{AccountRef, Identity, PublicIdentity};
 use session_messaging::card::card_item;
 use session_messaging::content::{Content, Message, OpenError, open_message, seal_message};
@@ -11,7 +11,7 @@ use session_protocol::inbox::{IDENTITY_CARD, MESSAGES};
 use session_protocol::limits::{IDS_MAX, TTL_OWNER_MAX};
 use session_protocol::request::Item;
 use session_protocol::{AccessRule, Membership};
-use session_runtime::clock;
+use session_runtime::clock::SystemClock;
 use session_runtime::entropy::OsEntropy;
 
 use crate::agent::Agent;
@@ -20,6 +20,9 @@ use crate::exit::{Code, Failure, Result};
 
 /// How many nodes are asked for what is new: what one withholds, the other has.
 const NODES_READ: usize = 2;
+
+/// One clock for the whole program, so that its time never goes backwards.
+static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
 
 /// An identity with its client.
 pub(crate) struct Person {
@@ -81,7 +84,7 @@ impl Person {
         ttl: Span,
     ) -> Result<StoredProof> {
         let network = self.membership.network();
-        let data = seal_message(&*self.identity, to, network, content, &mut OsEntropy::new())
+        let data = seal_message(&*self.identity, to, network, content, &mut entropy()?)
             .map_err(Failure::usage)?;
         let item = NewItem { namespace: MESSAGES, ttl, data };
         self.store(inbox_of(to.account_id()), item).await
@@ -162,8 +165,18 @@ pub(crate) fn inbox_of(account: AccountId) -> InboxAddress {
 }
 
 /// Returns the time, for messages.
-pub(crate) fn now() -> session_core::Time {
-    clock::now()
+pub(crate) fn now() -> Time {
+    CLOCK.now()
+}
+
+/// Waits until a time.
+pub(crate) async fn until(time: Time) {
+    CLOCK.sleep_until(time).await;
+}
+
+/// Opens the system's entropy.
+pub(crate) fn entropy() -> Result<OsEntropy> {
+    OsEntropy::new().map_err(Failure::failed)
 }
 
 fn unexpected() -> Failure {

@@ -15,7 +15,6 @@ use session_messaging::attachment::{
 use session_messaging::content::Content;
 use session_messaging::file_name::FileName;
 use session_protocol::inbox::ATTACHMENTS;
-use session_runtime::entropy::OsEntropy;
 
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
@@ -78,7 +77,7 @@ pub(crate) async fn send_file(
             state
         }
         _ => Sending {
-            key: *FileKey::generate(&mut OsEntropy::new()).expose(),
+            key: *FileKey::generate(&mut crate::person::entropy()?).expose(),
             size,
             modified,
             started: person::now(),

@@ -173,11 +173,6 @@ pub enum Answer {
         /// From request to reply.
         round_trip: Span,
     },
-    /// A node has agreed to push; seen inside the client only, see [`Command::Subscribe`].
-    Subscribed {
-        /// The node.
-        node: NodeId,
-    },
     /// Who keeps an inbox, says the node that was asked.
     Swarm {
         /// Which swarm.

@@ -325,13 +325,9 @@ impl Client {
             }
             Overlay::PeerDown { node } => {
                 self.nodes.went_down(node);
-                self.lost(cx, node, "the connection was lost");
+                self.gone(cx, node, "the connection was lost");
             }
-            Overlay::Unreachable { node, why } => {
-                self.lost(cx, node, &why);
-                // The overlay would go on trying; whoever needs the node asks for it again.
-                self.forget(cx, node);
-            }
+            Overlay::Unreachable { node, why } => self.gone(cx, node, &why),
             Overlay::Message { from: From::Node(node), message } => match message {
                 Inbound::Reply(reply) => self.replied(cx, node, reply),
                 Inbound::Push(push) => self.pushed(cx, node, push),
@@ -340,6 +336,12 @@ impl Client {
             // Nobody connects to a client, and penalties are followed by the end of the link.
             _ => {}
         }
+    }
+
+    // The overlay would go on dialling; whoever needs the node asks for it again.
+    fn gone(&mut self, cx: &mut Cx<'_>, node: NodeId, why: &str) {
+        self.lost(cx, node, why);
+        self.forget(cx, node);
     }
 
     fn forget(&mut self, cx: &mut Cx<'_>, node: NodeId) {

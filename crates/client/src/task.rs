@@ -67,8 +67,13 @@ pub(crate) struct Leg {
 
 impl Leg {
     pub(crate) const fn new(stay: Option<NodeId>) -> Self {
-        let (tried, again) = (BTreeSet::new(), BTreeSet::new());
-        Self { stage: Stage::Ready, stay, tried, again, rounds: 0 }
+        Self {
+            stage: Stage::Ready,
+            stay,
+            tried: BTreeSet::new(),
+            again: BTreeSet::new(),
+            rounds: 0,
+        }
     }
 
     /// Returns the node it is with.
@@ -177,10 +182,10 @@ impl Task {
     /// Returns when something is due, whatever happens.
     pub(crate) fn deadline(&self, try_time: Span) -> Time {
         let legs = self.legs.iter().map(|leg| match leg.stage {
-            Stage::Ready => Time::ZERO,
+            // What is ready and not started waits for somebody else's request to end.
+            Stage::Ready | Stage::Finished => Time::MAX,
             Stage::Resting { until } => until,
             Stage::Connecting { since: at, .. } | Stage::Asked { at, .. } => at + try_time,
-            Stage::Finished => Time::MAX,
         });
         legs.fold(self.due, Time::min)
     }

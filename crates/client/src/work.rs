@@ -137,6 +137,15 @@ impl Work {
         }
     }
 
+    /// Tells whether a node that did it has seen the account's keys.
+    pub(crate) const fn is_signed(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::Fetch(_) => true,
+            Self::One(one) => one.is_signed(),
+            Self::Store(_) => false,
+        }
+    }
+
     /// Tells whether the parts of this work are to be asked of different nodes, the first of which
     /// answers alone if it must.
     pub(crate) const fn is_read(&self) -> bool {

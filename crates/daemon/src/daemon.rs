@@ -1,10 +1,11 @@
 //! The machine that joins network and swarm.
 
 use session_core::merkle::Proof;
-use session_core::{Context, Encode, List, Machine, NodeId, Span, Time};
+use session_core::{Context, Encode, List, Machine, NodeId, Time};
 use session_crypto::DsaPublicKey;
 use session_network::{Class, ConnId, From, Network};
 use session_protocol::inbound::CheckedRequest;
+use session_protocol::limits::OPERATIONS_MAX;
 use session_protocol::receipt::{SignedRoot, StorageReceipt};
 use session_protocol::request::{Outcome, Push, Refusal, Reply};
 use session_protocol::{Inbound, Kind};
@@ -227,8 +228,9 @@ impl Daemon {
                 self.swarm(cx, session_swarm::Input::RequesterGone { from });
             }
             Net::Message { from, message } => self.message(cx, from, message),
-            Net::Limited { from, request_id, retry_after } => {
-                self.limited(cx, from, request_id, retry_after);
+            Net::Limited { from, request_id, operations, retry_after } => {
+                let refusal = Refusal::RateLimited { retry_after };
+                self.refuse(cx, from, request_id, operations, &refusal);
             }
             Net::Unreachable { node, why } => {
                 cx.effects.push(Effect::Report(Report::Unreachable { node, why }));
@@ -249,7 +251,7 @@ impl Daemon {
             }
             (From::Node(_), Inbound::Request(request)) => {
                 let refusal = Refusal::not_ready("a node asks over a client's connection");
-                return self.refuse(cx, from, request.id, refusal);
+                return self.refuse(cx, from, request.id, request.operations.len(), &refusal);
             }
             (_, Inbound::Replicate(replicate)) => PeerMessage::Replicate(replicate),
             (_, Inbound::Receipts(receipts)) => PeerMessage::Receipts(receipts),
@@ -264,15 +266,13 @@ impl Daemon {
         }
     }
 
-    fn limited(&mut self, cx: &mut Cx<'_>, from: From, request: u64, retry_after: Span) {
-        self.refuse(cx, from, request, Refusal::RateLimited { retry_after });
-    }
-
-    /// Answers a whole request with one refusal.
-    fn refuse(&mut self, cx: &mut Cx<'_>, to: From, id: u64, refusal: Refusal) {
+    /// Answers every operation of a request with the same refusal.
+    fn refuse(&mut self, cx: &mut Cx<'_>, to: From, id: u64, operations: usize, refusal: &Refusal) {
+        let refused = Outcome::Refused { refusal: refusal.clone() };
         let outcomes =
-            List::new(vec![Outcome::Refused { refusal }]).expect("one is within the limit");
-        let reply = Reply { id, server_time: cx.now, roots: List::default(), outcomes };
+            List::new(vec![refused; operations.min(OPERATIONS_MAX)]).expect("cut to the limit");
+        let reply =
+            Reply { id, server_time: cx.now, roots: List::new([]).expect("none are"), outcomes };
         self.send(cx, to, Class::Interactive, Kind::Reply, &reply);
     }
 
@@ -302,7 +302,9 @@ impl Daemon {
                 for node in nodes {
                     let to = From::Node(node);
                     match &message {
-                        PeerMessageOut::Replicate(m) => self.send(cx, to, class, Kind::Replicate, m),
+                        PeerMessageOut::Replicate(m) => {
+                            self.send(cx, to, class, Kind::Replicate, m)
+                        }
                         PeerMessageOut::Receipts(m) => self.send(cx, to, class, Kind::Receipt, m),
                         PeerMessageOut::Operations(m) => {
                             self.send(cx, to, class, Kind::Operations, m)

@@ -67,10 +67,11 @@ impl Meter {
         bytes: usize,
     ) -> Result<(), Span> {
         let bytes = bytes as u64;
-        let wait = self
-            .frames
-            .wait(budget.frames, now, frames)
-            .max(self.bytes.wait(budget.bytes, now, bytes));
+        let wait = self.frames.wait(budget.frames, now, frames).max(self.bytes.wait(
+            budget.bytes,
+            now,
+            bytes,
+        ));
         if wait > Span::ZERO {
             return Err(wait);
         }

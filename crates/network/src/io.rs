@@ -29,7 +29,7 @@ pub enum Class {
 /// Which side of the network this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A registered node: accepts connections, dials the nodes with a higher id.
+    /// A registered node: accepts connections, and dials first the nodes with a higher id.
     Node {
         /// Where it listens, as told to peers.
         listen: Text<ADDRESS_BYTES_MAX>,

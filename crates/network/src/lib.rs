@@ -43,7 +43,7 @@
 //! | `network` | the machine that joins them |
 //!
 //! A node's life as seen from here: waiting or connecting, handshaking, up, backing off. Of two
-//! nodes the one with the lower id dials; clients always dial.
+//! nodes the one with the lower id dials, and the other only if it is not dialled; clients always dial.
 
 mod addresses;
 mod bucket;

@@ -27,6 +27,10 @@ pub const BACKOFF_MIN: Span = Span::from_millis(200);
 /// Longest wait between two attempts.
 pub const BACKOFF_MAX: Span = Span::from_secs(15);
 
+/// How much longer the node with the higher id waits to be dialled before it dials itself: the other
+/// one may take a connection for alive that a crash of ours has ended.
+pub const DIAL_PATIENCE: Span = Span::from_secs(3);
+
 /// A connection that lasted this long starts the backoff anew when it breaks.
 pub const STABLE_AFTER: Span = Span::from_secs(10);
 
@@ -66,7 +70,8 @@ pub struct Rate {
 
 impl Rate {
     /// More than anybody can use; for load tests.
-    pub const UNLIMITED: Self = Self { per_second: u64::MAX / 1_000_000, burst: u64::MAX / 1_000_000 };
+    pub const UNLIMITED: Self =
+        Self { per_second: u64::MAX / 1_000_000, burst: u64::MAX / 1_000_000 };
 }
 
 /// How much one sender may send.

@@ -9,11 +9,18 @@ use crate::stats::{PeerSnapshot, PeerState, Traffic};
 /// Where a node stands. An inbound connection counts from the moment it is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// The node is to dial us.
+    /// The node is to dial us, until the peer's timer fires.
     Waiting,
-    Connecting { dial: u64 },
-    Handshaking { conn: ConnId },
-    Up { conn: ConnId, since: Time },
+    Connecting {
+        dial: u64,
+    },
+    Handshaking {
+        conn: ConnId,
+    },
+    Up {
+        conn: ConnId,
+        since: Time,
+    },
     /// Until the peer's timer fires.
     BackingOff,
 }

@@ -121,7 +121,7 @@ impl Traffic {
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PeerState {
-    /// It is the other node's turn to dial.
+    /// It is the other node's turn to dial; we dial only if it does not.
     Waiting,
     /// A dial is under way.
     Connecting,

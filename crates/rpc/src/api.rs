@@ -186,6 +186,15 @@ impl Method {
         };
         Ok(read?)
     }
+
+    /// Returns how item bytes are to be written in the result.
+    #[must_use]
+    pub const fn encoding(&self) -> Encoding {
+        match self {
+            Self::Retrieve { encoding, .. } | Self::Subscribe { encoding, .. } => *encoding,
+            _ => Encoding::Hex,
+        }
+    }
 }
 
 fn bare_name(method: &str) -> &str {

@@ -36,7 +36,9 @@ impl SystemClock {
     /// Starts at the system's time.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Mutex::new(State { reported: system_micros(), at: Instant::now(), ahead: 0 }) }
+        Self {
+            state: Mutex::new(State { reported: system_micros(), at: Instant::now(), ahead: 0 }),
+        }
     }
 
     /// Returns the time.

@@ -12,7 +12,7 @@ const BUFFER_BYTES: usize = 4096;
 /// Every byte comes from the system's generator, without one of our own in between, and is handed
 /// out once: it is erased from the buffer when it is, and the rest when this is dropped.
 pub struct OsEntropy {
-    block: Zeroizing<Box<[u8; BUFFER_BYTES]>>,
+    block: Box<Zeroizing<[u8; BUFFER_BYTES]>>,
     used: usize,
 }
 
@@ -28,7 +28,7 @@ impl OsEntropy {
     /// When the system has no randomness to give.
     pub fn new() -> Result<Self, NoEntropy> {
         let mut this =
-            Self { block: Zeroizing::new(Box::new([0; BUFFER_BYTES])), used: BUFFER_BYTES };
+            Self { block: Box::new(Zeroizing::new([0; BUFFER_BYTES])), used: BUFFER_BYTES };
         this.refill()?;
         Ok(this)
     }

@@ -1,16 +1,59 @@
 //! The shell: everything that touches the world, and understands nothing of it.
 //!
-//! What it is: the system clock, the system's entropy, the QUIC endpoint, the HTTP server, secret
-//! files, signals, metrics and logging.
+//! What it is: the system's clock and entropy, the QUIC endpoint, the HTTP server, files that are
+//! whole or absent, signals, metrics and logging.
 //!
 //! What it does not do: it knows no message, no session and no node. Payloads are opaque.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use session_runtime::quic::{Class, Event, Options, Quic};
+//!
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use session_runtime::entropy::OsEntropy;
+//! let identity = session_crypto::Identity::generate(&mut OsEntropy::new()?);
+//! let key = *identity.public().dsa().as_bytes();
+//! let decode = Arc::new(|_conn, _class, body: Vec<u8>| body);
+//! let options = Options::new("127.0.0.1:0".parse()?);
+//! let (node, mut at_node) =
+//!     Quic::bind(options.clone(), Some(Arc::new(identity)), decode.clone())?;
+//! let (client, mut at_client) = Quic::bind(options, None, decode)?;
+//!
+//! client.dial(1, node.local_addr(), Some(Box::new(key)))?;
+//! if let Some(Event::Connected { conn, .. }) = at_client.recv().await {
+//!     client.send(conn, Class::Interactive, &b"hello"[..])?;
+//! }
+//! while let Some(event) = at_node.recv().await {
+//!     if let Event::Frame { payload, .. } = event {
+//!         assert_eq!(payload, b"hello");
+//!         break;
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`bind`] | why an address could not be listened on |
+//! | [`clock`] | the system's clock, which never goes back |
+//! | [`entropy`] | the system's randomness |
+//! | [`files`] | atomic writes, secret files |
+//! | [`http`] | the HTTP/1.1 server |
+//! | [`logging`] | logs to standard error |
+//! | [`metrics`] | counters for Prometheus |
 //! | [`quic`] | authenticated connections that carry frames |
+//! | [`signals`] | SIGTERM and SIGINT |
 
 pub mod bind;
+pub mod clock;
+pub mod entropy;
+pub mod files;
+pub mod http;
+pub mod logging;
+pub mod metrics;
 pub mod quic;
+pub mod signals;
 
 pub use bind::BindError;
+pub use clock::SystemClock;
+pub use entropy::OsEntropy;

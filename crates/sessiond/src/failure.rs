@@ -44,5 +44,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Returns an error and what caused it, in one text.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// What most functions of this program return.
 pub type Result<T> = std::result::Result<T, Failure>;

@@ -1,13 +1,12 @@
 //! The node's keys: read, or made at the first start.
 
+use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 
-use session_crypto::identity_file::{self, IdentityFileError};
 use session_crypto::Identity;
-use session_runtime::entropy::OsEntropy;
-use session_runtime::files;
-use session_runtime::quic::{PeerKey, TlsSigner};
+use session_crypto::identity_file::{self, IdentityFileError};
+use session_runtime::OsEntropy;
+use session_runtime::files::{self, Existing, FileError, Loose, SECRET_MODE};
 
 use crate::failure::{Failure, Result};
 
@@ -15,7 +14,7 @@ use crate::failure::{Failure, Result};
 pub const PASSPHRASE_VARIABLE: &str = "SESSION_PASSPHRASE";
 
 /// Far above every key file; a wrong path must not fill the memory.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
+const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the keys at `path`, or makes them if there is no such file. Returns whether they were
 /// made.
@@ -23,10 +22,12 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// # Errors
 /// When the file cannot be read or written, is no key file, or its passphrase is another one.
 pub fn load_or_make(path: &Path, passphrase: Option<&[u8]>) -> Result<(Identity, bool)> {
-    match files::read_secret(path, FILE_BYTES_MAX) {
+    match files::read_secret(path, FILE_BYTES_MAX, Loose::Refuse) {
         Ok(bytes) => Ok((decode(path, &bytes, passphrase)?, false)),
-        Err(error) if error.is_not_found() => Ok((make(path, passphrase)?, true)),
-        Err(error) => Err(Failure::usage(format!("the key file {}: {error}", path.display()))),
+        Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Ok((make(path, passphrase)?, true))
+        }
+        Err(error) => Err(Failure::usage(format!("the node's keys: {error}"))),
     }
 }
 
@@ -43,39 +44,31 @@ fn decode(path: &Path, bytes: &[u8], passphrase: Option<&[u8]>) -> Result<Identi
 }
 
 fn make(path: &Path, passphrase: Option<&[u8]>) -> Result<Identity> {
-    let mut rng = OsEntropy::new();
-    let identity = Identity::generate(&mut rng);
-    let written = match passphrase {
-        None => files::write_secret(path, &identity_file::encode_plain(&identity)),
-        Some(passphrase) => {
-            let bytes = identity_file::encode_encrypted(&identity, passphrase, &mut rng)
-                .map_err(|error| Failure::usage(format!("{PASSPHRASE_VARIABLE}: {error}")))?;
-            files::write_secret(path, &bytes)
-        }
+    let identity = generate()?;
+    let mut rng = OsEntropy::new().map_err(|error| Failure::runtime(error.to_string()))?;
+    let bytes = match passphrase {
+        None => identity_file::encode_plain(&identity).to_vec(),
+        Some(passphrase) => identity_file::encode_encrypted(&identity, passphrase, &mut rng)
+            .map_err(|error| Failure::usage(format!("{PASSPHRASE_VARIABLE}: {error}")))?,
     };
-    written.map_err(|error| {
-        Failure::usage(format!("cannot write the key file {}: {error}", path.display()))
-    })?;
+    // Never over keys that somebody else put there meanwhile.
+    files::write_atomic(path, &bytes, SECRET_MODE, Existing::Keep)
+        .map_err(|error| Failure::usage(format!("the node's keys: {error}")))?;
     Ok(identity)
+}
+
+/// Makes keys that are kept in memory only.
+///
+/// # Errors
+/// When the operating system gives no randomness.
+pub fn generate() -> Result<Identity> {
+    let mut rng = OsEntropy::new().map_err(|error| Failure::runtime(error.to_string()))?;
+    Ok(Identity::generate(&mut rng))
 }
 
 /// Returns the passphrase from the environment.
 #[must_use]
 pub fn passphrase() -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt as _;
-    std::env::var_os(PASSPHRASE_VARIABLE).map(OsStringExt::into_vec)
-}
-
-/// Signs TLS transcripts with the node's key.
-pub(crate) struct TransportKey(pub(crate) Arc<Identity>);
-
-impl TlsSigner for TransportKey {
-    fn public_key(&self) -> PeerKey {
-        Box::new(*self.0.public().dsa().as_bytes())
-    }
-
-    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let signature = self.0.sign_raw(&[], message, &mut OsEntropy::new()).ok()?;
-        Some(signature.as_ref().to_vec())
-    }
+    std::env::var_os(PASSPHRASE_VARIABLE).map(|text| text.into_vec())
 }

@@ -46,10 +46,7 @@ impl Done {
     }
 
     pub(crate) const fn is_missed(&self) -> bool {
-        matches!(
-            self,
-            Self::Plain(Outcome::Refused { refusal: Refusal::NotEnoughReplicas { .. } })
-        )
+        matches!(self, Self::Plain(Outcome::Refused { refusal: Refusal::NotEnoughReplicas { .. } }))
     }
 }
 

@@ -212,10 +212,8 @@ pub(crate) fn move_expiry(
     until: Time,
 ) -> Result<Option<Time>, StoreError> {
     let held = store.meta(address, id).map(|meta| meta.expiry);
-    let mut bounds = Bounds::read(store, address, id)?.unwrap_or(Bounds {
-        base: held.unwrap_or(Time::ZERO),
-        ..Bounds::UNTOUCHED
-    });
+    let mut bounds = Bounds::read(store, address, id)?
+        .unwrap_or(Bounds { base: held.unwrap_or(Time::ZERO), ..Bounds::UNTOUCHED });
     match by {
         Move::Cap(cap) => bounds.cap = bounds.cap.min(cap),
         Move::Floor(floor) => bounds.floor = bounds.floor.max(floor),

@@ -40,8 +40,6 @@ pub mod stats;
 mod subscriptions;
 mod view;
 
-pub use machine::{
-    Config, Effect, Health, Input, PeerMessage, PeerMessageOut, Requester, Swarm,
-};
+pub use machine::{Config, Effect, Health, Input, PeerMessage, PeerMessageOut, Requester, Swarm};
 pub use stats::Stats;
 pub use view::NotANode;

@@ -267,7 +267,12 @@ impl Swarm {
     }
 
     /// Pushes a newly stored item to those who subscribed to its inbox.
-    pub(crate) fn push(&mut self, cx: &mut Cx<'_>, address: session_core::InboxAddress, item: &Item) {
+    pub(crate) fn push(
+        &mut self,
+        cx: &mut Cx<'_>,
+        address: session_core::InboxAddress,
+        item: &Item,
+    ) {
         let incarnation = cx.store.incarnation();
         for to in self.subscriptions.of(&address, item.namespace) {
             self.stats.items_pushed += 1;

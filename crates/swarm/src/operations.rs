@@ -5,13 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use session_core::{
-    Encode as _, InboxAddress, List, MessageId, Namespace, NodeId, Span, Time,
-};
+use session_core::{Encode as _, InboxAddress, List, MessageId, Namespace, NodeId, Span, Time};
 use session_protocol::inbound::check_clock;
 use session_protocol::limits::{
-    CLOCK_TOLERANCE, FORWARDED_CLOCK_TOLERANCE, INBOX_OPERATIONS_MAX, TOMBSTONE_TTL,
-    TTL_OWNER_MAX,
+    CLOCK_TOLERANCE, FORWARDED_CLOCK_TOLERANCE, INBOX_OPERATIONS_MAX, TOMBSTONE_TTL, TTL_OWNER_MAX,
 };
 use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::peer::{Operations, ReplicaOutcome};

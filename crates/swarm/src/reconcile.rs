@@ -71,12 +71,38 @@ type Comparison = Negentropy<'static, NegentropyStorageVector>;
 
 /// What a session waits for. The first four are the initiator's.
 enum Phase {
-    Digest { nonce: [u8; 32] },
-    Comparison { index: Index, comparison: Comparison, have: BTreeSet<Name>, need: BTreeSet<Name> },
-    Elements { index: Index, have: BTreeSet<Name>, need: BTreeSet<Name>, asked: Vec<Name> },
-    Acceptance { index: Index, have: BTreeSet<Name> },
+    Digest {
+        nonce: [u8; 32],
+    },
+    Comparison {
+        index: Index,
+        comparison: Comparison,
+        have: BTreeSet<Name>,
+        need: BTreeSet<Name>,
+    },
+    Elements {
+        index: Index,
+        have: BTreeSet<Name>,
+        need: BTreeSet<Name>,
+        asked: Vec<Name>,
+    },
+    Acceptance {
+        index: Index,
+        have: BTreeSet<Name>,
+    },
     /// Served for the other side.
-    Initiator { index: Index, comparison: Comparison },
+    Initiator {
+        index: Index,
+        comparison: Comparison,
+    },
+}
+
+/// Why a session cannot go on.
+enum Broken {
+    /// A step that does not fit, such as one that came twice: nobody's fault, begin anew.
+    OutOfStep,
+    /// Something no honest member sends.
+    Fault(&'static str),
 }
 
 impl Session {
@@ -117,7 +143,8 @@ impl Reconcile {
     pub(crate) fn peer_up(&mut self, cx: &mut Cx<'_>, me: NodeId, node: NodeId) {
         self.peer_down(node);
         let stats = cx.store.stats();
-        let todo = if stats.items + stats.records > 0 { (0..=u8::MAX).collect() } else { BTreeSet::new() };
+        let todo =
+            if stats.items + stats.records > 0 { (0..=u8::MAX).collect() } else { BTreeSet::new() };
         // One side goes first; the other then has only those buckets left that the first lacks.
         let not_before = if me < node { cx.now } else { cx.now + SETTLE };
         let from = cx.rng.bytes32()[0];
@@ -147,7 +174,8 @@ impl Reconcile {
 
     /// Takes the next bucket that may be compared with a member now.
     fn next(&mut self, node: NodeId, now: Time) -> Option<u8> {
-        if self.count(Some(node), false) >= BEGUN_PER_PEER_MAX || self.count(None, false) >= BEGUN_MAX
+        if self.count(Some(node), false) >= BEGUN_PER_PEER_MAX
+            || self.count(None, false) >= BEGUN_MAX
         {
             return None;
         }
@@ -324,12 +352,14 @@ impl Swarm {
                 self.reconcile.sessions.insert((node, id), session);
             }
             Ok(None) => self.reconcile.settled(node, bucket),
-            Err(why) => {
+            Err(broken) => {
                 if initiated {
                     self.reconcile.put_back(node, bucket, cx.now, cx.rng);
                 }
                 send(cx, node, Sync::Stop { session: id });
-                self.misbehaved(cx, node, why);
+                if let Broken::Fault(why) = broken {
+                    self.misbehaved(cx, node, why);
+                }
             }
         }
     }
@@ -343,7 +373,7 @@ impl Swarm {
         bucket: u8,
         phase: Phase,
         sync: Sync,
-    ) -> Result<Option<Phase>, &'static str> {
+    ) -> Result<Option<Phase>, Broken> {
         Ok(Some(match (phase, sync) {
             (Phase::Digest { .. }, Sync::Same { .. }) => {
                 self.stats.in_sync += 1;
@@ -351,8 +381,8 @@ impl Swarm {
             }
             (Phase::Digest { nonce }, Sync::Differs { nonce: theirs, .. }) => {
                 let index = Index::new(cx.store, bucket, cx.now, &nonce, &theirs);
-                let mut comparison = index.comparison().map_err(|_| "no comparison")?;
-                let message = comparison.initiate().map_err(|_| "no comparison")?;
+                let mut comparison = index.comparison().map_err(|_| Broken::OutOfStep)?;
+                let message = comparison.initiate().map_err(|_| Broken::OutOfStep)?;
                 send_round(cx, node, session, message)?;
                 let (have, need) = (BTreeSet::new(), BTreeSet::new());
                 Phase::Comparison { index, comparison, have, need }
@@ -364,7 +394,7 @@ impl Swarm {
                 let (mut ours, mut theirs) = (Vec::new(), Vec::new());
                 let next = comparison
                     .reconcile_with_ids(&message, &mut ours, &mut theirs)
-                    .map_err(|_| "a comparison that makes no sense")?;
+                    .map_err(|_| Broken::Fault("a comparison that makes no sense"))?;
                 have.extend(ours.into_iter().map(Id::to_bytes));
                 need.extend(theirs.into_iter().map(Id::to_bytes));
                 match next {
@@ -402,7 +432,7 @@ impl Swarm {
             (Phase::Initiator { index, mut comparison }, Sync::Round { message, .. }) => {
                 let answer = comparison
                     .reconcile(&message)
-                    .map_err(|_| "a comparison that makes no sense")?;
+                    .map_err(|_| Broken::Fault("a comparison that makes no sense"))?;
                 send_round(cx, node, session, answer)?;
                 Phase::Initiator { index, comparison }
             }
@@ -424,7 +454,7 @@ impl Swarm {
                 send(cx, node, Sync::Want { session, keys: List::default() });
                 Phase::Initiator { index, comparison }
             }
-            _ => return Err("a step of a reconciliation out of order"),
+            _ => return Err(Broken::OutOfStep),
         }))
     }
 
@@ -433,14 +463,14 @@ impl Swarm {
         cx: &mut Cx<'_>,
         bucket: u8,
         elements: Vec<Element>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Broken> {
         for element in elements {
             let address = match &element {
                 Element::Item { item } => item.address,
                 Element::Operation { operation } => operation.rule.address(),
             };
             if address.as_bytes()[0] != bucket {
-                return Err("an element of another bucket");
+                return Err(Broken::Fault("an element of another bucket"));
             }
             // A refusal is no fault: what the other side took in time may be late here.
             let _ = match element {
@@ -493,13 +523,8 @@ fn send_give(cx: &mut Cx<'_>, node: NodeId, session: u64, elements: Vec<Element>
     send(cx, node, Sync::Give { session, elements, last });
 }
 
-fn send_round(
-    cx: &mut Cx<'_>,
-    node: NodeId,
-    session: u64,
-    message: Vec<u8>,
-) -> Result<(), &'static str> {
-    let message = Blob::new(message).map_err(|_| "a comparison over the limit")?;
+fn send_round(cx: &mut Cx<'_>, node: NodeId, session: u64, message: Vec<u8>) -> Result<(), Broken> {
+    let message = Blob::new(message).map_err(|_| Broken::OutOfStep)?;
     send(cx, node, Sync::Round { session, message });
     Ok(())
 }

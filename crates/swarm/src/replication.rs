@@ -121,7 +121,12 @@ enum Ticket {
     /// For stores of ours.
     Own { stores: Vec<(u64, StorageReceipt)> },
     /// For items of a member; those with a place get the proofs in order.
-    Peer { node: NodeId, id: u64, outcomes: Vec<ReplicaOutcome>, signed: Vec<(usize, StorageReceipt)> },
+    Peer {
+        node: NodeId,
+        id: u64,
+        outcomes: Vec<ReplicaOutcome>,
+        signed: Vec<(usize, StorageReceipt)>,
+    },
 }
 
 /// The part of the swarm machine that talks to the other members.
@@ -283,12 +288,7 @@ impl Replication {
     }
 
     /// Sends what is queued to every member that keeps up.
-    pub(crate) fn flush(
-        &mut self,
-        cx: &mut Cx<'_>,
-        view: &View,
-        stats: &mut Stats,
-    ) -> Progress {
+    pub(crate) fn flush(&mut self, cx: &mut Cx<'_>, view: &View, stats: &mut Stats) -> Progress {
         let mut progress = Progress::default();
         let mut items = core::mem::take(&mut self.queue.items).into_iter().peekable();
         self.queue.bytes = 0;

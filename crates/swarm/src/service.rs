@@ -3,9 +3,7 @@
 use session_core::{InboxAddress, List, Namespace, NodeId, Span, Text, Time};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest, check_clock};
 use session_protocol::inbox::{self, Policy};
-use session_protocol::limits::{
-    CLOCK_TOLERANCE, PAGE_ITEMS_MAX, TTL_MAX, TTL_MIN, TTL_OWNER_MAX,
-};
+use session_protocol::limits::{CLOCK_TOLERANCE, PAGE_ITEMS_MAX, TTL_MAX, TTL_MIN, TTL_OWNER_MAX};
 use session_protocol::peer::{ItemKey, ReplicaItem, ReplicaOutcome, Replicate};
 use session_protocol::receipt::StorageReceipt;
 use session_protocol::request::{Cursor, Info, Item, Operation, Outcome, Refusal, Select};

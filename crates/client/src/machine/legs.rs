@@ -165,8 +165,9 @@ impl Client {
     /// A reply came.
     pub(super) fn replied(&mut self, cx: &mut Cx<'_>, node: NodeId, reply: Reply) {
         let waiting = self.requests.get(&reply.id).copied().filter(|(id, leg)| {
-            let task = self.tasks.get(id);
-            task.and_then(|task| task.legs[*leg].node()) == Some(node)
+            let stage = self.tasks.get(id).map(|task| &task.legs[*leg].stage);
+            matches!(stage, Some(Stage::Asked { node: asked, request, .. })
+                if *asked == node && *request == reply.id)
         });
         let Some((id, leg)) = waiting else {
             self.stats.late += 1;
@@ -250,12 +251,11 @@ impl Client {
 
     fn leg_done(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
         self.nodes.served(node);
-        if self.config.account.is_some() && !matches!(id, TaskId::Command(_)) {
-            // Whatever a subscription asks is signed: the node has seen the keys.
-            self.nodes.set_knows_keys(node, true);
-        }
         let grace = cx.now + self.config.limits.second_page_time;
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.work.is_signed() {
+            self.nodes.set_knows_keys(node, true);
+        }
         task.served.insert(node);
         task.legs[leg].stage = Stage::Finished;
         if task.work.is_read() {
@@ -281,7 +281,7 @@ impl Client {
     }
 
     fn end(&mut self, cx: &mut Cx<'_>, id: TaskId, result: Result<Answer, Error>) {
-        self.drop_task(id);
+        let served = self.drop_task(id).and_then(|task| task.served.first().copied());
         match id {
             TaskId::Command(id) => {
                 *(if result.is_ok() {
@@ -292,7 +292,7 @@ impl Client {
                 cx.effects.push(Effect::Done { id, result });
             }
             TaskId::Subscribe(_) | TaskId::Sweep(..) => {
-                self.subscription_task_ended(cx, id, result)
+                self.subscription_task_ended(cx, id, served, result)
             }
         }
     }

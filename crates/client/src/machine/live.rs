@@ -43,13 +43,15 @@ impl Client {
         &mut self,
         cx: &mut Cx<'_>,
         task: TaskId,
+        served: Option<NodeId>,
         result: Result<Answer, Error>,
     ) {
         match (task, result) {
-            (TaskId::Subscribe(id), Ok(Answer::Subscribed { node })) => {
-                self.went_live(cx, id, node)
-            }
-            (TaskId::Subscribe(id), _) => self.rest(cx, id),
+            (TaskId::Subscribe(id), Ok(_)) => match served {
+                Some(node) => self.went_live(cx, id, node),
+                None => self.rest(cx, id),
+            },
+            (TaskId::Subscribe(id), Err(_)) => self.rest(cx, id),
             (TaskId::Sweep(id, namespace), result) => {
                 if let Some(subscription) = self.subscriptions.get_mut(&id) {
                     subscription.sweeping.remove(&namespace);

@@ -24,8 +24,7 @@ impl Fetching {
         namespace: Namespace,
         ids: List<MessageId, IDS_MAX>,
     ) -> Self {
-        let (found, lacking) = (BTreeMap::new(), BTreeSet::new());
-        Self { address, namespace, ids, found, lacking }
+        Self { address, namespace, ids, found: BTreeMap::new(), lacking: BTreeSet::new() }
     }
 
     fn missing(&self) -> Vec<MessageId> {

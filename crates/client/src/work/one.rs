@@ -36,6 +36,10 @@ impl One {
         Self { wish, answer: None, lacking: BTreeSet::new() }
     }
 
+    pub(super) const fn is_signed(&self) -> bool {
+        matches!(self.wish, Wish::Delete { .. } | Wish::Expire { .. } | Wish::Subscribe { .. })
+    }
+
     pub(super) fn ask(&self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
         let audience = asking.node;
         let operation = match self.wish.clone() {
@@ -75,8 +79,11 @@ impl One {
                 Answer::Expiring { node, expiries: expiries.into_vec(), nodes }
             }
             (Wish::Info, Outcome::Info { info }) if info.node == node => Answer::Info(info),
-            (Wish::Ping, Outcome::Info { .. }) => Answer::Pong { round_trip: judging.round_trip },
-            (Wish::Subscribe { .. }, Outcome::Subscribed { .. }) => Answer::Subscribed { node },
+            // Where pushing starts does not matter: reading goes on where it stopped last.
+            (Wish::Ping, Outcome::Info { .. })
+            | (Wish::Subscribe { .. }, Outcome::Subscribed { .. }) => {
+                Answer::Pong { round_trip: judging.round_trip }
+            }
             (Wish::Swarm { .. }, Outcome::Swarm { swarm, members }) => {
                 Answer::Swarm { swarm, members: members.into_vec() }
             }

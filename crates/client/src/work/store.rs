@@ -2,7 +2,7 @@ use session_core::{InboxAddress, MessageId, Time};
 use session_protocol::inbox::message_id;
 use session_protocol::limits::{CLOCK_TOLERANCE, OPERATIONS_MAX};
 use session_protocol::receipt::SignedRoot;
-use session_protocol::request::{Operation, Outcome, Reply};
+use session_protocol::request::{Operation, Outcome, Refusal, Reply};
 
 use super::{Asking, BATCH_BYTES_MAX, Judging, Sent, Step, lie, refused};
 use crate::command::{Answer, Error, NewItem};
@@ -81,7 +81,12 @@ impl Storing {
     ) -> Option<Step> {
         let (message, duplicate, receipts) = match outcome {
             Outcome::Stored { message, duplicate, receipts, .. } => (message, duplicate, receipts),
-            Outcome::Refused { refusal } => return Some(refused(judging, refusal)),
+            Outcome::Refused { refusal } => {
+                if matches!(refusal, Refusal::Clock { .. }) {
+                    self.first_sent = None; // that timestamp reached nobody
+                }
+                return Some(refused(judging, refusal));
+            }
             _ => return Some(lie(judging.node, "the outcome of another operation")),
         };
         if message != self.ids[index] {

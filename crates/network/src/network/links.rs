@@ -5,12 +5,13 @@ use session_core::{NodeId, Span};
 use super::{Cx, Network, bounded};
 use crate::connection::{Connection, Ending, Stage};
 use crate::io::{ConnId, Effect, From};
-use crate::limits::{DIAL_TIME_MAX, PENALTY, STABLE_AFTER};
+use crate::limits::{DIAL_PATIENCE, DIAL_TIME_MAX, PENALTY, STABLE_AFTER};
 use crate::peer::{Link, Peer, backoff};
 use crate::timers::Timer;
 
 impl Network {
-    /// Of two nodes the lower id dials, so that they do not dial each other; clients always dial.
+    /// Of two nodes the lower id dials at once, so that they do not dial each other; the other one
+    /// gives it time. Clients always dial.
     fn dials_to(&self, node: NodeId) -> bool {
         self.me.is_none_or(|me| me < node)
     }
@@ -24,10 +25,15 @@ impl Network {
             cx.effects.push(Effect::Unreachable { node, why: "maximum peers reached".into() });
             return;
         }
-        let peer = self.peers.entry(node).or_insert_with(|| Peer::new(true));
-        peer.wanted = true;
-        if peer.link == Link::Waiting && self.dials_to(node) {
+        let peer = self.peers.entry(node).or_insert_with(|| Peer::new(false));
+        let wanted_before = core::mem::replace(&mut peer.wanted, true);
+        if wanted_before || peer.link != Link::Waiting {
+            return;
+        }
+        if self.dials_to(node) {
             self.dial(cx, node);
+        } else {
+            self.settle(cx, node);
         }
     }
 
@@ -101,9 +107,9 @@ impl Network {
         let Some(peer) = self.peers.get(&node) else { return };
         match peer.link {
             Link::Connecting { dial } => self.dial_failed(cx, dial, "dial timed out"),
-            Link::BackingOff if peer.wanted && self.dials_to(node) => self.dial(cx, node),
-            Link::BackingOff => self.settle(cx, node),
-            Link::Waiting | Link::Handshaking { .. } | Link::Up { .. } => {}
+            Link::Waiting | Link::BackingOff if peer.wanted => self.dial(cx, node),
+            Link::Waiting | Link::BackingOff => self.settle(cx, node),
+            Link::Handshaking { .. } | Link::Up { .. } => {}
         }
     }
 
@@ -112,22 +118,20 @@ impl Network {
         let dials = self.dials_to(node);
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let barred = peer.barred_until.since(cx.now);
-        let wait = if peer.wanted && dials {
-            let wait = backoff(peer.attempts, cx.rng).max(barred);
+        let (link, wait) = if peer.wanted {
+            let wait = backoff(peer.attempts, cx.rng);
             peer.attempts = peer.attempts.saturating_add(1);
-            wait
+            if dials { (Link::BackingOff, wait) } else { (Link::Waiting, wait + DIAL_PATIENCE) }
         } else {
-            barred
+            (Link::BackingOff, Span::ZERO)
         };
-        if wait > Span::ZERO {
-            peer.link = Link::BackingOff;
-            self.timers.set(Timer::Peer(node), cx.now + wait);
-        } else {
-            peer.link = Link::Waiting;
+        let wait = wait.max(barred);
+        if wait == Span::ZERO {
             self.timers.cancel(Timer::Peer(node));
-            if !peer.wanted {
-                self.peers.remove(&node);
-            }
+            self.peers.remove(&node);
+        } else {
+            peer.link = link;
+            self.timers.set(Timer::Peer(node), cx.now + wait);
         }
     }
 

@@ -14,8 +14,8 @@ use crate::connection::{Connection, Ending, Stage};
 use crate::handshake::{self, Channel};
 use crate::io::{Class, ConnId, Effect};
 use crate::limits::{
-    CLIENT_SILENCE_MAX, EARLY_FRAMES_MAX, HANDSHAKE_TIME_MAX, HEARTBEAT_INTERVAL,
-    HEARTBEAT_JITTER, REPLACE_AGE_MIN,
+    CLIENT_SILENCE_MAX, EARLY_FRAMES_MAX, HANDSHAKE_TIME_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_JITTER,
+    REPLACE_AGE_MIN,
 };
 use crate::peer::{Link, Peer};
 use crate::timers::Timer;
@@ -167,9 +167,8 @@ impl Network {
             }
             // A registered key that comes as a client pays like one.
             None if unpaid => {
-                let block = self
-                    .pay_for_connection(cx, remote)
-                    .map_err(|_| DeclineReason::TooManyPeers)?;
+                let block =
+                    self.pay_for_connection(cx, remote).map_err(|_| DeclineReason::TooManyPeers)?;
                 if let Some(connection) = self.conns.get_mut(&conn) {
                     connection.block = Some(block);
                 }
@@ -234,13 +233,11 @@ impl Network {
             return if full { Err(DeclineReason::TooManyPeers) } else { Ok(()) };
         };
         match peer.link {
-            // Whoever dialled a connection knows when it is dead: its next dial replaces it.
-            Link::Up { conn, since } => {
-                let theirs = self.conns.get(&conn).is_some_and(|connection| connection.inbound);
-                let old = cx.now.since(since) >= REPLACE_AGE_MIN;
-                if theirs && old { Ok(()) } else { Err(DeclineReason::Duplicate) }
-            }
-            Link::Handshaking { .. } => Err(DeclineReason::Duplicate),
+            // Nobody dials a node that it is connected to: it was restarted, or the network broke in
+            // its direction only.
+            Link::Up { since, .. } if cx.now.since(since) >= REPLACE_AGE_MIN => Ok(()),
+            // Ours is nearly there; if it fails, one of us tries again.
+            Link::Up { .. } | Link::Handshaking { .. } => Err(DeclineReason::Duplicate),
             Link::Waiting | Link::Connecting { .. } | Link::BackingOff => Ok(()),
         }
     }

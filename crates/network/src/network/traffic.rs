@@ -8,9 +8,7 @@ use session_protocol::{Inbound, Kind};
 use super::{Cx, Network};
 use crate::connection::{Ending, Stage};
 use crate::io::{Class, ConnId, Effect, From};
-use crate::limits::{
-    CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, OVERRUNS, SILENCE_MAX, UNHANDLED_MAX,
-};
+use crate::limits::{CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, OVERRUNS, SILENCE_MAX, UNHANDLED_MAX};
 use crate::timers::Timer;
 
 impl Network {
@@ -28,7 +26,7 @@ impl Network {
         };
         self.stats.traffic.received(size);
         connection.traffic.received(size);
-        connection.last_seen = cx.now;
+         
         if let Stage::WaitingWord(node) = connection.stage
             && matches!(&frame, Ok(message) if !matches!(message, Inbound::Handshake(_)))
         {

@@ -88,12 +88,8 @@ impl Solo {
         act: impl FnOnce(&mut Network, &mut Context<'_, (), Effect>),
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut cx = Context {
-            now: self.now,
-            store: &mut (),
-            rng: &mut self.rng,
-            effects: &mut effects,
-        };
+        let mut cx =
+            Context { now: self.now, store: &mut (), rng: &mut self.rng, effects: &mut effects };
         act(&mut self.network, &mut cx);
         effects
     }
@@ -114,7 +110,12 @@ impl Solo {
         })
     }
 
-    pub(crate) fn outbound(&mut self, conn: u64, dial: u64, key: Option<DsaPublicKey>) -> Vec<Effect> {
+    pub(crate) fn outbound(
+        &mut self,
+        conn: u64,
+        dial: u64,
+        key: Option<DsaPublicKey>,
+    ) -> Vec<Effect> {
         self.input(Input::Connected {
             conn: ConnId(conn),
             inbound: false,
@@ -177,9 +178,8 @@ impl Solo {
         };
         let ours = proof(&secret, exporter, b"acceptor", hello, &welcome);
         set_proof(&mut welcome, ours);
-        let finish = Handshake::Finish {
-            proof: proof(&our_secret, exporter, b"dialer", hello, &welcome),
-        };
+        let finish =
+            Handshake::Finish { proof: proof(&our_secret, exporter, b"dialer", hello, &welcome) };
         (welcome, finish)
     }
 

@@ -67,7 +67,13 @@ fn client_meets_node(mut world: World) {
     assert_eq!(world.network(0).clients(), 1);
     assert_eq!(world.network(0).peers().count(), 0, "a client is not a peer");
 
-    assert!(world.send(1, From::Node(world.id(0)), Class::Interactive, Kind::Request, &request(77)));
+    assert!(world.send(
+        1,
+        From::Node(world.id(0)),
+        Class::Interactive,
+        Kind::Request,
+        &request(77)
+    ));
     world.run(Span::from_secs(1));
     match world.log.last() {
         Some((_, 0, Effect::Message { from, .. })) => assert_eq!(*from, From::Client(conn)),
@@ -271,7 +277,7 @@ fn an_acceptor_that_calls_itself_otherwise_is_refused() {
 
 #[test]
 fn every_bit_of_the_welcome_counts() {
-    for place in [1, 40, 60, 1160, 1200, 1205] {
+    for place in [1, 40, 60, 1160, 1170, 1200, 1205] {
         let mut solo = Solo::node();
         let node = solo.node_id(2);
         let effects = solo.input(Input::Connect { node });
@@ -370,13 +376,36 @@ fn a_second_connection_of_a_node_is_a_duplicate_or_a_replacement() {
     );
     assert_eq!(solo.network.stats().replaced, 1);
 
-    // We dialled: the other side has no business dialling us.
+    // It takes over from one that we dialled, too, but not from one that is being proven.
     let mut solo = Solo::node();
-    solo.dial_up(1, 2);
-    solo.pass(Span::from_secs(2));
+    let node = solo.node_id(2);
+    let effects = solo.input(Input::Connect { node });
+    let [Effect::Dial { dial, .. }] = effects[..] else { panic!("{effects:?}") };
+    let ours = sent(&solo.outbound(1, dial, solo.key(2)));
     solo.inbound(2, STRANGER, solo.key(2));
     let (hello, _) = solo.hello(Some(2));
     assert_declined(&solo.shake(2, &hello), DeclineReason::Duplicate);
+    let (welcome, _) = solo.welcome(&ours, 2, &EXPORTER);
+    solo.shake(1, &welcome);
+    solo.frame(1, Kind::Ping, &Ping { nonce: 1 });
+    assert_eq!(solo.network.peer(&node).unwrap().conn, Some(ConnId(1)));
+    solo.pass(Span::from_secs(2));
+    solo.node_up(3, 2);
+    assert_eq!(solo.network.peer(&node).unwrap().conn, Some(ConnId(3)));
+    assert_eq!(solo.network.connections(), 1);
+}
+
+#[test]
+fn two_that_dial_each_other_keep_one_connection() {
+    let mut solo = Solo::node();
+    let node = solo.node_id(2);
+    let effects = solo.input(Input::Connect { node });
+    let [Effect::Dial { dial, .. }] = effects[..] else { panic!("{effects:?}") };
+    // Theirs is through before our dial is answered.
+    assert!(matches!(solo.node_up(1, 2)[0], Effect::PeerUp { .. }));
+    assert_closed(&solo.outbound(2, dial, solo.key(2)), "not wanted any more");
+    assert_eq!(solo.network.peer(&node).unwrap().conn, Some(ConnId(1)));
+    assert!(solo.network.peer(&node).unwrap().wanted);
 }
 
 #[test]

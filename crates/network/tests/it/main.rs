@@ -5,4 +5,5 @@ mod handshakes;
 mod limits;
 mod lossy;
 mod peers;
+mod wire;
 mod world;

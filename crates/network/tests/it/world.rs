@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use session_core::{Context, Entropy as _, List, Machine as _, NodeId, SeededEntropy, Span, SwarmId, Text, Time};
+use session_core::{
+    Context, Entropy as _, List, Machine as _, NodeId, SeededEntropy, Span, SwarmId, Text, Time,
+};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{Identity, RealVerifier, Signer, Verifier};
-use session_network::{Class, Config, ConnId, Effect, From, Input, Limits, Network, Role};
+use session_network::{Class, Config, ConnId, Effect, From, Input, Network, Role};
 use session_protocol::peer::Replicate;
 use session_protocol::request::Request;
 use session_protocol::{Checker, Kind, Membership, NodeRecord, StaticMembership};
@@ -53,7 +55,6 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) hosts: Vec<Host>,
     pub(crate) wire: Wire,
-    pub(crate) members: Arc<StaticMembership>,
     pub(crate) log: Vec<(Time, usize, Effect)>,
     /// Hosts whose frames vanish, and who hears nothing.
     pub(crate) cut: Vec<usize>,
@@ -137,8 +138,7 @@ impl World {
             now: START,
             hosts: hosts.collect(),
             wire: Wire::GOOD,
-            checker: Checker::new(members.clone(), verifier),
-            members,
+            checker: Checker::new(members, verifier),
             log: Vec::new(),
             cut: Vec::new(),
             rng: SeededEntropy::new(seed),
@@ -147,11 +147,6 @@ impl World {
             pipes: BTreeMap::new(),
             serial: 0,
         }
-    }
-
-    pub(crate) fn set_limits(&mut self, host: usize, limits: Limits) {
-        self.hosts[host].config.limits = limits;
-        self.hosts[host].network = Network::new(self.hosts[host].config.clone());
     }
 
     pub(crate) fn id(&self, host: usize) -> NodeId {
@@ -270,12 +265,8 @@ impl World {
         act: impl FnOnce(&mut Network, &mut Context<'_, (), Effect>) -> T,
     ) -> T {
         let mut effects = Vec::new();
-        let mut cx = Context {
-            now: self.now,
-            store: &mut (),
-            rng: &mut self.rng,
-            effects: &mut effects,
-        };
+        let mut cx =
+            Context { now: self.now, store: &mut (), rng: &mut self.rng, effects: &mut effects };
         let result = act(&mut self.hosts[host].network, &mut cx);
         for effect in effects {
             self.effect(host, effect);
@@ -307,9 +298,11 @@ impl World {
                 }
             }
             Effect::Dial { dial, address, key } => {
-                let target = self.hosts.iter().enumerate().position(|(number, _)| {
-                    *address == format!("node-{number}:9651")
-                });
+                let target = self
+                    .hosts
+                    .iter()
+                    .enumerate()
+                    .position(|(number, _)| *address == format!("node-{number}:9651"));
                 let there = target.filter(|&to| {
                     self.hosts[to].alive
                         && self.keys[to].public().dsa() == key

@@ -174,11 +174,17 @@ fn keys_may_be_left_out_once_they_are_known() {
     let checker = checker();
     let full = sign(&owner(), delete());
     let short = without_keys(full.clone());
-    assert_eq!(refusal(&ask(&checker, &[short.clone()]), 0), Some(&Refusal::UnknownKeys));
+    assert_eq!(
+        refusal(&ask(&checker, std::slice::from_ref(&short)), 0),
+        Some(&Refusal::UnknownKeys)
+    );
 
     // A signature that fails teaches nothing: the keys may be right, but nobody proved them.
     ask(&checker, &[forged(full.clone())]);
-    assert_eq!(refusal(&ask(&checker, &[short.clone()]), 0), Some(&Refusal::UnknownKeys));
+    assert_eq!(
+        refusal(&ask(&checker, std::slice::from_ref(&short)), 0),
+        Some(&Refusal::UnknownKeys)
+    );
 
     // Within one batch already.
     let request = ask(&checker, &[full.clone(), short.clone()]);
@@ -251,8 +257,10 @@ fn give(operations: &[OwnerOperation]) -> Result<Inbound, Fault> {
     checker().check(&Frame::encode(Kind::Sync, &give))
 }
 
-/// What a peer hands on goes through one of these two.
-const ROADS: [fn(&[OwnerOperation]) -> Result<Inbound, Fault>; 2] = [forward, give];
+/// A way in which a peer hands operations on.
+type Road = fn(&[OwnerOperation]) -> Result<Inbound, Fault>;
+
+const ROADS: [Road; 2] = [forward, give];
 
 #[test]
 fn deletions_and_expiries_travel() {

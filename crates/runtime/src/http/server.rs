@@ -206,7 +206,8 @@ fn into_hyper(response: Response) -> hyper::Response<Body> {
     let refused = matches!(response.status, 408 | 413);
     let mut out = hyper::Response::new(response.body);
     // A status out of range is a bug of the handler; the client gets the general failure.
-    *out.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *out.status_mut() =
+        StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = out.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
     if refused {

@@ -40,8 +40,8 @@ pub(super) struct Conn {
     closing: OnceLock<CloseReason>,
     frame_seen: AtomicBool,
     lanes_open: [AtomicBool; 2],
-    /// One permit per stream whose frames are all acknowledged; closed with the connection.
-    drained: Semaphore,
+    /// Per stream, one permit once all its frames are acknowledged; closed with the connection.
+    drained: [Semaphore; 2],
 }
 
 impl Conn {
@@ -54,21 +54,19 @@ impl Conn {
             closing: OnceLock::new(),
             frame_seen: AtomicBool::new(false),
             lanes_open: [AtomicBool::new(false), AtomicBool::new(false)],
-            drained: Semaphore::new(0),
+            drained: [Semaphore::new(0), Semaphore::new(0)],
         }
     }
 
     pub(super) fn send(&self, class: Class, frame: Bytes) -> Result<(), SendError> {
         let size = frame.len();
-        let queue = match class {
-            Class::Datagram => return self.send_datagram(frame),
-            Class::Interactive => &self.interactive,
-            Class::Bulk => &self.bulk,
-        };
+        if class == Class::Datagram {
+            return self.send_datagram(frame);
+        }
         if size > FRAME_BYTES_MAX {
             return Err(SendError::TooLarge { size, limit: FRAME_BYTES_MAX });
         }
-        queue.push(frame).map_err(|refused| match refused {
+        self.queue(class).push(frame).map_err(|refused| match refused {
             Refused::Closed => SendError::NotConnected(self.id),
             Refused::Full { waiting } => {
                 self.close(CloseReason::QueueFull { class, waiting });
@@ -80,10 +78,9 @@ impl Conn {
     fn send_datagram(&self, frame: Bytes) -> Result<(), SendError> {
         let size = frame.len();
         self.quinn.send_datagram(frame).map_err(|error| match error {
-            SendDatagramError::TooLarge => SendError::TooLarge {
-                size,
-                limit: self.quinn.max_datagram_size().unwrap_or(0),
-            },
+            SendDatagramError::TooLarge => {
+                SendError::TooLarge { size, limit: self.quinn.max_datagram_size().unwrap_or(0) }
+            }
             _ => SendError::NotConnected(self.id),
         })
     }
@@ -105,13 +102,28 @@ impl Conn {
     pub(super) async fn drain(&self, deadline: Duration) {
         self.interactive.close();
         self.bulk.close();
-        let used = |lane: usize, queue: &Queue| {
-            u32::from(self.lanes_open[lane].load(Ordering::Acquire) || !queue.is_empty())
+        let all = async {
+            for class in LANES {
+                let (queue, lane) = (self.queue(class), lane_index(class));
+                if !queue.is_empty() || self.lanes_open[lane].load(Ordering::Acquire) {
+                    // An error says that the connection has ended: nothing is left to wait for.
+                    let _ = self.drained[lane].acquire().await;
+                }
+            }
         };
-        let lanes = used(0, &self.interactive) + used(1, &self.bulk);
-        // Either all is acknowledged, or the connection ended, or the deadline has come.
-        let _ = timeout(deadline, self.drained.acquire_many(lanes)).await;
+        // At the deadline, what is left is lost with the connection.
+        let _ = timeout(deadline, all).await;
     }
+
+    /// The queue of a stream-carried class.
+    fn queue(&self, class: Class) -> &Queue {
+        if class == Class::Interactive { &self.interactive } else { &self.bulk }
+    }
+}
+
+/// Where a stream-carried class is in the arrays of a connection.
+fn lane_index(class: Class) -> usize {
+    usize::from(class == Class::Bulk)
 }
 
 /// Runs a connection whose handshake is complete until it ends.
@@ -140,7 +152,7 @@ pub(super) async fn run<P: Send + 'static>(
         conn.close(CloseReason::ShuttingDown);
     }
     shared.remove(conn.id);
-    conn.drained.close();
+    conn.drained.iter().for_each(Semaphore::close);
     let ended = quinn.closed().await;
     let why = conn.closing.get().cloned().unwrap_or_else(|| ended.into());
     // Without a listener nobody needs to know.
@@ -175,7 +187,10 @@ async fn serve<P: Send + 'static>(shared: &Arc<Shared<P>>, conn: &Arc<Conn>, inb
     loop {
         tokio::select! {
             _ = conn.quinn.closed() => break,
-            reason = &mut watchdog => conn.close(reason),
+            reason = &mut watchdog => {
+                conn.close(reason);
+                break;
+            }
             Some(ended) = tasks.join_next() => match ended {
                 Ok(Ok(())) => {
                     lanes -= 1;
@@ -214,8 +229,7 @@ async fn open_lane<P: Send + 'static>(
     class: Class,
 ) -> Result<(), CloseReason> {
     let (mut send, recv) = conn.quinn.open_bi().await?;
-    let header = if class == Class::Interactive { INTERACTIVE_HEADER } else { BULK_HEADER };
-    send.write_all(&[header]).await.map_err(broken)?;
+    send.write_all(&[header_of(class)]).await.map_err(broken)?;
     let reader = FrameReader::new(recv, shared.options.frame_timeout);
     lane(shared, conn, class, send, reader).await
 }
@@ -232,10 +246,11 @@ async fn accept_lane<P: Send + 'static>(
         BULK_HEADER => Class::Bulk,
         _ => return Err(CloseReason::StreamHeader(header)),
     };
-    if conn.lanes_open[usize::from(class == Class::Bulk)].load(Ordering::Acquire) {
-        return Err(CloseReason::StreamHeader(header));
-    }
     lane(shared, conn, class, send, reader).await
+}
+
+fn header_of(class: Class) -> u8 {
+    if class == Class::Interactive { INTERACTIVE_HEADER } else { BULK_HEADER }
 }
 
 /// Runs both directions of one stream until the peer ends its direction.
@@ -246,9 +261,8 @@ async fn lane<P: Send + 'static>(
     send: SendStream,
     mut reader: FrameReader<RecvStream>,
 ) -> Result<(), CloseReason> {
-    let index = usize::from(class == Class::Bulk);
-    if conn.lanes_open[index].swap(true, Ordering::AcqRel) {
-        return Err(CloseReason::StreamHeader(index as u8 + 1));
+    if conn.lanes_open[lane_index(class)].swap(true, Ordering::AcqRel) {
+        return Err(CloseReason::StreamHeader(header_of(class)));
     }
     // Interactive frames leave first; ignoring the error is right, as the writer will meet it.
     let _ = send.set_priority(i32::from(class == Class::Interactive));
@@ -266,7 +280,7 @@ async fn lane<P: Send + 'static>(
 
 /// Writes what is queued; after the queue is closed, waits for the acknowledgement of all of it.
 async fn write(conn: &Conn, class: Class, mut send: SendStream) {
-    let queue = if class == Class::Interactive { &conn.interactive } else { &conn.bulk };
+    let queue = conn.queue(class);
     while let Some(frames) = queue.take().await {
         if let Err(error) = send.write_all_chunks(&mut lay_out(&frames)).await {
             conn.close(broken(error));
@@ -276,7 +290,7 @@ async fn write(conn: &Conn, class: Class, mut send: SendStream) {
     if send.finish().is_ok() {
         let _ = send.stopped().await;
     }
-    conn.drained.add_permits(1);
+    conn.drained[lane_index(class)].add_permits(1);
 }
 
 /// A stream breaks with its connection, or when the peer refuses to read it.

@@ -45,7 +45,11 @@ const FRAME_OVERHEAD_BYTES: usize = 256;
 /// QUIC wants a server name; keys name our peers, and this never leaves the process.
 const SERVER_NAME: &str = "node.invalid";
 
-type Sent<P> = (Event<P>, Option<OwnedSemaphorePermit>);
+/// An event on its way, and the room it takes until it is received.
+pub(super) type Sent<P> = (Event<P>, Option<OwnedSemaphorePermit>);
+
+/// An endpoint and where its events come out.
+type Bound<P> = (Arc<Shared<P>>, mpsc::Receiver<Sent<P>>);
 
 /// What all tasks of an endpoint share.
 pub(super) struct Shared<P> {
@@ -177,7 +181,7 @@ pub(super) fn bind<P: Send + 'static>(
     options: Options,
     signer: Option<Arc<dyn TlsSigner>>,
     decode: Decode<P>,
-) -> Result<(Arc<Shared<P>>, mpsc::Receiver<Sent<P>>), BindError> {
+) -> Result<Bound<P>, BindError> {
     let runtime = Handle::current();
     let server = match &signer {
         Some(signer) => Some(server_config(signer.clone(), &options)?),
@@ -228,10 +232,7 @@ fn open(options: &Options, server: Option<ServerConfig>) -> io::Result<Endpoint>
     Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
 }
 
-fn server_config(
-    signer: Arc<dyn TlsSigner>,
-    options: &Options,
-) -> Result<ServerConfig, TlsError> {
+fn server_config(signer: Arc<dyn TlsSigner>, options: &Options) -> Result<ServerConfig, TlsError> {
     let crypto = QuicServerConfig::try_from(tls::server(signer)?).map_err(TlsError::new)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport(options, 2)));
@@ -241,9 +242,10 @@ fn server_config(
 
 fn transport(options: &Options, peer_streams_max: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
-    let idle = VarInt::from_u64(u64::try_from(options.idle_timeout.as_millis()).unwrap_or(u64::MAX))
-        .map(IdleTimeout::from)
-        .ok(); // longer than 146 million years: never
+    let idle =
+        VarInt::from_u64(u64::try_from(options.idle_timeout.as_millis()).unwrap_or(u64::MAX))
+            .map(IdleTimeout::from)
+            .ok(); // longer than 146 million years: never
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(peer_streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -326,11 +328,12 @@ async fn connect<P>(
         .map_err(|error| DialError::Handshake(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(shared.transport.clone());
-    let connecting =
-        shared.endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| match error {
+    let connecting = shared.endpoint.connect_with(config, address, SERVER_NAME).map_err(
+        |error| match error {
             quinn::ConnectError::EndpointStopping => DialError::Stopped,
             _ => DialError::Address(address),
-        })?;
+        },
+    )?;
     let limit = shared.options.handshake_timeout;
     match timeout(limit, connecting).await {
         Ok(Ok(quinn)) => Ok(quinn),

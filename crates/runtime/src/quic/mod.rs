@@ -24,11 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 mod connection;
 mod endpoint;
 mod frame;
+mod identity;
 mod options;
 mod queue;
 mod reason;
@@ -42,11 +43,17 @@ pub use reason::{CloseReason, DialError, SendError};
 pub use tls::{ALPN, EXPORTER_LABEL, PUBLIC_KEY_BYTES, PeerKey, TlsError, TlsSigner};
 
 use crate::bind::BindError;
-use endpoint::{Owner, Shared};
+use endpoint::{Owner, Sent, Shared};
 
 /// A connection of one endpoint; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u64);
+
+impl From<ConnId> for u64 {
+    fn from(conn: ConnId) -> Self {
+        conn.0
+    }
+}
 
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,7 +125,7 @@ pub type Decode<P> = Arc<dyn Fn(ConnId, Class, Vec<u8>) -> P + Send + Sync>;
 
 /// The events of an endpoint.
 pub struct Events<P> {
-    inner: mpsc::Receiver<(Event<P>, Option<OwnedSemaphorePermit>)>,
+    inner: mpsc::Receiver<Sent<P>>,
 }
 
 impl<P> Events<P> {

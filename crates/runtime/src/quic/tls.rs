@@ -55,16 +55,6 @@ pub trait TlsSigner: Send + Sync {
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>>;
 }
 
-impl TlsSigner for Arc<dyn TlsSigner> {
-    fn public_key(&self) -> PeerKey {
-        self.as_ref().public_key()
-    }
-
-    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        self.as_ref().sign(message)
-    }
-}
-
 /// Why a TLS configuration could not be made: always a fault of this build, never of a peer.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS set-up: {0}")]

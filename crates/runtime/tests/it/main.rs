@@ -3,4 +3,6 @@
 mod classical;
 mod harness;
 mod hostile;
+mod http;
+mod identity;
 mod quic;

@@ -70,7 +70,8 @@ fn wrong_values_name_their_flag() {
 fn flags_win_over_the_file_and_unknown_keys_warn() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"listen = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\ncolour = 3\n").unwrap();
-    let path = file.path().to_str().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let path = path.as_str();
     let settings = settings(&["-config", path, "-listen", "127.0.0.1:4"]);
     assert_eq!(settings.listen, "127.0.0.1:4".parse().unwrap());
     assert_eq!(settings.http, Some("127.0.0.1:2".parse().unwrap()));

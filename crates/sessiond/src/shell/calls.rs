@@ -7,7 +7,7 @@ use session_core::{NodeId, Time};
 use session_protocol::Checker;
 use session_protocol::inbound::CheckedRequest;
 use session_protocol::request::{Push, Reply, Request};
-use session_runtime::clock;
+use session_runtime::clock::SystemClock;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Status;
@@ -56,7 +56,21 @@ pub enum NoReply {
 pub struct Handle {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) checker: Arc<Checker>,
+    pub(super) clock: Arc<SystemClock>,
     pub(super) node: NodeId,
+}
+
+/// A request that the shell has, and will perform after those before it.
+pub struct Submitted(oneshot::Receiver<Result<Reply, NoReply>>);
+
+impl Submitted {
+    /// Waits for the reply. Dropping the future does not undo the request.
+    ///
+    /// # Errors
+    /// When the node is too busy or stops.
+    pub async fn reply(self) -> Result<Reply, NoReply> {
+        self.0.await.unwrap_or(Err(NoReply::Stopping))
+    }
 }
 
 impl Handle {
@@ -69,17 +83,18 @@ impl Handle {
     /// Returns the node's clock.
     #[must_use]
     pub fn now(&self) -> Time {
-        clock::now()
+        self.clock.now()
     }
 
-    /// Performs a request. Dropping the future does not undo it.
+    /// Hands a request over; requests are performed in the order in which they are submitted.
     ///
     /// # Errors
     /// When the node is too busy or stops.
-    pub async fn call(&self, request: Request) -> Result<Reply, NoReply> {
+    pub fn submit(&self, request: Request) -> Result<Submitted, NoReply> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Call { request: self.checker.check_request(request), reply, pushes: None })?;
-        answer.await.unwrap_or(Err(NoReply::Stopping))
+        let request = self.checker.check_request(request);
+        self.send(Ask::Call(Call { request, reply, pushes: None }))?;
+        Ok(Submitted(answer))
     }
 
     /// Performs a request whose operations may subscribe; the pushes end when the receiver is
@@ -94,8 +109,8 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let (pushes, pushed) = mpsc::channel(PUSHES_MAX);
         let request = self.checker.check_request(request);
-        self.ask(Call { request, reply, pushes: Some(pushes) })?;
-        Ok((answer.await.unwrap_or(Err(NoReply::Stopping))?, pushed))
+        self.send(Ask::Call(Call { request, reply, pushes: Some(pushes) }))?;
+        Ok((Submitted(answer).reply().await?, pushed))
     }
 
     /// Returns how the node is; asking goes through its main loop, so an answer shows that it runs.
@@ -106,10 +121,6 @@ impl Handle {
         let (status, answer) = oneshot::channel();
         self.send(Ask::Status(status))?;
         answer.await.map_err(|_| NoReply::Stopping)
-    }
-
-    fn ask(&self, call: Call) -> Result<(), NoReply> {
-        self.send(Ask::Call(call))
     }
 
     fn send(&self, ask: Ask) -> Result<(), NoReply> {

@@ -44,9 +44,10 @@ impl Signer {
         // One job is under way at a time, so one place in each direction is enough.
         let (jobs, todo) = sync_channel(1);
         let (done, answers) = mpsc::channel(1);
+        let mut rng = OsEntropy::new().map_err(io::Error::other)?;
         thread::Builder::new()
             .name("receipts".into())
-            .spawn(move || work(network, &*keys, &todo, &done))?;
+            .spawn(move || work(network, &*keys, &mut rng, &todo, &done))?;
         Ok(Self { jobs, answers, waiting: Vec::new(), busy: false })
     }
 
@@ -93,14 +94,14 @@ impl Signer {
 fn work(
     network: NetworkId,
     keys: &dyn session_crypto::Signer,
+    rng: &mut OsEntropy,
     todo: &Receiver<Vec<Ticket>>,
     done: &mpsc::Sender<Vec<Signed>>,
 ) {
-    let mut rng = OsEntropy::new();
     while let Ok(job) = todo.recv() {
         let receipts: Vec<StorageReceipt> =
             job.iter().flat_map(|ticket| ticket.receipts.iter().copied()).collect();
-        let (root, proofs) = sign_receipts(network, keys, &receipts, &mut rng);
+        let (root, proofs) = sign_receipts(network, keys, &receipts, rng);
         let mut proofs = proofs.into_iter();
         let answer = job.into_iter().map(|ticket| Signed {
             number: ticket.number,

@@ -265,40 +265,41 @@ fn load_segment(
     let seed = expected.seed();
     let sealed = is_sealed(&file, seed)?;
     let depth = if sealed { Depth::Heads } else { Depth::Bodies };
-    let mut heads = Vec::new();
-    let mut scanned = scan(&file, seed, depth, &mut |head| heads.push(head))?;
-    if heads.is_empty() && scanned.corrupt == 0 {
+    // Records are placed while they are found: a list of them would be the largest thing in memory.
+    let shared = Arc::new(SegmentFile { file, path: path.to_owned(), written: AtomicU32::new(0) });
+    let class = header.map(|header| header.class);
+    let provisional = class.unwrap_or(Class::Long);
+    let segment = Segment::new(number, provisional, seed, Arc::clone(&shared));
+    shard.segments.insert(number, segment);
+    let mut first = None;
+    let mut scanned = scan(&shared.file, seed, depth, &mut |head| {
+        first.get_or_insert_with(|| class_of_head(&head));
+        shard.segments.get_mut(&number).expect("inserted above").note(&head);
+        place(shard, head);
+    })?;
+    if first.is_none() && scanned.corrupt == 0 {
         // A crash came between making the file and the first commit in it.
+        shard.segments.remove(&number);
         fs::remove_file(path)?;
         return Ok(scanned);
     }
     scanned.corrupt += u64::from(header.is_none());
-    let class = header.map_or_else(|| guess_class(heads.first()), |header| header.class);
     let tail = scanned.tail.max(SEGMENT_HEADER);
-    let shared =
-        Arc::new(SegmentFile { file, path: path.to_owned(), written: AtomicU32::new(tail) });
-    let mut segment = Segment::new(number, class, seed, shared, tail, length);
-    segment.sealed = scanned.sealed;
     if !scanned.sealed && length > tail {
         // What was cut off must not be found behind what is written next.
-        segment.file.file.set_len(tail.into())?;
-        segment.allocated = tail;
+        shared.file.set_len(tail.into())?;
     }
-    for head in &heads {
-        segment.note(head);
-    }
-    shard.segments.insert(number, segment);
-    for head in heads {
-        place(shard, head);
-    }
+    let segment = shard.segments.get_mut(&number).expect("inserted above");
+    segment.class = class.or(first).unwrap_or(provisional);
+    segment.settle(tail, if scanned.sealed { length } else { tail }, scanned.sealed);
     Ok(scanned)
 }
 
-fn guess_class(first: Option<&Head>) -> Class {
-    match first {
-        Some(Head::Remove { .. } | Head::SetExpiry { .. }) => Class::Control,
-        Some(Head::Record { .. } | Head::RemoveRecord { .. }) => Class::Records,
-        Some(Head::Item { .. }) | None => Class::Long,
+fn class_of_head(head: &Head) -> Class {
+    match head {
+        Head::Remove { .. } | Head::SetExpiry { .. } => Class::Control,
+        Head::Record { .. } | Head::RemoveRecord { .. } => Class::Records,
+        Head::Item { .. } => Class::Long,
     }
 }
 

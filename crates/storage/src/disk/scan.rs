@@ -123,19 +123,26 @@ pub(crate) fn scan<S: Source + ?Sized>(
                 next = walk.records(out.tail, bodies, heads, visit)?;
                 out.tail += GROUP_HEADER + bodies + heads;
             }
-            None => match walk.search(out.tail)? {
-                Search::Group(at) => {
+            None => {
+                let found = walk.search(out.tail)?;
+                let (Search::Group(until) | Search::Nothing { end: until }) = found;
+                let saved = walk.salvage(out.tail, until, visit)?;
+                if let Search::Group(at) = found {
                     out.corrupt += 1 + u64::from(walk.last_bad > 0);
                     walk.last_bad = 0;
                     out.tail = at;
                     next = walk.group_at(at)?;
+                    continue;
                 }
-                Search::Nothing { end } => {
-                    out.cut_bytes = u64::from(end.saturating_sub(out.tail)) + walk.last_bad;
+                if let Some(end) = saved {
+                    out.corrupt += 1 + u64::from(walk.last_bad > 0);
                     walk.last_bad = 0;
-                    break;
+                    out.tail = end;
                 }
-            },
+                out.cut_bytes = u64::from(until.saturating_sub(out.tail)) + walk.last_bad;
+                walk.last_bad = 0;
+                break;
+            }
         }
     }
     out.corrupt += u64::from(walk.last_bad > 0);
@@ -252,6 +259,39 @@ impl<S: Source + ?Sized> Walk<'_, S> {
             at += fresh;
         }
         Ok(Search::Nothing { end })
+    }
+
+    /// Looks for whole records in a stretch whose group header is lost; each has its own checksums
+    /// and says where its body is. Returns where the last of them ends.
+    fn salvage(
+        &mut self,
+        from: u32,
+        until: u32,
+        visit: &mut dyn FnMut(Head),
+    ) -> io::Result<Option<u32>> {
+        if until <= from {
+            return Ok(None);
+        }
+        // The last checksum may end in zeros, which the search does not count.
+        let until = until.saturating_add(4).min(self.length);
+        self.buffer.resize((until - from) as usize, 0);
+        self.source.read(from, &mut self.buffer)?;
+        let mut end = None;
+        let mut at = 0;
+        while let Some(left) = self.buffer.get(at..).filter(|left| !left.is_empty()) {
+            match Head::decode(left, self.seed) {
+                Ok((head, taken)) => {
+                    at += taken;
+                    let body = head.body();
+                    if body.is_none_or(|body| is_whole(body, &self.buffer, from, self.seed)) {
+                        visit(head);
+                        end = Some(from + u32::try_from(at).expect("inside the segment"));
+                    }
+                }
+                Err(_) => at += 1,
+            }
+        }
+        Ok(end)
     }
 }
 

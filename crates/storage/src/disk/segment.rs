@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering;
 use session_core::Time;
 
 use super::committer::{SegmentFile, Task};
-use super::format::{BODY_CHECK, Body, Class, GROUP_HEADER, GroupHeader, Head, body_check};
+use super::format::{
+    BODY_CHECK, Body, Class, GROUP_HEADER, GroupHeader, Head, SEGMENT_HEADER, body_check,
+};
 
 /// A segment of a shard.
 #[derive(Debug)]
@@ -47,21 +49,15 @@ struct OpenGroup {
 }
 
 impl Segment {
-    pub(crate) fn new(
-        number: u32,
-        class: Class,
-        seed: u32,
-        file: Arc<SegmentFile>,
-        end: u32,
-        allocated: u32,
-    ) -> Self {
+    /// Makes a segment that holds nothing but its header.
+    pub(crate) fn new(number: u32, class: Class, seed: u32, file: Arc<SegmentFile>) -> Self {
         Self {
             number,
             class,
             seed,
             file,
-            end,
-            allocated,
+            end: SEGMENT_HEADER,
+            allocated: 0,
             sealed: false,
             open: None,
             in_flight: VecDeque::new(),
@@ -71,6 +67,14 @@ impl Segment {
             targets: BTreeSet::new(),
             opened: None,
         }
+    }
+
+    /// Says what a reopening found.
+    pub(crate) fn settle(&mut self, end: u32, allocated: u32, sealed: bool) {
+        self.end = end;
+        self.allocated = allocated;
+        self.sealed = sealed;
+        self.file.written.store(end, Ordering::Release);
     }
 
     /// Returns the first position that nothing uses.

@@ -217,7 +217,7 @@ impl Shard {
             .open(&path)?;
         let seed = SegmentHeader { class, number, ..self.template }.seed();
         let file = Arc::new(SegmentFile { file, path, written: AtomicU32::new(0) });
-        Ok(Segment::new(number, class, seed, file, SEGMENT_HEADER, 0))
+        Ok(Segment::new(number, class, seed, file))
     }
 }
 
@@ -253,11 +253,16 @@ fn reserve(
 /// Returns the class for an item that lives this long.
 pub(crate) const fn class_of(life: Span) -> Class {
     const HOUR: u64 = 3_600_000;
-    match life.as_millis() {
-        0..=HOUR => Class::Hour,
-        ..=86_400_000 => Class::Day,
-        ..=691_200_000 => Class::Week,
-        _ => Class::Long,
+    const DAY: u64 = 24 * HOUR;
+    let life = life.as_millis();
+    if life <= HOUR {
+        Class::Hour
+    } else if life <= DAY {
+        Class::Day
+    } else if life <= 8 * DAY {
+        Class::Week
+    } else {
+        Class::Long
     }
 }
 

@@ -10,7 +10,9 @@ fn addresses(count: usize) -> Vec<InboxAddress> {
 #[test]
 fn the_ring_wraps_and_ties_go_to_the_lower_id() {
     let swarms = [SwarmId(10), SwarmId(20), SwarmId(u64::MAX - 5)];
-    for (place, expected) in [(0, u64::MAX - 5), (3, 10), (14, 10), (15, 10), (16, 20), (1 << 40, 20)] {
+    for (place, expected) in
+        [(0, u64::MAX - 5), (3, 10), (14, 10), (15, 10), (16, 20), (1 << 40, 20)]
+    {
         assert_eq!(nearest_to(place, &swarms), Some(SwarmId(expected)), "place {place}");
     }
     assert_eq!(nearest_to(7, &[]), None);

@@ -108,10 +108,8 @@ impl Index {
         acceptor: &[u8; 32],
     ) -> Self {
         let key = kdf(Domain::SyncElement, initiator, &[b"elements", acceptor]);
-        let places = gather(store, bucket, now)
-            .into_iter()
-            .map(|place| (place.name(&key), place))
-            .collect();
+        let places =
+            gather(store, bucket, now).into_iter().map(|place| (place.name(&key), place)).collect();
         Self { key, places }
     }
 

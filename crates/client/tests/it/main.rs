@@ -1,0 +1,7 @@
+//! The client against nodes that are well, slow, gone, confused or lying.
+
+mod reading;
+mod refusals;
+mod storing;
+mod subscribing;
+mod world;

@@ -1,0 +1,125 @@
+//! How much one client address may ask over HTTP.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+use session_core::Span;
+use tokio::time::Instant;
+
+/// Calls a second, as over the binary protocol.
+const CALLS_PER_SECOND: u64 = 500;
+
+/// Calls that a rested address may make at once.
+const BURST: u64 = 2_000;
+
+/// Addresses remembered. Rested ones are forgotten when it is full; if none is, new ones wait.
+const ADDRESSES_MAX: usize = 4_096;
+
+/// A token is a thousandth of a call, so that whole milliseconds add whole tokens.
+const TOKENS: u64 = 1_000;
+
+/// One bucket of tokens for each address.
+#[derive(Default)]
+pub(super) struct Limiter {
+    buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
+}
+
+struct Bucket {
+    tokens: u64,
+    at: Instant,
+}
+
+impl Limiter {
+    /// Takes the tokens of so many calls, or says when they will be there.
+    pub(super) fn take(&self, address: IpAddr, calls: u64) -> Result<(), Span> {
+        self.take_at(address, calls, Instant::now())
+    }
+
+    fn take_at(&self, address: IpAddr, calls: u64, now: Instant) -> Result<(), Span> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = network_of(address);
+        if !buckets.contains_key(&address) && buckets.len() >= ADDRESSES_MAX {
+            buckets.retain(|_, bucket| bucket.fill(now) < BURST * TOKENS);
+            if buckets.len() >= ADDRESSES_MAX {
+                return Err(Span::from_secs(1));
+            }
+        }
+        let bucket = buckets.entry(address).or_insert(Bucket { tokens: BURST * TOKENS, at: now });
+        let needed = calls * TOKENS;
+        let there = bucket.fill(now);
+        match there.checked_sub(needed) {
+            Some(left) => {
+                bucket.tokens = left;
+                Ok(())
+            }
+            None => Err(Span::from_millis((needed - there).div_ceil(CALLS_PER_SECOND))),
+        }
+    }
+}
+
+impl Bucket {
+    fn fill(&mut self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        let earned = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(CALLS_PER_SECOND);
+        if earned > 0 {
+            self.tokens = self.tokens.saturating_add(earned).min(BURST * TOKENS);
+            self.at = now;
+        }
+        self.tokens
+    }
+}
+
+// One subscriber owns a whole IPv6 /64, so that is what one address is.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
+
+    use session_core::Span;
+    use tokio::time::Instant;
+
+    use super::{ADDRESSES_MAX, BURST, Limiter};
+
+    fn v4(last: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(last))
+    }
+
+    #[test]
+    fn a_burst_and_then_a_rate() {
+        let (limiter, start) = (Limiter::default(), Instant::now());
+        assert_eq!(limiter.take_at(v4(1), BURST, start), Ok(()));
+        assert_eq!(limiter.take_at(v4(1), 1, start), Err(Span::from_millis(2)));
+        assert_eq!(limiter.take_at(v4(2), 1, start), Ok(()), "others are not concerned");
+        let later = start + Duration::from_millis(20);
+        assert_eq!(limiter.take_at(v4(1), 10, later), Ok(()));
+        assert_eq!(limiter.take_at(v4(1), 1, later), Err(Span::from_millis(2)));
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address() {
+        let (limiter, now) = (Limiter::default(), Instant::now());
+        let six = |low: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | low));
+        assert_eq!(limiter.take_at(six(1), BURST, now), Ok(()));
+        assert!(limiter.take_at(six(2), 1, now).is_err());
+        assert!(limiter.take_at(six(1 << 64), 1, now).is_ok());
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_rested() {
+        let (limiter, start) = (Limiter::default(), Instant::now());
+        for address in 0..ADDRESSES_MAX as u32 {
+            assert_eq!(limiter.take_at(v4(address), 1, start), Ok(()));
+        }
+        assert!(limiter.take_at(v4(u32::MAX), 1, start).is_err());
+        let later = start + Duration::from_secs(1);
+        assert_eq!(limiter.take_at(v4(u32::MAX), 1, later), Ok(()));
+    }
+}

@@ -1,0 +1,71 @@
+//! A service node: the daemon machine on the runtime.
+//!
+//! What it is: the command line, the node's files, the loop that drives the machine
+//! ([`shell`]), and the HTTP side.
+//!
+//! What it does not do: it takes no decision about messages, inboxes or peers. Those are the
+//! machine's.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`args`] | flags and configuration, down to checked settings |
+//! | [`node_key`] | the node's keys |
+//! | `network` | which network the node is of |
+//! | [`node`] | start, run, stop |
+//! | [`shell`] | the thread that owns machine and store |
+//! | [`api`] | between JSON-RPC and the binary protocol |
+//! | `http` | health, metrics, JSON-RPC |
+//! | [`failure`] | why the program ends |
+
+pub mod api;
+pub mod args;
+pub mod failure;
+mod http;
+mod network;
+pub mod node;
+pub mod node_key;
+pub mod shell;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use args::Task;
+use failure::{Failure, Result};
+
+/// Runs the program with a command line, program name first.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sessiond: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
+    session_crypto::cpu_supported().map_err(|missing| Failure::runtime(missing.to_string()))?;
+    match args::parse(args)? {
+        Task::Print(text) => say(text.trim_end()),
+        Task::Keygen { identity, address, swarm } => {
+            if let Some(dir) = identity.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                session_runtime::files::create_private_directory(dir)
+                    .map_err(|error| Failure::usage(error.to_string()))?;
+            }
+            let passphrase = node_key::passphrase();
+            let (keys, _) = node_key::load_or_make(&identity, passphrase.as_deref())?;
+            let entry = session_protocol::network_file::entry(keys.public(), address, swarm);
+            say(&entry.to_toml())
+        }
+        Task::Run(settings) => node::run(settings),
+    }
+}
+
+/// Prints a line for whoever started the program.
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::runtime(format!("cannot write to standard output: {error}")))
+}

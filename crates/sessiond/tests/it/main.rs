@@ -1,0 +1,6 @@
+//! The real program: started as a process, asked over its sockets, stopped with signals.
+
+mod client_api;
+mod life;
+mod refusals;
+mod support;

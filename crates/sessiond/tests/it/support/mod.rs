@@ -1,0 +1,9 @@
+//! A node process, a small HTTP client, and an owner who signs.
+
+mod http;
+mod node;
+mod owner;
+
+pub(crate) use http::{Answer, open, post, request};
+pub(crate) use node::{Node, Place, sessiond};
+pub(crate) use owner::{Owner, now, read_all};

@@ -1,0 +1,94 @@
+//! What goes wrong on purpose.
+
+use crate::byzantine::Kind;
+use crate::host::HostId;
+
+/// One thing that goes wrong, or right again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A node stops at once: what was not committed is lost, nobody is told.
+    Crash {
+        /// Which.
+        node: HostId,
+        /// Whether everything else is lost too.
+        disk_lost: bool,
+    },
+    /// A node that is down starts over what is on its disk.
+    Restart {
+        /// Which.
+        node: HostId,
+    },
+    /// Two groups of hosts no longer hear each other.
+    Split {
+        /// For each host, whether it is in the second group.
+        apart: Vec<bool>,
+    },
+    /// All hosts hear each other again.
+    Heal,
+    /// Connections break, at both ends at once.
+    Break {
+        /// How many of 10,000.
+        share: u64,
+    },
+    /// A clock is set.
+    Skew {
+        /// Whose.
+        host: HostId,
+        /// How far ahead it is from now on; behind when negative.
+        ahead_ms: i64,
+    },
+    /// A node stops following the protocol.
+    Misbehave {
+        /// Which.
+        node: HostId,
+        /// How.
+        kind: Kind,
+    },
+}
+
+impl Fault {
+    pub(crate) const fn code(&self) -> u32 {
+        match self {
+            Self::Crash { .. } => 1,
+            Self::Restart { .. } => 2,
+            Self::Split { .. } => 3,
+            Self::Heal => 4,
+            Self::Break { .. } => 5,
+            Self::Skew { .. } => 6,
+            Self::Misbehave { .. } => 7,
+        }
+    }
+}
+
+/// How often what went wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts {
+    /// Nodes that crashed.
+    pub crashes: u64,
+    /// Disks that were lost with them.
+    pub disks_lost: u64,
+    /// Partitions.
+    pub splits: u64,
+    /// Connections broken.
+    pub broken: u64,
+    /// Clocks set.
+    pub skews: u64,
+    /// Nodes that stopped following the protocol.
+    pub byzantine: u64,
+}
+
+impl FaultCounts {
+    pub(crate) fn count(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Crash { disk_lost, .. } => {
+                self.crashes += 1;
+                self.disks_lost += u64::from(*disk_lost);
+            }
+            Fault::Split { .. } => self.splits += 1,
+            Fault::Skew { .. } => self.skews += 1,
+            Fault::Misbehave { .. } => self.byzantine += 1,
+            // Broken connections are counted one by one; healing is no fault.
+            Fault::Break { .. } | Fault::Restart { .. } | Fault::Heal => {}
+        }
+    }
+}

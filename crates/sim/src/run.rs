@@ -1,0 +1,191 @@
+//! One run from beginning to end, and what it came to.
+
+use std::fmt;
+
+use session_core::{Digest, Span};
+
+use crate::fault::FaultCounts;
+use crate::net::Traffic;
+use crate::person::Tally;
+use crate::scenario::{Scenario, Story};
+use crate::world::{Violation, World};
+
+/// How long everything may take to come to rest after it healed.
+const LIVENESS_MAX: Span = Span::from_secs(20 * 60);
+
+/// Time between two looks at whether it has.
+const LIVENESS_STEP: Span = Span::from_secs(5);
+
+/// What a user can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Nodes, in swarms of ten.
+    pub nodes: usize,
+    /// Persons.
+    pub persons: usize,
+    /// Simulated minutes in which things go wrong.
+    pub minutes: u64,
+    /// What goes wrong.
+    pub story: Story,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seed: 1, nodes: 10, persons: 12, minutes: 5, story: Story::Everything }
+    }
+}
+
+/// What a run came to. The same for the same options, on every machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What went wrong.
+    pub story: Story,
+    /// The seed.
+    pub seed: u64,
+    /// Over everything that happened, in order.
+    pub digest: Digest,
+    /// Nodes.
+    pub nodes: usize,
+    /// Persons.
+    pub persons: usize,
+    /// Simulated time, both parts together.
+    pub simulated: Span,
+    /// How long it took to come to rest after healing.
+    pub settled_after: Span,
+    /// Events.
+    pub events: u64,
+    /// Checks of invariants.
+    pub checks: u64,
+    /// What the network carried.
+    pub traffic: Traffic,
+    /// What went wrong on purpose.
+    pub faults: FaultCounts,
+    /// What persons did.
+    pub tally: Tally,
+    /// Messages whose senders were shown a quorum of receipts.
+    pub acknowledged: usize,
+    /// Those of them that their recipients have seen.
+    pub retrieved: usize,
+    /// Those of them that were deleted by their recipients.
+    pub deleted: usize,
+}
+
+/// Runs a story in a world of the usual size.
+///
+/// # Errors
+/// When an invariant is broken, or the world does not come to rest.
+pub fn run(options: &Options) -> Result<Report, Box<Violation>> {
+    let scenario = Scenario {
+        nodes: options.nodes,
+        persons: options.persons,
+        minutes: options.minutes,
+        ..Scenario::new(options.story)
+    };
+    play(&scenario, options.seed)
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// When an invariant is broken, or the world does not come to rest.
+pub fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violation>> {
+    let mut world = scenario.world(seed);
+    world.run_until(Span::from_secs(scenario.minutes * 60))?;
+    let settled_after = settle(&mut world)?;
+    Ok(report(&world, scenario, seed, settled_after))
+}
+
+/// Heals everything and waits until nobody waits for anything.
+///
+/// # Errors
+/// When an invariant is broken, or it takes too long.
+pub fn settle(world: &mut World) -> Result<Span, Box<Violation>> {
+    let begin = world.now().since(crate::host::BEGINNING);
+    world.fall_silent();
+    world.heal();
+    let mut after = Span::ZERO;
+    while let Some(unrest) = unrest(world) {
+        if after >= LIVENESS_MAX {
+            return Err(Box::new(world.violation("everything_comes_to_rest", unrest)));
+        }
+        after = after + LIVENESS_STEP;
+        world.run_until(begin + after)?;
+    }
+    Ok(after)
+}
+
+/// Returns what is not at rest.
+fn unrest(world: &World) -> Option<String> {
+    let busy = world.persons().iter().filter(|person| !person.is_idle()).count();
+    if busy > 0 {
+        return Some(format!("{busy} persons wait for answers"));
+    }
+    if let Some((id, _)) = unread(world).next() {
+        let count = unread(world).count();
+        return Some(format!("{count} messages were not read, one of them {id:?}"));
+    }
+    let unequal = world.unequal_swarms();
+    unequal.first().map(|swarm| {
+        format!("{} swarms do not agree, one of them {swarm}", unequal.len())
+    })
+}
+
+/// Acknowledged messages that should still be there and that their recipients have not seen.
+fn unread(world: &World) -> impl Iterator<Item = (&session_core::MessageId, usize)> {
+    let owners: std::collections::BTreeMap<_, _> = world
+        .persons()
+        .iter()
+        .enumerate()
+        .map(|(index, person)| (person.address(), index))
+        .collect();
+    let soon = world.now() + Span::from_secs(180);
+    world.ledger().messages().filter_map(move |(id, message)| {
+        let owner = *owners.get(&message.address)?;
+        let due = !message.deleting && message.keep_until > soon;
+        (due && !world.persons()[owner].has_seen(id)).then_some((id, owner))
+    })
+}
+
+fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) -> Report {
+    let seen = |id| world.persons().iter().any(|person| person.has_seen(id));
+    Report {
+        story: scenario.story,
+        seed,
+        digest: world.digest(),
+        nodes: world.nodes().len(),
+        persons: world.persons().len(),
+        simulated: world.now().since(crate::host::BEGINNING),
+        settled_after,
+        events: world.events(),
+        checks: world.checks(),
+        traffic: world.traffic(),
+        faults: world.faults(),
+        tally: world.tally(),
+        acknowledged: world.ledger().messages().count(),
+        retrieved: world.ledger().messages().filter(|(id, _)| seen(id)).count(),
+        deleted: world.ledger().messages().filter(|(_, message)| message.deleted).count(),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { story, seed, digest, nodes, persons, events, checks, .. } = self;
+        let minutes = self.simulated.as_millis() / 60_000;
+        writeln!(f, "{story}, seed {seed}: {nodes} nodes, {persons} persons, {minutes} minutes")?;
+        writeln!(f, "  events        {events}, {checks} checks of invariants, none failed")?;
+        let Traffic { frames, bytes, lost, repeated, resent, connections, .. } = self.traffic;
+        let mib = bytes >> 20;
+        writeln!(f, "  network       {frames} frames, {mib} MiB, {connections} connections")?;
+        writeln!(f, "  on the way    {lost} lost, {repeated} repeated, {resent} sent again")?;
+        let FaultCounts { crashes, disks_lost, splits, broken, skews, byzantine } = self.faults;
+        writeln!(f, "  faults        {crashes} crashes ({disks_lost} with the disk), {splits} splits, {broken} broken connections, {skews} clocks set, {byzantine} byzantine nodes")?;
+        let Tally { sent, retried, given_up, pushed } = self.tally;
+        writeln!(f, "  messages      {sent} sent, {} acknowledged, {} retrieved ({pushed} by push), {} deleted", self.acknowledged, self.retrieved, self.deleted)?;
+        writeln!(f, "  commands      {retried} tried again, {given_up} given up")?;
+        writeln!(f, "  at rest       {} s after healing", self.settled_after.as_millis() / 1000)?;
+        write!(f, "  digest        {digest}")
+    }
+}
+

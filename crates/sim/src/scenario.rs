@@ -1,0 +1,263 @@
+//! Stories: how large a world is, what its people do, and what goes wrong when.
+//!
+//! Each has two parts. In the first one things go wrong and the invariants must hold. Then
+//! everything heals, and within a bounded time all honest members of a swarm must keep the same,
+//! and everybody must have got an answer: a network that is safe but stuck is of no use.
+
+use std::fmt;
+use std::str::FromStr;
+
+use session_core::{Entropy, SeededEntropy, Span, committee};
+
+use crate::byzantine::Kind;
+use crate::fault::Fault;
+use crate::host::HostId;
+use crate::link::Link;
+use crate::person::Habits;
+use crate::world::{Plan, World};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Story {
+    /// Nothing.
+    Calm,
+    /// Packets are lost, repeated and late; connections break.
+    Lossy,
+    /// Nodes crash and come back; never more of a swarm at a time than a quorum can spare.
+    Crashes,
+    /// The network falls in two, several times.
+    Partition,
+    /// As many members of each swarm as it can bear lie, withhold, equivocate or flood.
+    Byzantine,
+    /// Clocks are wrong by up to 50 seconds, and are set while everything runs.
+    Skewed,
+    /// Nodes crash and lose their disks, one of a swarm after the other.
+    DiskLoss,
+    /// All of it, but no misbehaviour.
+    Everything,
+}
+
+impl Story {
+    /// Every story.
+    pub const ALL: [Self; 8] = [
+        Self::Calm,
+        Self::Lossy,
+        Self::Crashes,
+        Self::Partition,
+        Self::Byzantine,
+        Self::Skewed,
+        Self::DiskLoss,
+        Self::Everything,
+    ];
+
+    /// Returns the name that [`FromStr`] takes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Lossy => "lossy",
+            Self::Crashes => "crashes",
+            Self::Partition => "partition",
+            Self::Byzantine => "byzantine",
+            Self::Skewed => "skewed",
+            Self::DiskLoss => "disk-loss",
+            Self::Everything => "everything",
+        }
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text is not the name of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a scenario is calm, lossy, crashes, partition, byzantine, skewed, disk-loss or everything"
+)]
+pub struct UnknownStory;
+
+impl FromStr for Story {
+    type Err = UnknownStory;
+    fn from_str(name: &str) -> Result<Self, UnknownStory> {
+        Self::ALL.into_iter().find(|story| story.name() == name).ok_or(UnknownStory)
+    }
+}
+
+/// A story and the world that it happens to.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What goes wrong.
+    pub story: Story,
+    /// Nodes in all, rounded up to whole swarms.
+    pub nodes: usize,
+    /// Nodes of each swarm.
+    pub members: usize,
+    /// Persons.
+    pub persons: usize,
+    /// How long the first part lasts, in simulated minutes.
+    pub minutes: u64,
+    /// What persons do.
+    pub habits: Habits,
+    /// Time between two checks of the whole world.
+    pub checkpoint_every: Span,
+}
+
+impl Scenario {
+    /// Makes a story of one swarm of ten nodes and twelve persons, for a few minutes.
+    #[must_use]
+    pub fn new(story: Story) -> Self {
+        Self {
+            story,
+            nodes: 10,
+            members: 10,
+            persons: 12,
+            minutes: 5,
+            habits: Habits { subscribes: story != Story::Byzantine, ..Habits::default() },
+            checkpoint_every: Span::from_secs(2),
+        }
+    }
+
+    /// Makes the world of a seed, with everything planned that will go wrong.
+    #[must_use]
+    pub fn world(&self, seed: u64) -> World {
+        let members = self.members.clamp(1, self.nodes.max(1));
+        let plan = Plan {
+            seed,
+            swarms: self.nodes.max(1).div_ceil(members),
+            members,
+            persons: self.persons,
+            habits: self.habits,
+            link: match self.story {
+                Story::Lossy | Story::Everything => Link::lossy(),
+                _ => Link::good(),
+            },
+            checkpoint_every: self.checkpoint_every,
+        };
+        let mut world = World::new(&plan);
+        // Another generator than the world's: the same people, whatever goes wrong.
+        let mut author = Author {
+            rng: SeededEntropy::new(seed ^ 0x5eed_fa17),
+            world: &mut world,
+            end_ms: self.minutes * 60_000,
+        };
+        author.write(self.story);
+        world
+    }
+}
+
+/// Plans what goes wrong in a world.
+struct Author<'a> {
+    rng: SeededEntropy,
+    world: &'a mut World,
+    end_ms: u64,
+}
+
+impl Author<'_> {
+    fn write(&mut self, story: Story) {
+        match story {
+            Story::Calm => {}
+            Story::Lossy => self.broken_connections(),
+            Story::Crashes => self.crashes(false),
+            Story::Partition => self.partitions(),
+            Story::Byzantine => self.misbehaviour(),
+            Story::Skewed => self.skews(),
+            Story::DiskLoss => self.crashes(true),
+            Story::Everything => {
+                self.broken_connections();
+                self.crashes(false);
+                self.partitions();
+                self.skews();
+            }
+        }
+    }
+
+    fn broken_connections(&mut self) {
+        let mut at = 20_000;
+        while at < self.end_ms {
+            self.plan(at, Fault::Break { share: 1_000 });
+            at += self.between(10_000, 60_000);
+        }
+    }
+
+    /// Swarm by swarm, rounds of crashes; all of a round are back before the next one.
+    fn crashes(&mut self, disks_lost: bool) {
+        for swarm in self.world.swarms().to_vec() {
+            let members = self.world.members(swarm).to_vec();
+            let spare = spare(members.len()) as u64;
+            let mut at = self.between(20_000, 40_000);
+            while at < self.end_ms && spare > 0 {
+                // Whoever lost its disk is first repaired: one at a time.
+                let victims = if disks_lost { 1 } else { 1 + self.rng.below(spare) };
+                let mut last = at;
+                for node in self.choose(&members, victims) {
+                    let down = at + self.between(0, 5_000);
+                    let up = down + self.between(1_000, 45_000);
+                    self.plan(down, Fault::Crash { node, disk_lost: disks_lost });
+                    self.plan(up, Fault::Restart { node });
+                    last = last.max(up);
+                }
+                at = last + self.between(30_000, 60_000);
+            }
+        }
+    }
+
+    fn partitions(&mut self) {
+        let hosts = self.world.nodes().len() + self.world.persons().len();
+        let mut at = self.between(20_000, 40_000);
+        while at < self.end_ms {
+            // From a few hosts cut off to a half.
+            let share = self.between(10, 50);
+            let apart = (0..hosts).map(|_| self.rng.below(100) < share).collect();
+            self.plan(at, Fault::Split { apart });
+            at += self.between(5_000, 90_000);
+            self.plan(at, Fault::Heal);
+            at += self.between(30_000, 60_000);
+        }
+    }
+
+    fn misbehaviour(&mut self) {
+        for (number, swarm) in self.world.swarms().to_vec().into_iter().enumerate() {
+            let members = self.world.members(swarm).to_vec();
+            let bad = self.choose(&members, spare(members.len()) as u64);
+            let first = number + self.rng.below(4) as usize;
+            for (node, kind) in bad.into_iter().zip(Kind::ALL.into_iter().cycle().skip(first)) {
+                self.plan(0, Fault::Misbehave { node, kind });
+            }
+        }
+    }
+
+    fn skews(&mut self) {
+        let hosts = self.world.nodes().len() + self.world.persons().len();
+        for host in (0..).map(HostId).take(hosts) {
+            let mut at = 0;
+            while at < self.end_ms {
+                // Two clocks that are further apart than the tolerance of 60 s do occur.
+                let ahead_ms = self.rng.below(100_001) as i64 - 50_000;
+                self.plan(at, Fault::Skew { host, ahead_ms });
+                at += self.between(60_000, 600_000);
+            }
+        }
+    }
+
+    fn choose(&mut self, from: &[HostId], count: u64) -> Vec<HostId> {
+        let mut left = from.to_vec();
+        let count = count.min(left.len() as u64);
+        (0..count).map(|_| left.swap_remove(self.rng.below(left.len() as u64) as usize)).collect()
+    }
+
+    fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.rng.below(most - least + 1)
+    }
+
+    fn plan(&mut self, at_ms: u64, fault: Fault) {
+        self.world.plan(Span::from_millis(at_ms), fault);
+    }
+}
+
+/// Members that may fail while the others still make a quorum.
+fn spare(members: usize) -> usize {
+    committee::quorum(members).map_or(0, |quorum| members - quorum)
+}

@@ -1,0 +1,638 @@
+//! The world: hosts, the network between them, what goes wrong, and what must hold all the while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use session_core::{Digest, Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text, Time};
+use session_crypto::Signer;
+use session_crypto::fake::{FakeIdentity, FakeVerifier};
+use session_network::Role;
+use session_protocol::{AccessRule, Membership, NodeRecord, StaticMembership};
+use session_swarm::placement;
+
+use crate::fault::{Fault, FaultCounts};
+use crate::host::{Arrival, BEGINNING, Departure, Host, HostId, Skew};
+use crate::invariants::{AFTER_EVENTS, AT_CHECKPOINTS};
+use crate::ledger::Ledger;
+use crate::link::Link;
+use crate::net::{Dial, Net, Traffic};
+use crate::node::{Node, Shell};
+use crate::note::Note;
+use crate::person::{Habits, Person, Tally};
+use crate::queue::Queue;
+use crate::trace::{Step, Trace, What};
+use crate::wires::{End, Parcel};
+
+/// What is planned.
+pub(crate) enum Event {
+    /// A host wanted to be woken.
+    Wake(HostId),
+    Parcel { to: End, parcel: Parcel },
+    /// A host learns that a connection is no more.
+    Lost { end: End },
+    /// A split may have lasted long enough to break a connection.
+    Idle { end: End, split: u64 },
+    Dialed(Dial),
+    DialFailed { from: HostId, epoch: u32, number: u64, why: &'static str },
+    Fault(Fault),
+    Checkpoint,
+}
+
+/// What a world is made from.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Swarms of the network.
+    pub swarms: usize,
+    /// Nodes of each swarm.
+    pub members: usize,
+    /// Persons.
+    pub persons: usize,
+    /// What persons do.
+    pub habits: Habits,
+    /// The quality of the network.
+    pub link: Link,
+    /// Time between two checks of the whole world.
+    pub checkpoint_every: Span,
+}
+
+/// An invariant that does not hold, and how to see it again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct Violation {
+    /// The invariant.
+    pub invariant: &'static str,
+    /// What contradicts it.
+    pub what: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// Simulated time since the beginning.
+    pub after: Span,
+    /// The last events.
+    pub events: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, what, seed, after, events } = self;
+        writeln!(f, "{invariant} does not hold: {what}")?;
+        writeln!(f, "seed {seed}, {after} after the beginning; the last events were:")?;
+        f.write_str(events)
+    }
+}
+
+/// Every host and everything between them.
+pub struct World {
+    seed: u64,
+    now: Time,
+    queue: Queue<Event>,
+    trace: Trace,
+    net: Net,
+    nodes: Vec<Node>,
+    persons: Vec<Person>,
+    seats: Vec<Seat>,
+    swarms: Swarms,
+    ledger: Ledger,
+    checks: u64,
+    faults: FaultCounts,
+    checkpoint_every: Span,
+    departures: Vec<Departure>,
+}
+
+/// What the world knows of each host besides the host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seat {
+    /// When it will be woken.
+    wake: Option<Time>,
+    /// How often it was started anew.
+    epoch: u32,
+    /// Whether it lost its disk since the beginning.
+    robbed: bool,
+}
+
+struct Swarms {
+    ids: Vec<SwarmId>,
+    members: BTreeMap<SwarmId, Vec<HostId>>,
+}
+
+impl World {
+    /// Makes a world in which everybody is about to start.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let mut rng = SeededEntropy::new(plan.seed);
+        let nodes = plan.swarms * plan.members;
+        let hosts = nodes + plan.persons;
+        let mut net = Net::new(plan.link, hosts, fork(&mut rng));
+        let (membership, keys) = network(plan, &mut net, &mut rng);
+        let mut world = Self {
+            seed: plan.seed,
+            now: BEGINNING,
+            queue: Queue::new(),
+            trace: Trace::new(),
+            net,
+            nodes: Vec::with_capacity(nodes),
+            persons: Vec::with_capacity(plan.persons),
+            seats: vec![Seat::default(); hosts],
+            swarms: Swarms { ids: membership.swarms(), members: BTreeMap::new() },
+            ledger: Ledger::default(),
+            checks: 0,
+            faults: FaultCounts::default(),
+            checkpoint_every: plan.checkpoint_every,
+            departures: Vec::new(),
+        };
+        for (host, (identity, record)) in (0..).map(HostId).zip(keys) {
+            world.swarms.members.entry(record.swarm).or_default().push(host);
+            world.add_node(host, identity, &record, &membership, &mut rng);
+        }
+        world.add_persons(plan, &membership, &mut rng);
+        world.queue.plan(BEGINNING + plan.checkpoint_every, Event::Checkpoint);
+        world
+    }
+
+    fn add_node(
+        &mut self,
+        host: HostId,
+        identity: Arc<FakeIdentity>,
+        record: &NodeRecord,
+        membership: &Arc<StaticMembership>,
+        rng: &mut SeededEntropy,
+    ) {
+        let shared: Arc<dyn Membership> = Arc::clone(membership) as Arc<dyn Membership>;
+        let role = Role::Node { listen: record.address.clone() };
+        let keys: Arc<dyn Signer> = Arc::clone(&identity) as Arc<dyn Signer>;
+        let config = session_daemon::Config {
+            network: session_network::Config::new(role, keys, Arc::clone(&shared)),
+            swarm: session_swarm::Config::new(record.id(), Arc::clone(&shared)),
+        };
+        let mut node = Node::new(host, identity, config, shared, fork(rng));
+        node.start();
+        self.nodes.push(node);
+        // Not all in the same millisecond, as nodes are not.
+        let at = self.now + Span::from_millis(rng.below(500));
+        self.wake_at(host, at);
+    }
+
+    fn add_persons(
+        &mut self,
+        plan: &Plan,
+        membership: &Arc<StaticMembership>,
+        rng: &mut SeededEntropy,
+    ) {
+        let first = self.nodes.len();
+        for index in first..first + plan.persons {
+            let host = HostId(u32::try_from(index).expect("fewer than 2^32 hosts"));
+            let shared: Arc<dyn Membership> = Arc::clone(membership) as Arc<dyn Membership>;
+            let account = Arc::new(FakeIdentity::generate(rng));
+            let address = AccessRule::from(account.public().account_id()).address();
+            let verifier = Arc::new(FakeVerifier);
+            let client = session_client::Config::new(account, Arc::clone(&shared), verifier);
+            let person = Person::new(host, address, client, shared, plan.habits, fork(rng));
+            self.persons.push(person);
+            self.arm(host);
+        }
+        let contacts: Arc<Vec<InboxAddress>> =
+            Arc::new(self.persons.iter().map(Person::address).collect());
+        for person in &mut self.persons {
+            person.meet(Arc::clone(&contacts));
+        }
+    }
+
+    /// Returns the simulated time.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Returns the nodes, by the number of their host.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Returns one node.
+    #[must_use]
+    pub fn node(&self, host: HostId) -> Option<&Node> {
+        self.nodes.get(host.index())
+    }
+
+    /// Returns the persons.
+    #[must_use]
+    pub fn persons(&self) -> &[Person] {
+        &self.persons
+    }
+
+    /// Returns the acknowledged messages.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Returns the swarms.
+    #[must_use]
+    pub fn swarms(&self) -> &[SwarmId] {
+        &self.swarms.ids
+    }
+
+    /// Returns the members of a swarm.
+    #[must_use]
+    pub fn members(&self, swarm: SwarmId) -> &[HostId] {
+        self.swarms.members.get(&swarm).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns whether a node ever lost its disk.
+    #[must_use]
+    pub fn was_robbed(&self, host: HostId) -> bool {
+        self.seats.get(host.index()).is_some_and(|seat| seat.robbed)
+    }
+
+    /// Returns the digest over everything that happened.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.trace.digest()
+    }
+
+    /// Returns how many events there were.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.trace.steps()
+    }
+
+    /// Returns how many checks of invariants there were.
+    #[must_use]
+    pub const fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    /// Returns what went wrong on purpose.
+    #[must_use]
+    pub const fn faults(&self) -> FaultCounts {
+        self.faults
+    }
+
+    /// Returns what the network carried.
+    #[must_use]
+    pub const fn traffic(&self) -> Traffic {
+        self.net.traffic
+    }
+
+    /// Returns what all persons did.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.persons.iter().fold(Tally::default(), |sum, person| sum.plus(&person.tally))
+    }
+
+    /// Plans a fault.
+    pub fn plan(&mut self, after: Span, fault: Fault) {
+        self.queue.plan(BEGINNING + after, Event::Fault(fault));
+    }
+
+    /// Gives a node another shell.
+    pub fn set_shell(&mut self, host: HostId, shell: Shell) {
+        if let Some(node) = self.nodes.get_mut(host.index()) {
+            node.shell = shell;
+        }
+    }
+
+    /// No person sends anything new; what is under way is finished.
+    pub fn fall_silent(&mut self) {
+        self.persons.iter_mut().for_each(Person::fall_silent);
+    }
+
+    /// Ends every fault but misbehaviour: everybody runs, hears everybody, and knows the time.
+    pub fn heal(&mut self) {
+        self.net.link = Link::good();
+        self.net.heal(&mut self.queue, self.now);
+        for index in 0..self.seats.len() {
+            let host = HostId(u32::try_from(index).expect("fewer than 2^32 hosts"));
+            self.set_skew(host, Skew::default());
+            self.restart(host);
+        }
+    }
+
+    /// Runs until a time after the beginning.
+    ///
+    /// # Errors
+    /// When an invariant is broken.
+    pub fn run_until(&mut self, after: Span) -> Result<(), Violation> {
+        let until = BEGINNING + after;
+        while let Some((at, event)) = self.queue.next(until) {
+            self.now = at;
+            self.happen(event).map_err(|(invariant, what)| self.violation(invariant, what))?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    pub(crate) fn violation(&self, invariant: &'static str, what: String) -> Violation {
+        let after = self.now.since(BEGINNING);
+        Violation { invariant, what, seed: self.seed, after, events: self.trace.to_string() }
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Wake(host) => return self.wake(host),
+            Event::Parcel { to, parcel } => return self.deliver(to, parcel),
+            Event::Lost { end } => return self.lose(end),
+            Event::Idle { end, split } => {
+                if self.net.is_split(split) {
+                    self.lose(end)?;
+                    self.lose(end.other())?;
+                }
+            }
+            Event::Dialed(dial) => return self.dialed(dial),
+            Event::DialFailed { from, epoch, number, why } => {
+                if self.seats[from.index()].epoch == epoch {
+                    self.net.traffic.dials_failed += 1;
+                    self.record(What::DialFailed, from, number, &[]);
+                    return self.arrive(from, Arrival::DialFailed { dial: number, why });
+                }
+            }
+            Event::Fault(fault) => {
+                self.record(What::Fault, HostId(0), u64::from(fault.code()), &[]);
+                self.strike(fault);
+            }
+            Event::Checkpoint => {
+                self.queue.plan(self.now + self.checkpoint_every, Event::Checkpoint);
+                return self.check_world();
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, host: HostId) -> Result<(), Broken> {
+        let seat = &mut self.seats[host.index()];
+        // Planned before the host changed its mind.
+        if seat.wake != Some(self.now) {
+            return Ok(());
+        }
+        seat.wake = None;
+        self.record(What::Woken, host, 0, &[]);
+        let (now, mut out) = (self.now, std::mem::take(&mut self.departures));
+        self.host(host).woken(now, &mut out);
+        self.after(host, out)
+    }
+
+    fn arrive(&mut self, host: HostId, arrival: Arrival) -> Result<(), Broken> {
+        let (now, mut out) = (self.now, std::mem::take(&mut self.departures));
+        self.host(host).arrived(now, arrival, &mut out);
+        self.after(host, out)
+    }
+
+    /// Takes what a host leaves behind: departures, notes, and its next wish to be woken.
+    fn after(&mut self, host: HostId, mut out: Vec<Departure>) -> Result<(), Broken> {
+        let epoch = self.seats[host.index()].epoch;
+        for departure in out.drain(..) {
+            match departure {
+                Departure::Send { conn, class, body } => {
+                    self.net.send(&mut self.queue, self.now, conn, class, body);
+                }
+                Departure::Close { conn } => self.net.close(&mut self.queue, self.now, conn),
+                Departure::Dial { dial, address, key } => {
+                    let nodes = &self.nodes;
+                    let up = |host: HostId| nodes.get(host.index()).is_some_and(Node::is_up);
+                    let (queue, what) = (&mut self.queue, (dial, address.as_str(), key));
+                    self.net.dial(queue, self.now, (host, epoch), what, up);
+                }
+            }
+        }
+        self.departures = out;
+        self.arm(host);
+        self.take_notes(host)
+    }
+
+    fn arm(&mut self, host: HostId) {
+        if let Some(at) = self.host(host).deadline() {
+            self.wake_at(host, at);
+        }
+    }
+
+    fn wake_at(&mut self, host: HostId, at: Time) {
+        // A host that wants more at once than it can do still lets time pass.
+        let at = at.max(self.now + Span::from_millis(1));
+        let seat = &mut self.seats[host.index()];
+        if seat.wake.is_none_or(|planned| planned > at) {
+            seat.wake = Some(at);
+            self.queue.plan(at, Event::Wake(host));
+        }
+    }
+
+    fn host(&mut self, host: HostId) -> &mut dyn Host {
+        let persons = self.nodes.len();
+        match host.index().checked_sub(persons) {
+            None => &mut self.nodes[host.index()],
+            Some(index) => &mut self.persons[index],
+        }
+    }
+
+    fn deliver(&mut self, to: End, parcel: Parcel) -> Result<(), Broken> {
+        let host = self.net.wires.host(to);
+        if !self.net.wires.is_open(to) {
+            // A host that runs and does not know the connection says so.
+            let up = self.nodes.get(host.index()).is_none_or(Node::is_up);
+            if up && self.net.wires.is_open(to.other()) {
+                self.net.reset(&mut self.queue, self.now, to.other());
+            }
+            return Ok(());
+        }
+        match parcel {
+            Parcel::Fin => self.lose(to),
+            Parcel::Frame { class, body } => {
+                self.record(What::Frame, host, to.conn().0, &body);
+                self.arrive(host, Arrival::Frame { conn: to.conn(), class, body })
+            }
+        }
+    }
+
+    fn lose(&mut self, end: End) -> Result<(), Broken> {
+        if !self.net.wires.close(end) {
+            return Ok(());
+        }
+        let host = self.net.wires.host(end);
+        self.record(What::Disconnected, host, end.conn().0, &[]);
+        self.arrive(host, Arrival::Disconnected { conn: end.conn() })
+    }
+
+    fn dialed(&mut self, dial: Dial) -> Result<(), Broken> {
+        let Dial { from, epoch, number, to, key } = dial;
+        if self.seats[from.index()].epoch != epoch {
+            return Ok(());
+        }
+        let fits = self.host(to).transport_key() == Some(&*key);
+        let up = self.nodes.get(to.index()).is_some_and(Node::is_up);
+        if !up || !fits {
+            self.record(What::DialFailed, from, number, &[]);
+            let why = if up { "another key" } else { "connection refused" };
+            return self.arrive(from, Arrival::DialFailed { dial: number, why });
+        }
+        let exporter = self.net.rng().bytes32();
+        let end = self.net.wires.connect(from, to);
+        self.net.traffic.connections += 1;
+        let dialer_key = self.host(from).transport_key().cloned();
+        for (end, inbound) in [(end.other(), true), (end, false)] {
+            let (here, there) = if inbound { (to, from) } else { (from, to) };
+            self.record(What::Connected, here, end.conn().0, &exporter);
+            let peer_key = if inbound { dialer_key.clone() } else { Some((*key).clone()) };
+            self.arrive(
+                here,
+                Arrival::Connected {
+                    conn: end.conn(),
+                    inbound,
+                    remote: there.ip(),
+                    peer_key,
+                    exporter,
+                    dial: (!inbound).then_some(number),
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        self.faults.count(&fault);
+        match fault {
+            Fault::Crash { node, disk_lost } => {
+                let Some(victim) = self.nodes.get_mut(node.index()) else { return };
+                victim.crash();
+                if disk_lost {
+                    victim.lose_disk();
+                    self.seats[node.index()].robbed = true;
+                }
+                self.seats[node.index()].wake = None;
+                self.seats[node.index()].epoch += 1;
+                self.net.vanish(&mut self.queue, self.now, node);
+            }
+            Fault::Restart { node } => self.restart(node),
+            Fault::Split { apart } => self.net.split(&mut self.queue, self.now, apart),
+            Fault::Heal => self.net.heal(&mut self.queue, self.now),
+            Fault::Break { share } => {
+                self.faults.broken += self.net.break_some(&mut self.queue, self.now, share);
+            }
+            Fault::Skew { host, ahead_ms } => self.set_skew(host, Skew { ahead_ms }),
+            Fault::Misbehave { node, kind } => {
+                if let Some(node) = self.nodes.get_mut(node.index()) {
+                    node.corrupt(kind.make());
+                }
+                self.arm(node);
+            }
+        }
+    }
+
+    fn restart(&mut self, host: HostId) {
+        if let Some(node) = self.nodes.get_mut(host.index())
+            && !node.is_up()
+        {
+            node.start();
+            self.seats[host.index()].epoch += 1;
+            self.arm(host);
+        }
+    }
+
+    fn set_skew(&mut self, host: HostId, skew: Skew) {
+        let persons = self.nodes.len();
+        match host.index().checked_sub(persons) {
+            None => self.nodes[host.index()].skew = skew,
+            Some(index) => {
+                if let Some(person) = self.persons.get_mut(index) {
+                    person.skew = skew;
+                }
+            }
+        }
+        self.arm(host);
+    }
+
+    fn record(&mut self, what: What, host: HostId, number: u64, bytes: &[u8]) {
+        let kind = bytes.get(1).copied().unwrap_or_default();
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.trace.record(Step { at: self.now, what, host, number, kind, size }, bytes);
+    }
+
+    fn take_notes(&mut self, host: HostId) -> Result<(), Broken> {
+        let persons = self.nodes.len();
+        let notes = match host.index().checked_sub(persons) {
+            None => std::mem::take(&mut self.nodes[host.index()].notes),
+            Some(index) => std::mem::take(&mut self.persons[index].notes),
+        };
+        for note in notes {
+            self.write_down(&note);
+            for (name, invariant) in AFTER_EVENTS {
+                self.checks += 1;
+                invariant(self, &note).map_err(|what| (*name, what))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_down(&mut self, note: &Note) {
+        match note {
+            Note::Stored { address, id, expiry, latest, .. } => {
+                let swarm = placement::nearest(address, &self.swarms.ids).unwrap_or_default();
+                self.ledger.stored(*id, *address, swarm, (*expiry, *latest));
+            }
+            Note::Deleting { ids, .. } => self.ledger.deleting(ids),
+            Note::Deleted { ids, .. } => self.ledger.deleted(ids),
+            Note::Expiring { ids, expiry, later, .. } => {
+                self.ledger.expiring(ids, *expiry, *later);
+            }
+            _ => {}
+        }
+    }
+
+    fn check_world(&mut self) -> Result<(), Broken> {
+        for (name, invariant) in AT_CHECKPOINTS {
+            self.checks += 1;
+            invariant(self).map_err(|what| (*name, what))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the swarms in which not all honest nodes keep the same.
+    #[must_use]
+    pub fn unequal_swarms(&self) -> BTreeSet<SwarmId> {
+        let unequal = |swarm: &SwarmId| {
+            let mut sets = self
+                .members(*swarm)
+                .iter()
+                .filter_map(|member| self.node(*member))
+                .filter(|node| node.is_honest())
+                .map(|node| crate::set::of(node.disk(), self.now));
+            let first = sets.next();
+            sets.any(|set| Some(set) != first)
+        };
+        self.swarms.ids.iter().copied().filter(unequal).collect()
+    }
+}
+
+/// The name of an invariant, and what contradicts it.
+type Broken = (&'static str, String);
+
+fn fork(rng: &mut SeededEntropy) -> SeededEntropy {
+    SeededEntropy::from_bytes(rng.bytes32())
+}
+
+type Keys = Vec<(Arc<FakeIdentity>, NodeRecord)>;
+
+fn network(
+    plan: &Plan,
+    net: &mut Net,
+    rng: &mut SeededEntropy,
+) -> (Arc<StaticMembership>, Keys) {
+    let mut keys = Keys::new();
+    for swarm in 0..plan.swarms {
+        // Spread evenly over the ring.
+        let id = SwarmId((u64::MAX / plan.swarms.max(1) as u64).wrapping_mul(swarm as u64));
+        for _ in 0..plan.members {
+            let host = HostId(u32::try_from(keys.len()).expect("fewer than 2^32 hosts"));
+            let identity = Arc::new(FakeIdentity::generate(rng));
+            let address = format!("{}:9651", host.ip());
+            net.listen(address.clone(), host);
+            let address = Text::new(address).expect("an IPv4 address and a port are short");
+            let record = NodeRecord { keys: identity.public().clone(), address, swarm: id };
+            keys.push((identity, record));
+        }
+    }
+    let records = keys.iter().map(|(_, record)| record.clone());
+    let membership = StaticMembership::new("simulation", records)
+        .expect("keys and addresses differ, swarms are small");
+    (Arc::new(membership), keys)
+}
