@@ -8,7 +8,7 @@
 //! is inside an item: sealing is [`session_messaging`]'s.
 //!
 //! *Provided:* a store that is reported done comes with receipts signed by a quorum of the swarm;
-//! items are what their id says; a node that withholds items is noticed as soon as another one is
+//! items are what their id says; what one node withholds is found as soon as another one is
 //! read from. *Not provided:* hiding from a node which inbox is asked for, and from where.
 //!
 //! ```

@@ -413,7 +413,7 @@ const fn client(conn: ConnId) -> Requester {
 }
 
 const fn local(id: u64) -> Requester {
-    Requester(id << 1 | 1)
+    Requester((id << 1) | 1)
 }
 
 const fn requester(Requester(number): Requester) -> Asker {

@@ -2,10 +2,21 @@
 //!
 //! What it is: frames, requests, replies, storage receipts, peer messages and membership records,
 //! each with one canonical encoding and a limit on every length. What comes from outside is
-//! parsed first ([`Frame::decode`](frame::Frame)), then checked ([`inbound::Checker`]); only
+//! parsed first ([`Frame::split`]), then checked ([`inbound::Checker`]); only
 //! [`Verified`] values reach the machines.
 //!
 //! What it does not do: it keeps no state about peers and decides no policy.
+//!
+//! ```
+//! use session_protocol::peer::Ping;
+//! use session_protocol::{Frame, Kind};
+//!
+//! let body = Frame::encode(Kind::Ping, &Ping { nonce: 7 });
+//! let (kind, payload) = Frame::split(&body)?;
+//! assert_eq!(kind, Kind::Ping);
+//! assert_eq!(Frame::payload::<Ping>(kind, payload)?, Ping { nonce: 7 });
+//! # Ok::<(), session_protocol::frame::BadFrame>(())
+//! ```
 //!
 //! | module | holds |
 //! |---|---|

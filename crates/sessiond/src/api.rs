@@ -118,8 +118,7 @@ fn bounded<const MAX: usize>(
 pub fn result(reply: Reply, encoding: Encoding) -> Result<Value, ErrorObject> {
     let Reply { server_time, roots, outcomes, .. } = reply;
     let outcome = outcomes.into_iter().next();
-    let outcome =
-        outcome.ok_or_else(|| error(&Refusal::internal("the reply has no outcome")))?;
+    let outcome = outcome.ok_or_else(|| error(&Refusal::internal("the reply has no outcome")))?;
     Ok(match outcome {
         Outcome::Stored { message, expiry, duplicate, receipts } => {
             let node = |root: u16| roots.get(usize::from(root)).map(|root| root.node);
@@ -140,7 +139,12 @@ pub fn result(reply: Reply, encoding: Encoding) -> Result<Value, ErrorObject> {
             });
             let roots = roots.collect();
             result::to_json(&result::Stored {
-                id: message, expiry, duplicate, receipts, roots, server_time,
+                id: message,
+                expiry,
+                duplicate,
+                receipts,
+                roots,
+                server_time,
             })
         }
         Outcome::Items { items, cursor, more } => {

@@ -88,7 +88,7 @@ struct Run {
     bootstrap: Option<String>,
     /// Most workload sessions at once. Checked and kept; this version runs no workloads
     /// [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_sessions: Option<String>,
     /// A file with these flags in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
@@ -196,7 +196,8 @@ impl Run {
         let max_sessions = match self.max_sessions {
             None => file.max_sessions.unwrap_or(MAX_SESSIONS),
             Some(text) => {
-                let number = text.parse().map_err(|_| bad("max-sessions", &"it must be a number"))?;
+                let number =
+                    text.parse().map_err(|_| bad("max-sessions", &"it must be a number"))?;
                 config::max_sessions(number).map_err(|error| bad("max-sessions", &error.why))?
             }
         };
@@ -226,15 +227,17 @@ fn read_config(path: &Path, warnings: &mut Vec<String>) -> Result<Config> {
         .map_err(|error| Failure::usage(format!("cannot read the configuration {at}: {error}")))?;
     let (config, unknown) = Config::parse(&text)
         .map_err(|error| Failure::usage(format!("the configuration {at}: {error}")))?;
-    warnings.extend(unknown.iter().map(|key| format!("the configuration {at}: {key} is not known")));
+    warnings
+        .extend(unknown.iter().map(|key| format!("the configuration {at}: {key} is not known")));
     Ok(config)
 }
 
 fn socket(flag: &str, text: &str) -> Result<SocketAddr> {
     let listen: Listen = text.parse().map_err(|error| bad(flag, &error))?;
-    let mut found = listen.to_string().to_socket_addrs().map_err(|error| {
-        bad(flag, &format!("{text:?} cannot be resolved: {error}"))
-    })?;
+    let mut found = listen
+        .to_string()
+        .to_socket_addrs()
+        .map_err(|error| bad(flag, &format!("{text:?} cannot be resolved: {error}")))?;
     found.next().ok_or_else(|| bad(flag, &format!("{text:?} has no address")))
 }
 

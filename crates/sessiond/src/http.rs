@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use session_core::{SwarmId, Span};
+use session_core::{Span, SwarmId};
 use session_protocol::request::{Push, Refusal};
 use session_rpc::api::{Encoding, Method};
 use session_rpc::json_rpc::{self, BadCall, Call, ErrorObject, Incoming};

@@ -73,9 +73,8 @@ fn solo(settings: &Settings, own: &PublicIdentity, path: Option<PathBuf>) -> Res
     let membership = membership(&file).map_err(|error| Failure::runtime(error.to_string()))?;
     let mut warnings = vec!["no network file: this node is a network of its own".to_owned()];
     if let Some(path) = path {
-        std::fs::write(&path, file.to_toml()).map_err(|error| {
-            Failure::usage(format!("cannot write {}: {error}", path.display()))
-        })?;
+        std::fs::write(&path, file.to_toml())
+            .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
         warnings.push(format!("its network file, for clients, is {}", path.display()));
     }
     Ok(Network { membership, name: file.network, warnings })

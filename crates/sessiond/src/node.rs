@@ -90,7 +90,11 @@ fn open(dir: &Path) -> Result<DiskStore> {
     }
     if report.corrupt > 0 {
         let first = report.damaged.first().map(|path| path.display().to_string());
-        tracing::error!(places = report.corrupt, ?first, "the store is damaged; lost items are restored by the swarm");
+        tracing::error!(
+            places = report.corrupt,
+            ?first,
+            "the store is damaged; lost items are restored by the swarm"
+        );
     }
     tracing::info!(items = report.items, "opened the store");
     Ok(store)
@@ -106,7 +110,8 @@ async fn serve_with<S: Durable + Send + 'static>(
     // Before anything can fail halfway: a stop that is asked for early is not lost.
     let asked = signals::stop_asked().map_err(|error| Failure::runtime(error.to_string()))?;
     let node = keys.public().node_id();
-    let record = membership.node(&node).ok_or_else(|| Failure::usage("the node left its network"))?;
+    let record =
+        membership.node(&node).ok_or_else(|| Failure::usage("the node left its network"))?;
     let swarm = record.swarm;
     let listen = Text::new(record.address.to_string()).expect("it was an address of this type");
     let membership: Arc<dyn Membership> = membership;
@@ -126,8 +131,7 @@ async fn serve_with<S: Durable + Send + 'static>(
     })
     .map_err(|error| Failure::usage(error.to_string()))?;
     let clock = Arc::new(SystemClock::new());
-    let parts =
-        Parts { node, daemon, store, keys, checker, clock, quic: quic.clone(), events };
+    let parts = Parts { node, daemon, store, keys, checker, clock, quic: quic.clone(), events };
     let (handle, running) = shell::start(parts)
         .map_err(|error| Failure::runtime(format!("cannot start threads: {error}")))?;
 

@@ -33,6 +33,8 @@ mod calls;
 mod connections;
 mod pipeline;
 mod signer;
+#[cfg(test)]
+mod slow_store;
 
 pub use calls::{Handle, NoReply, Submitted};
 pub(crate) use connections::Checked;
@@ -456,3 +458,6 @@ fn log(report: &Report) {
         other => tracing::debug!(report = ?other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,11 +136,6 @@ impl Node {
         self.misbehaviour = Some(misbehaviour);
     }
 
-    /// Makes it honest again, with what is on its disk.
-    pub(crate) fn repent(&mut self) {
-        self.misbehaviour = None;
-    }
-
     /// Starts the daemon over what is on the disk.
     pub(crate) fn start(&mut self) {
         let daemon = Daemon::new(self.config.clone()).expect("made from the same membership");

@@ -62,6 +62,8 @@ pub struct Report {
     pub traffic: Traffic,
     /// What went wrong on purpose.
     pub faults: FaultCounts,
+    /// How often an honest node disconnected another one for breaking the rules.
+    pub penalties: u64,
     /// What persons did.
     pub tally: Tally,
     /// Messages whose senders were shown a quorum of receipts.
@@ -126,10 +128,7 @@ fn unrest(world: &World) -> Option<String> {
         let count = unread(world).count();
         return Some(format!("{count} messages were not read, one of them {id:?}"));
     }
-    let unequal = world.unequal_swarms();
-    unequal.first().map(|swarm| {
-        format!("{} swarms do not agree, one of them {swarm}", unequal.len())
-    })
+    world.disagreement()
 }
 
 /// Acknowledged messages that should still be there and that their recipients have not seen.
@@ -162,6 +161,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         checks: world.checks(),
         traffic: world.traffic(),
         faults: world.faults(),
+        penalties: world.penalties(),
         tally: world.tally(),
         acknowledged: world.ledger().messages().count(),
         retrieved: world.ledger().messages().filter(|(id, _)| seen(id)).count(),
@@ -180,9 +180,23 @@ impl fmt::Display for Report {
         writeln!(f, "  network       {frames} frames, {mib} MiB, {connections} connections")?;
         writeln!(f, "  on the way    {lost} lost, {repeated} repeated, {resent} sent again")?;
         let FaultCounts { crashes, disks_lost, splits, broken, skews, byzantine } = self.faults;
-        writeln!(f, "  faults        {crashes} crashes ({disks_lost} with the disk), {splits} splits, {broken} broken connections, {skews} clocks set, {byzantine} byzantine nodes")?;
+        writeln!(
+            f,
+            "  faults        {crashes} crashes ({disks_lost} with the disk), {splits} splits, \
+             {broken} broken connections, {skews} clocks set"
+        )?;
+        writeln!(
+            f,
+            "  byzantine     {byzantine} nodes, disconnected {} times by honest ones",
+            self.penalties
+        )?;
         let Tally { sent, retried, given_up, pushed } = self.tally;
-        writeln!(f, "  messages      {sent} sent, {} acknowledged, {} retrieved ({pushed} by push), {} deleted", self.acknowledged, self.retrieved, self.deleted)?;
+        writeln!(
+            f,
+            "  messages      {sent} sent, {} acknowledged, {} of them retrieved, {} deleted; \
+             {pushed} pushed",
+            self.acknowledged, self.retrieved, self.deleted
+        )?;
         writeln!(f, "  commands      {retried} tried again, {given_up} given up")?;
         writeln!(f, "  at rest       {} s after healing", self.settled_after.as_millis() / 1000)?;
         write!(f, "  digest        {digest}")

@@ -13,6 +13,7 @@ use crate::byzantine::Kind;
 use crate::fault::Fault;
 use crate::host::HostId;
 use crate::link::Link;
+use crate::node::Shell;
 use crate::person::Habits;
 use crate::world::{Plan, World};
 
@@ -25,6 +26,8 @@ pub enum Story {
     Lossy,
     /// Nodes crash and come back; never more of a swarm at a time than a quorum can spare.
     Crashes,
+    /// Nodes crash and come back; at times more of a swarm than a quorum can spare.
+    Outage,
     /// The network falls in two, several times.
     Partition,
     /// As many members of each swarm as it can bear lie, withhold, equivocate or flood.
@@ -39,10 +42,11 @@ pub enum Story {
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
+        Self::Outage,
         Self::Partition,
         Self::Byzantine,
         Self::Skewed,
@@ -57,6 +61,7 @@ impl Story {
             Self::Calm => "calm",
             Self::Lossy => "lossy",
             Self::Crashes => "crashes",
+            Self::Outage => "outage",
             Self::Partition => "partition",
             Self::Byzantine => "byzantine",
             Self::Skewed => "skewed",
@@ -75,7 +80,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, partition, byzantine, skewed, disk-loss or everything"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss or everything"
 )]
 pub struct UnknownStory;
 
@@ -103,6 +108,8 @@ pub struct Scenario {
     pub habits: Habits,
     /// Time between two checks of the whole world.
     pub checkpoint_every: Span,
+    /// See [`Plan::sweep_every`].
+    pub sweep_every: Span,
 }
 
 impl Scenario {
@@ -117,6 +124,13 @@ impl Scenario {
             minutes: 5,
             habits: Habits { subscribes: story != Story::Byzantine, ..Habits::default() },
             checkpoint_every: Span::from_secs(2),
+            // What a bad node gives to one member only, or a member refused because of its clock,
+            // nothing but the sweep finds: with the usual minute between two steps that takes
+            // up to an hour.
+            sweep_every: match story {
+                Story::Byzantine | Story::Skewed | Story::Everything => Span::from_secs(2),
+                _ => Span::from_secs(60),
+            },
         }
     }
 
@@ -135,6 +149,7 @@ impl Scenario {
                 _ => Link::good(),
             },
             checkpoint_every: self.checkpoint_every,
+            sweep_every: self.sweep_every,
         };
         let mut world = World::new(&plan);
         // Another generator than the world's: the same people, whatever goes wrong.
@@ -146,6 +161,15 @@ impl Scenario {
         author.write(self.story);
         world
     }
+}
+
+/// How many members of a swarm crash at a time.
+#[derive(Clone, Copy)]
+enum Spare {
+    /// No more than the others can do without.
+    Kept,
+    /// Up to all of them.
+    Exceeded,
 }
 
 /// Plans what goes wrong in a world.
@@ -160,14 +184,15 @@ impl Author<'_> {
         match story {
             Story::Calm => {}
             Story::Lossy => self.broken_connections(),
-            Story::Crashes => self.crashes(false),
+            Story::Crashes => self.crashes(Spare::Kept, false),
+            Story::Outage => self.crashes(Spare::Exceeded, false),
             Story::Partition => self.partitions(),
             Story::Byzantine => self.misbehaviour(),
             Story::Skewed => self.skews(),
-            Story::DiskLoss => self.crashes(true),
+            Story::DiskLoss => self.crashes(Spare::Kept, true),
             Story::Everything => {
                 self.broken_connections();
-                self.crashes(false);
+                self.crashes(Spare::Kept, false);
                 self.partitions();
                 self.skews();
             }
@@ -183,14 +208,23 @@ impl Author<'_> {
     }
 
     /// Swarm by swarm, rounds of crashes; all of a round are back before the next one.
-    fn crashes(&mut self, disks_lost: bool) {
+    fn crashes(&mut self, spare: Spare, disks_lost: bool) {
+        for node in 0..self.world.nodes().len() {
+            let node = HostId(u32::try_from(node).expect("fewer than 2^32 hosts"));
+            // Slow disks: a crash shall often come in the middle of a commit.
+            let commit_after = Span::from_millis(self.between(1, 60));
+            self.world.set_shell(node, Shell { commit_after, ..Shell::default() });
+        }
         for swarm in self.world.swarms().to_vec() {
             let members = self.world.members(swarm).to_vec();
-            let spare = spare(members.len()) as u64;
+            let most = match spare {
+                Spare::Kept => spare_of(members.len()),
+                Spare::Exceeded => members.len(),
+            } as u64;
             let mut at = self.between(20_000, 40_000);
-            while at < self.end_ms && spare > 0 {
+            while at < self.end_ms && most > 0 {
                 // Whoever lost its disk is first repaired: one at a time.
-                let victims = if disks_lost { 1 } else { 1 + self.rng.below(spare) };
+                let victims = if disks_lost { 1 } else { 1 + self.rng.below(most) };
                 let mut last = at;
                 for node in self.choose(&members, victims) {
                     let down = at + self.between(0, 5_000);
@@ -221,7 +255,7 @@ impl Author<'_> {
     fn misbehaviour(&mut self) {
         for (number, swarm) in self.world.swarms().to_vec().into_iter().enumerate() {
             let members = self.world.members(swarm).to_vec();
-            let bad = self.choose(&members, spare(members.len()) as u64);
+            let bad = self.choose(&members, spare_of(members.len()) as u64);
             let first = number + self.rng.below(4) as usize;
             for (node, kind) in bad.into_iter().zip(Kind::ALL.into_iter().cycle().skip(first)) {
                 self.plan(0, Fault::Misbehave { node, kind });
@@ -258,6 +292,6 @@ impl Author<'_> {
 }
 
 /// Members that may fail while the others still make a quorum.
-fn spare(members: usize) -> usize {
+fn spare_of(members: usize) -> usize {
     committee::quorum(members).map_or(0, |quorum| members - quorum)
 }

@@ -14,6 +14,23 @@ pub(crate) struct Set {
     operations: BTreeSet<Vec<u8>>,
 }
 
+impl Set {
+    /// Says how another set differs.
+    pub(crate) fn difference(&self, other: &Self) -> String {
+        let items = |one: &Self, other: &Self| one.items.difference(&other.items).count();
+        let operations =
+            |one: &Self, other: &Self| one.operations.difference(&other.operations).count();
+        let example = self.items.symmetric_difference(&other.items).next();
+        format!(
+            "{} items and {} operations more, {} items and {} operations less; for example {example:?}",
+            items(self, other),
+            operations(self, other),
+            items(other, self),
+            operations(other, self),
+        )
+    }
+}
+
 /// Returns what a disk keeps at a time.
 pub(crate) fn of(disk: &Disk, now: Time) -> Set {
     let mut set = Set::default();

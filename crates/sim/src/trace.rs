@@ -38,8 +38,6 @@ pub(crate) enum What {
     Frame,
     Disconnected,
     Fault,
-    Told,
-    Answered,
 }
 
 /// Hash and memory of a run.

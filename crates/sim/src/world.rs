@@ -1,6 +1,6 @@
 //! The world: hosts, the network between them, what goes wrong, and what must hold all the while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,6 +54,9 @@ pub struct Plan {
     pub habits: Habits,
     /// The quality of the network.
     pub link: Link,
+    /// How often a node compares a few buckets with a random member; see
+    /// [`session_swarm::Config`].
+    pub sweep_every: Span,
     /// Time between two checks of the whole world.
     pub checkpoint_every: Span,
 }
@@ -95,6 +98,7 @@ pub struct World {
     swarms: Swarms,
     ledger: Ledger,
     checks: u64,
+    penalties: u64,
     faults: FaultCounts,
     checkpoint_every: Span,
     departures: Vec<Departure>,
@@ -137,13 +141,14 @@ impl World {
             swarms: Swarms { ids: membership.swarms(), members: BTreeMap::new() },
             ledger: Ledger::default(),
             checks: 0,
+            penalties: 0,
             faults: FaultCounts::default(),
             checkpoint_every: plan.checkpoint_every,
             departures: Vec::new(),
         };
         for (host, (identity, record)) in (0..).map(HostId).zip(keys) {
             world.swarms.members.entry(record.swarm).or_default().push(host);
-            world.add_node(host, identity, &record, &membership, &mut rng);
+            world.add_node(host, identity, &record, (&membership, plan), &mut rng);
         }
         world.add_persons(plan, &membership, &mut rng);
         world.queue.plan(BEGINNING + plan.checkpoint_every, Event::Checkpoint);
@@ -155,7 +160,7 @@ impl World {
         host: HostId,
         identity: Arc<FakeIdentity>,
         record: &NodeRecord,
-        membership: &Arc<StaticMembership>,
+        (membership, plan): (&Arc<StaticMembership>, &Plan),
         rng: &mut SeededEntropy,
     ) {
         let shared: Arc<dyn Membership> = Arc::clone(membership) as Arc<dyn Membership>;
@@ -163,7 +168,10 @@ impl World {
         let keys: Arc<dyn Signer> = Arc::clone(&identity) as Arc<dyn Signer>;
         let config = session_daemon::Config {
             network: session_network::Config::new(role, keys, Arc::clone(&shared)),
-            swarm: session_swarm::Config::new(record.id(), Arc::clone(&shared)),
+            swarm: session_swarm::Config {
+                sweep_every: plan.sweep_every,
+                ..session_swarm::Config::new(record.id(), Arc::clone(&shared))
+            },
         };
         let mut node = Node::new(host, identity, config, shared, fork(rng));
         node.start();
@@ -264,6 +272,12 @@ impl World {
         self.checks
     }
 
+    /// Returns how often an honest node disconnected another one for breaking the rules.
+    #[must_use]
+    pub const fn penalties(&self) -> u64 {
+        self.penalties
+    }
+
     /// Returns what went wrong on purpose.
     #[must_use]
     pub const fn faults(&self) -> FaultCounts {
@@ -299,14 +313,19 @@ impl World {
         self.persons.iter_mut().for_each(Person::fall_silent);
     }
 
-    /// Ends every fault but misbehaviour: everybody runs, hears everybody, and knows the time.
+    /// Ends every fault: everybody honest runs, hears everybody, and knows the time. The others
+    /// are gone for good: the honest ones must make do without them.
     pub fn heal(&mut self) {
         self.net.link = Link::good();
         self.net.heal(&mut self.queue, self.now);
         for index in 0..self.seats.len() {
             let host = HostId(u32::try_from(index).expect("fewer than 2^32 hosts"));
             self.set_skew(host, Skew::default());
-            self.restart(host);
+            if self.nodes.get(index).is_none_or(Node::is_honest) {
+                self.restart(host);
+            } else {
+                self.stop(host);
+            }
         }
     }
 
@@ -492,15 +511,11 @@ impl World {
         self.faults.count(&fault);
         match fault {
             Fault::Crash { node, disk_lost } => {
-                let Some(victim) = self.nodes.get_mut(node.index()) else { return };
-                victim.crash();
-                if disk_lost {
+                self.stop(node);
+                if let Some(victim) = self.nodes.get_mut(node.index()).filter(|_| disk_lost) {
                     victim.lose_disk();
                     self.seats[node.index()].robbed = true;
                 }
-                self.seats[node.index()].wake = None;
-                self.seats[node.index()].epoch += 1;
-                self.net.vanish(&mut self.queue, self.now, node);
             }
             Fault::Restart { node } => self.restart(node),
             Fault::Split { apart } => self.net.split(&mut self.queue, self.now, apart),
@@ -516,6 +531,14 @@ impl World {
                 self.arm(node);
             }
         }
+    }
+
+    fn stop(&mut self, host: HostId) {
+        let Some(node) = self.nodes.get_mut(host.index()) else { return };
+        node.crash();
+        self.seats[host.index()].wake = None;
+        self.seats[host.index()].epoch += 1;
+        self.net.vanish(&mut self.queue, self.now, host);
     }
 
     fn restart(&mut self, host: HostId) {
@@ -569,6 +592,7 @@ impl World {
                 let swarm = placement::nearest(address, &self.swarms.ids).unwrap_or_default();
                 self.ledger.stored(*id, *address, swarm, (*expiry, *latest));
             }
+            Note::Penalized { .. } => self.penalties += 1,
             Note::Deleting { ids, .. } => self.ledger.deleting(ids),
             Note::Deleted { ids, .. } => self.ledger.deleted(ids),
             Note::Expiring { ids, expiry, later, .. } => {
@@ -586,20 +610,21 @@ impl World {
         Ok(())
     }
 
-    /// Returns the swarms in which not all honest nodes keep the same.
+    /// Returns how the first two honest nodes that should keep the same, and do not, differ.
     #[must_use]
-    pub fn unequal_swarms(&self) -> BTreeSet<SwarmId> {
-        let unequal = |swarm: &SwarmId| {
-            let mut sets = self
+    pub fn disagreement(&self) -> Option<String> {
+        self.swarms.ids.iter().find_map(|swarm| {
+            let mut honest = self
                 .members(*swarm)
                 .iter()
                 .filter_map(|member| self.node(*member))
                 .filter(|node| node.is_honest())
-                .map(|node| crate::set::of(node.disk(), self.now));
-            let first = sets.next();
-            sets.any(|set| Some(set) != first)
-        };
-        self.swarms.ids.iter().copied().filter(unequal).collect()
+                .map(|node| (node.id(), crate::set::of(node.disk(), self.now)));
+            let (first, set) = honest.next()?;
+            honest.find(|(_, other)| *other != set).map(|(second, other)| {
+                format!("{first:?} keeps, against {second:?}, {}", set.difference(&other))
+            })
+        })
     }
 }
 

@@ -33,13 +33,13 @@ use std::thread;
 use session_core::{InboxAddress, MessageId, Namespace, Time};
 
 use committer::{Committer, Sequencer};
-use format::{Body, Class, HEAD_MAX, Head, ITEM_HEAD, SegmentHeader, StoreFile};
+use format::{HEAD_MAX, Head, ITEM_HEAD, StoreFile};
 use index::Entry;
 use records::Value;
 use shard::{Shard, class_of, shard_of, shard_of_record};
 use space::Space;
 
-pub use format::Head as SegmentRecord;
+pub use format::{Body, Class, Head as SegmentRecord, SegmentHeader};
 pub use open::{OpenError, OpenReport};
 pub use scan::{DecodedSegment, Scanned, decode_segment};
 
@@ -324,6 +324,8 @@ fn new_store_file(dir: &Path, shards: u16) -> Result<StoreFile, OpenError> {
     };
     let file = StoreFile { shards, incarnation: random()?, salt: random()?, floor: 1 };
     open::write_store_file(dir, &file).map_err(open::failed("writing the store file in", dir))?;
+    // The name of the directory itself; not everyone may sync what is above it.
+    let _ = dir.parent().map(committer::sync_dir);
     Ok(file)
 }
 
@@ -668,8 +670,11 @@ impl Durable for DiskStore {
         let sequencer = &self.writers.sequencer;
         let commit = sequencer.begin(touched, done);
         for (committer, tasks) in self.writers.committers.iter().zip(work) {
-            if !tasks.is_empty() {
-                committer.send(commit, tasks);
+            if !tasks.is_empty()
+                && let Err(error) = committer.send(commit, tasks)
+            {
+                sequencer.fail(&error);
+                sequencer.finish(commit, &Err(error));
             }
         }
         if touched == 0 {

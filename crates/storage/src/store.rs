@@ -278,7 +278,9 @@ pub trait Store {
     fn inbox_usage(&self, address: &InboxAddress) -> Usage;
 
     /// Forgets what has expired at `now`, at most [`PURGE_MAX`] of items and tombstones together
-    /// and as many records, in the order of expiry, and gives its space back.
+    /// and as many records, in the order of expiry.
+    ///
+    /// On disk it also does a bounded piece of tidying; space is given back by the next commit.
     fn purge(&mut self, now: Time) -> Purged;
 
     /// Returns the figures of the store.
@@ -293,7 +295,11 @@ pub trait Durable: Store {
     /// Makes everything written since the last commit durable, then calls `done`.
     ///
     /// The callbacks of successive commits run in their order, on any thread, each after its own
-    /// writes and those of all commits before it are durable.
+    /// writes and those of all commits before it are durable. They must not block: the next
+    /// commits wait behind them. After a failure all later ones are told of it.
+    ///
+    /// A commit is not atomic: a crash before its callback may leave some of its writes and not
+    /// others. Those it acknowledged are all there.
     fn commit(&mut self, done: Done);
 }
 

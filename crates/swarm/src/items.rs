@@ -240,3 +240,6 @@ pub(crate) fn shown(stored: StoredItem) -> Option<Item> {
         data: ItemBytes::new(stored.data).ok()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

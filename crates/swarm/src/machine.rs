@@ -5,7 +5,7 @@ use std::sync::Arc;
 use session_core::merkle::Proof;
 use session_core::{Context, Machine, NodeId, Span, Time};
 use session_protocol::inbound::CheckedRequest;
-use session_protocol::peer::{Operations, Receipts, Replicate, Sync};
+use session_protocol::peer::{ItemKey, Operations, Receipts, ReplicaItem, Replicate, Sync};
 use session_protocol::receipt::{SignedRoot, StorageReceipt};
 use session_protocol::request::{Item, Push, Reply};
 use session_protocol::{Membership, Verified};
@@ -270,14 +270,18 @@ impl Swarm {
     pub(crate) fn push(
         &mut self,
         cx: &mut Cx<'_>,
-        address: session_core::InboxAddress,
-        item: &Item,
+        item: &ReplicaItem,
+        key: &ItemKey,
+        arrival: u64,
+        expiry: Time,
     ) {
+        let ReplicaItem { address, namespace, timestamp, .. } = *item;
         let incarnation = cx.store.incarnation();
-        for to in self.subscriptions.of(&address, item.namespace) {
+        for to in self.subscriptions.of(&address, namespace) {
             self.stats.items_pushed += 1;
-            let push = Push { address, incarnation, item: item.clone() };
-            cx.effects.push(Effect::Push { to, push });
+            let (id, data) = (key.message, item.data.clone());
+            let item = Item { id, namespace, timestamp, expiry, arrival, data };
+            cx.effects.push(Effect::Push { to, push: Push { address, incarnation, item } });
         }
     }
 
@@ -294,7 +298,7 @@ impl Swarm {
         cx.effects.push(Effect::Misbehaved { node, why });
     }
 
-    fn from_peer(&mut self, cx: &mut Cx<'_>, node: NodeId, message: PeerMessage) {
+    fn heard(&mut self, cx: &mut Cx<'_>, node: NodeId, message: PeerMessage) {
         if !self.view.mates.contains(&node) {
             return self.misbehaved(cx, node, "swarm message from a node of another swarm");
         }
@@ -353,7 +357,7 @@ impl Machine for Swarm {
     fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
         match input {
             Input::Request { from, request } => self.request(cx, from, request),
-            Input::FromPeer { node, message } => self.from_peer(cx, node, message),
+            Input::FromPeer { node, message } => self.heard(cx, node, message),
             Input::PeerUp { node } => self.peer_up(cx, node),
             Input::PeerDown { node } => self.peer_down(cx, node),
             Input::RequesterGone { from } => {

@@ -202,18 +202,22 @@ impl Swarm {
         let failed = |error: StoreError| items::refusal(&error);
         let until = operation.authorization.timestamp + TOMBSTONE_TTL;
         let known = cx.store.record(Table::Operation, &key).map_err(failed)?.is_some();
+        if !known
+            && cx.store.records(Table::Operation, address.as_ref()).len() >= INBOX_OPERATIONS_MAX
+        {
+            return Err(Refusal::InboxFull {
+                field: session_core::Text::new("operations").unwrap_or_default(),
+                limit: INBOX_OPERATIONS_MAX as u64,
+            });
+        }
+        // Before its record: on a full disk a deletion makes the room that its record needs.
+        let changed = perform(cx.store, &address, &operation.action, until).map_err(failed)?;
         if !known {
-            if cx.store.records(Table::Operation, address.as_ref()).len() >= INBOX_OPERATIONS_MAX {
-                return Err(Refusal::InboxFull {
-                    field: session_core::Text::new("operations").unwrap_or_default(),
-                    limit: INBOX_OPERATIONS_MAX as u64,
-                });
-            }
             let value = operation.to_bytes();
             cx.store.put_record(Table::Operation, &key, &value, until).map_err(failed)?;
             self.stats.operations_applied += 1;
         }
-        perform(cx.store, &address, &operation.action, until).map_err(failed)
+        Ok(changed)
     }
 }
 

@@ -45,7 +45,7 @@ pub fn moved_per_million(swarms: &[SwarmId], added: SwarmId) -> u64 {
     let (Some(forward), Some(backward)) = (forward, backward) else { return 1_000_000 };
     // Half of the way to either neighbour becomes the new swarm's.
     let arc = u128::from(forward / 2) + u128::from(backward / 2);
-    u64::try_from(arc * 1_000_000 >> 64).expect("an arc is shorter than the ring")
+    u64::try_from((arc * 1_000_000) >> 64).expect("an arc is shorter than the ring")
 }
 
 fn nearest_to(place: u64, swarms: &[SwarmId]) -> Option<SwarmId> {

@@ -292,7 +292,7 @@ impl Swarm {
             return;
         }
         self.reconcile.begun += 1;
-        let session = self.reconcile.begun << 1 | parity(self.view.node, node);
+        let session = (self.reconcile.begun << 1) | parity(self.view.node, node);
         let phase = Phase::Digest { nonce };
         let state = Session { bucket, heard: cx.now, steps: 0, phase };
         self.reconcile.sessions.insert((node, session), state);

@@ -144,11 +144,7 @@ impl Swarm {
             Kept::Stored { arrival, expiry } => {
                 self.writable = true;
                 self.stats.items_stored += 1;
-                let ReplicaItem { namespace, timestamp, .. } = *item;
-                let id = key.message;
-                let data = item.data.clone();
-                let shown = Item { id, namespace, timestamp, expiry, arrival, data };
-                self.push(cx, key.address, &shown);
+                self.push(cx, item, key, arrival, expiry);
             }
             Kept::Duplicate { .. } => self.stats.items_duplicate += 1,
             Kept::Deleted => {}

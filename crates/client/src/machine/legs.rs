@@ -215,14 +215,16 @@ impl Client {
                 task.last = Some(error);
                 self.stats.resigned += 1;
             }
-            Step::After(wait, error) => {
+            Step::After(wait, error) if cx.now + wait < task.due => {
                 let until = cx.now + wait.max(WAIT_MIN);
                 task.legs[leg].stay = Some(node);
                 task.legs[leg].stage = Stage::Resting { until };
                 task.last = Some(error);
                 self.stats.rate_limited += 1;
             }
-            Step::Again(error) | Step::Other(error) => self.try_failed(cx, id, leg, node, error),
+            Step::Again(error) | Step::After(_, error) | Step::Other(error) => {
+                self.try_failed(cx, id, leg, node, error)
+            }
             Step::Elsewhere(error) => self.move_on(id, leg, node, error),
             Step::Fatal(error) => {
                 if task.refuses(node, members) {
@@ -268,7 +270,7 @@ impl Client {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_finished()) else { return };
         let result = match task.work.answer() {
             Some(answer) => Ok(answer),
-            None => Err(Error::TimedOut { span: Span::ZERO, last: task.last.take().map(Box::new) }),
+            None => Err(Error::TimedOut { span: task.span, last: task.last.take().map(Box::new) }),
         };
         self.end(cx, id, result);
     }

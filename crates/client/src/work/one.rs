@@ -66,8 +66,8 @@ impl One {
         let node = judging.node;
         let answer = match (&self.wish, outcome) {
             (Wish::Card { account }, Outcome::Items { items, .. }) => {
-                let cards = items.iter().filter_map(|item| read_card(account, &item.data).ok());
-                match cards.last() {
+                let mut cards = items.iter().filter_map(|item| read_card(account, &item.data).ok());
+                match cards.next() {
                     Some(card) => Answer::Card(card),
                     None => return self.lacks_card(judging, *account),
                 }

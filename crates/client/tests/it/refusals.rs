@@ -120,8 +120,7 @@ fn a_wrong_clock_costs_one_more_signature() {
                 Ok(CheckedOperation::Owner(owner)) => owner.authorization.timestamp,
                 other => panic!("{other:?}"),
             };
-            let refusal =
-                Refusal::Clock { signed, server_time: now, tolerance: CLOCK_TOLERANCE };
+            let refusal = Refusal::Clock { signed, server_time: now, tolerance: CLOCK_TOLERANCE };
             (signed.distance(now) > CLOCK_TOLERANCE).then_some(refusal)
         }));
     }
@@ -164,7 +163,7 @@ fn a_used_signature_is_made_anew() {
 #[test]
 fn keys_are_sent_once_and_again_when_they_are_forgotten() {
     let mut world = World::new(1, 1);
-    let mut read_once = |world: &mut World| {
+    let read_once = |world: &mut World| {
         world.largest_frame = 0;
         assert!(matches!(world.run(read()), Ok(Answer::Pages(_))));
         world.largest_frame
@@ -193,6 +192,16 @@ fn a_rate_limit_is_waited_for() {
     assert!((3_000..3_500).contains(&took), "{took} ms");
     let most = world.nodes.iter().map(|node| node.asked.len()).max();
     assert_eq!(most, Some(2), "the same node is asked again");
+}
+
+// Waiting longer than the command has is of no use; another node may have time.
+#[test]
+fn a_rate_limit_that_is_too_long_is_a_reason_to_leave() {
+    let mut world = World::new(1, 2);
+    let busy = Refusal::RateLimited { retry_after: Span::from_secs(3600) };
+    refuse_first(&mut world, 1, &busy);
+    stored(&world.run(store()));
+    assert!(world.now.since(START) < Span::from_secs(1));
 }
 
 #[test]
@@ -272,13 +281,14 @@ fn the_right_swarm_is_asked() {
 fn two_nodes_can_send_us_to_another_swarm() {
     let (mut world, expected, other) = two_swarms(2);
     for node in members(&world, expected) {
-        world.nodes[node].refuse =
-            Some(Box::new(move |_, _| Some(Refusal::WrongSwarm { swarm: other, members: List::default() })));
+        world.nodes[node].refuse = Some(Box::new(move |_, _| {
+            Some(Refusal::WrongSwarm { swarm: other, members: List::new(vec![]).unwrap() })
+        }));
     }
     let result = world.run(store());
     let Ok(Answer::Stored(proofs)) = result else { panic!("{result:?}") };
     assert_eq!((proofs[0].of, proofs[0].needed), (5, 4));
-    assert!(proofs[0].receipts.into_iter().all(|receipt| receipt.receipt.swarm == other));
+    assert!(proofs[0].receipts.iter().all(|receipt| receipt.receipt.swarm == other));
     assert_eq!((world.client.stats().redirects, asked(&world)), (1, 3));
 }
 
@@ -289,7 +299,7 @@ fn one_node_cannot() {
     for node in members(&world, expected) {
         let told = Rc::clone(&told);
         world.nodes[node].refuse = Some(Box::new(move |_, _| {
-            let refusal = Refusal::WrongSwarm { swarm: other, members: List::default() };
+            let refusal = Refusal::WrongSwarm { swarm: other, members: List::new(vec![]).unwrap() };
             (!told.replace(true)).then_some(refusal)
         }));
     }
@@ -304,8 +314,9 @@ fn swarms_that_send_us_to_each_other_are_not_followed_forever() {
     let (mut world, expected, other) = two_swarms(4);
     for (from, to) in [(expected, other), (other, expected)] {
         for node in members(&world, from) {
-            world.nodes[node].refuse =
-                Some(Box::new(move |_, _| Some(Refusal::WrongSwarm { swarm: to, members: List::default() })));
+            world.nodes[node].refuse = Some(Box::new(move |_, _| {
+                Some(Refusal::WrongSwarm { swarm: to, members: List::new(vec![]).unwrap() })
+            }));
         }
     }
     let error = last(world.run(store()));
@@ -353,10 +364,9 @@ fn nodes_can_be_asked_how_they_are() {
 
 #[test]
 fn commands_are_bounded_and_wait_their_turn() {
-    let mut world =
-        World::with(1, &[(SwarmId(1), 10)], |limits| {
-            (limits.commands_max, limits.requests_max) = (50, 4);
-        });
+    let mut world = World::with(1, &[(SwarmId(1), 10)], |limits| {
+        (limits.commands_max, limits.requests_max) = (50, 4);
+    });
     for node in &mut world.nodes {
         node.twist = Some(Box::new(|_, _| None));
     }
@@ -403,8 +413,7 @@ fn idle_connections_are_closed() {
 fn a_client_without_an_account_can_store_and_no_more() {
     let world = World::new(1, 3);
     let keys = std::sync::Arc::new(FakeIdentity::new(&[1; 32]));
-    let mut config =
-        Config::new(keys, world.membership.clone(), std::sync::Arc::new(FakeVerifier));
+    let mut config = Config::new(keys, world.membership.clone(), std::sync::Arc::new(FakeVerifier));
     config.account = None;
     let mut client = Client::new(config);
     let (mut rng, mut effects) = (SeededEntropy::new(1), Vec::new());

@@ -32,8 +32,11 @@ fn proof(result: Result<Answer, Error>) -> StoredProof {
     }
 }
 
+/// What becomes of the roots and receipts of a reply.
+type Change = Box<dyn Fn(&mut Vec<SignedRoot>, &mut Vec<ReceiptPath>)>;
+
 /// A lie about the receipts of a reply to a store.
-type Lie = fn(&World) -> Box<dyn Fn(&mut Vec<SignedRoot>, &mut Vec<ReceiptPath>)>;
+type Lie = fn(&World) -> Change;
 
 fn teach(world: &mut World, node: usize, lie: Lie) {
     let lie = lie(world);
@@ -42,7 +45,7 @@ fn teach(world: &mut World, node: usize, lie: Lie) {
         let mut outcomes = reply.outcomes.into_vec();
         for outcome in &mut outcomes {
             if let Outcome::Stored { receipts, .. } = outcome {
-                let mut paths = std::mem::take(receipts).into_vec();
+                let mut paths = receipts.clone().into_vec();
                 lie(&mut roots, &mut paths);
                 *receipts = List::new(paths).unwrap();
             }
@@ -105,7 +108,10 @@ fn four_of_ten_nodes_are_gone() {
     let Err(Error::TimedOut { span, last: Some(last) }) = result else { panic!("{result:?}") };
     assert_eq!(span, Span::from_secs(30));
     assert!(
-        matches!(*last, Error::NotEnoughReceipts { good: 6, needed: 7, .. } | Error::Unreachable { .. }),
+        matches!(
+            *last,
+            Error::NotEnoughReceipts { good: 6, needed: 7, .. } | Error::Unreachable { .. }
+        ),
         "{last:?}"
     );
     assert_eq!(world.now, START + Span::from_secs(30));
@@ -156,7 +162,7 @@ fn a_node_cannot_sign_for_another() {
 
 #[test]
 fn a_receipt_for_another_inbox_or_item_is_none() {
-    fn resign(world: &World, address: InboxAddress, data: &'static [u8]) -> Box<dyn Fn(&mut Vec<SignedRoot>, &mut Vec<ReceiptPath>)> {
+    fn resign(world: &World, address: InboxAddress, data: &'static [u8]) -> Change {
         let keys: Vec<_> = world.nodes.iter().map(|node| node.keys.clone()).collect();
         let network = world.membership.network();
         Box::new(move |roots, paths| {
@@ -175,7 +181,8 @@ fn a_receipt_for_another_inbox_or_item_is_none() {
                 roots[index] = root;
                 paths[index] = path_of(index, &receipt, proofs.remove(0));
             }
-            (roots.truncate(8), paths.truncate(8));
+            roots.truncate(8);
+            paths.truncate(8);
         })
     }
     assert_eq!(shown(|world| resign(world, InboxAddress::from([1; 32]), b"hello")), 0);
@@ -306,7 +313,9 @@ fn the_id_of_another_item_is_a_lie() {
         reply.outcomes = List::new(outcomes).unwrap();
         Some(reply)
     }));
-    let Err(Error::TimedOut { last: Some(last), .. }) = world.run(store(b"hello")) else { panic!() };
+    let Err(Error::TimedOut { last: Some(last), .. }) = world.run(store(b"hello")) else {
+        panic!()
+    };
     assert!(matches!(*last, Error::BadAnswer { why: "the id of another item", .. }), "{last:?}");
 }
 
@@ -314,10 +323,12 @@ fn the_id_of_another_item_is_a_lie() {
 fn too_few_outcomes_are_a_lie() {
     let mut world = World::new(1, 1);
     world.nodes[0].twist = Some(Box::new(|_, mut reply: Reply| {
-        reply.outcomes = List::default();
+        reply.outcomes = List::new(vec![]).unwrap();
         Some(reply)
     }));
-    let Err(Error::TimedOut { last: Some(last), .. }) = world.run(store(b"hello")) else { panic!() };
+    let Err(Error::TimedOut { last: Some(last), .. }) = world.run(store(b"hello")) else {
+        panic!()
+    };
     assert!(matches!(*last, Error::BadAnswer { .. }), "{last:?}");
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use session_client::{Answer, Client, Command, Config, Effect, Error, Input, Limits};
 use session_core::merkle::Proof;
 use session_core::{
-    Context, Entropy as _, InboxAddress, List, Machine as _, MessageId, NodeId, SeededEntropy, Span,
-    SwarmId, Text, Time,
+    Context, Entropy as _, InboxAddress, List, Machine as _, MessageId, NodeId, SeededEntropy,
+    Span, SwarmId, Text, Time,
 };
 use session_crypto::Signer;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
@@ -232,12 +232,8 @@ impl World {
 
     pub(crate) fn input(&mut self, input: Input) {
         let mut effects = Vec::new();
-        let mut cx = Context {
-            now: self.now,
-            store: &mut (),
-            rng: &mut self.rng,
-            effects: &mut effects,
-        };
+        let mut cx =
+            Context { now: self.now, store: &mut (), rng: &mut self.rng, effects: &mut effects };
         self.client.handle(&mut cx, input);
         self.perform(effects);
     }
@@ -391,7 +387,13 @@ impl World {
         rest
     }
 
-    pub(crate) fn tell(&mut self, node: usize, conn: ConnId, kind: Kind, message: &impl session_core::Encode) {
+    pub(crate) fn tell(
+        &mut self,
+        node: usize,
+        conn: ConnId,
+        kind: Kind,
+        message: &impl session_core::Encode,
+    ) {
         assert!(Frame::encode(kind, message).len() <= 1 << 20, "a node keeps to the limits");
         self.overlay(node, |overlay, cx| {
             overlay.send_to(cx, From::Client(conn), Class::Interactive, kind, message);
@@ -449,7 +451,7 @@ impl World {
                         message: receipt.message,
                         expiry: receipt.expiry,
                         duplicate,
-                        receipts: List::default(),
+                        receipts: List::new(vec![]).unwrap(),
                     }
                 }
                 Ok(CheckedOperation::Open(operation)) => self.serve_open(node, conn, operation),
@@ -616,8 +618,6 @@ impl World {
         let wanted = |item: &Item| match select {
             Select::After { .. } => item.arrival > start,
             Select::Ids { ids } => ids.contains(&item.id),
-            #[allow(unreachable_patterns)]
-            _ => false,
         };
         let mut items: Vec<Item> = Vec::new();
         let (mut bytes, mut more) = (0, false);

@@ -26,7 +26,7 @@ impl Network {
         };
         self.stats.traffic.received(size);
         connection.traffic.received(size);
-         
+        connection.last_seen = cx.now;
         if let Stage::WaitingWord(node) = connection.stage
             && matches!(&frame, Ok(message) if !matches!(message, Inbound::Handshake(_)))
         {

@@ -5,7 +5,7 @@ use session_network::{ConnId, Effect, Input, Limits, PeerState};
 use session_protocol::Kind;
 use session_protocol::peer::{DeclineReason, Heartbeat, Ping, Pong};
 
-use crate::by_hand::{Solo, assert_closed, assert_declined};
+use crate::by_hand::{EXPORTER, Solo, assert_closed, assert_declined, sent};
 use crate::world::World;
 
 fn dial_of(effects: &[Effect]) -> u64 {
@@ -338,6 +338,14 @@ fn a_flood_of_handshakes_leaves_room_for_nodes() {
     assert!(matches!(solo.node_up(4, 0)[0], Effect::PeerUp { .. }));
     solo.pass(Span::from_secs(5));
     assert_eq!(solo.inbound(5, "198.51.100.3", None), []);
+    // Whoever is through, or gone, makes room.
+    solo.input(Input::Disconnected { conn: ConnId(5) });
+    for conn in 6..10 {
+        solo.client_up(conn, "198.51.100.4");
+        solo.node_up(conn + 100, 2);
+        solo.pass(Span::from_secs(1));
+    }
+    assert_eq!(solo.network.stats().failures.disconnected, 1);
 }
 
 #[test]
@@ -397,4 +405,23 @@ fn a_node_that_misbehaved_is_kept_out_for_a_while() {
     solo.input(Input::Misbehaved { node, why: String::new() });
     assert_eq!(solo.pass(Span::from_millis(14_999)), []);
     dial_of(&solo.pass(Span::from_millis(1)));
+}
+
+#[test]
+fn only_a_connection_that_lasted_starts_the_backoff_anew() {
+    for (lasted, attempts) in [(9, 5), (10, 1)] {
+        let mut solo = Solo::client();
+        let node = solo.node_id(2);
+        let mut dial = dial_of(&solo.input(Input::Connect { node }));
+        for _ in 0..4 {
+            solo.input(Input::DialFailed { dial, why: "connection refused".into() });
+            dial = dial_of(&solo.pass(Span::from_secs(2)));
+        }
+        let hello = sent(&solo.outbound(1, dial, solo.key(2)));
+        let (welcome, _) = solo.welcome(&hello, 2, &EXPORTER);
+        solo.shake(1, &welcome);
+        solo.pass(Span::from_secs(lasted));
+        solo.input(Input::Disconnected { conn: ConnId(1) });
+        assert_eq!(solo.network.peer(&node).unwrap().attempts, attempts);
+    }
 }

@@ -94,6 +94,10 @@ impl Conn {
         }
     }
 
+    pub(super) fn waiting(&self, class: Class) -> usize {
+        if class == Class::Datagram { 0 } else { self.queue(class).waiting() }
+    }
+
     pub(super) fn rtt(&self) -> Duration {
         self.quinn.rtt()
     }
@@ -131,7 +135,7 @@ pub(super) async fn run<P: Send + 'static>(
     shared: Arc<Shared<P>>,
     quinn: Connection,
     dial: Option<u64>,
-    _slot: Slot,
+    slot: Slot,
 ) {
     let conn = Arc::new(Conn::new(shared.next_id(), quinn.clone(), &shared.queued));
     shared.insert(conn.id, conn.clone());
@@ -155,8 +159,11 @@ pub(super) async fn run<P: Send + 'static>(
     conn.drained.iter().for_each(Semaphore::close);
     let ended = quinn.closed().await;
     let why = conn.closing.get().cloned().unwrap_or_else(|| ended.into());
+    let gone = Event::Disconnected { conn: conn.id, why };
+    // Whoever hears of the end finds place and memory free again.
+    drop((conn, slot));
     // Without a listener nobody needs to know.
-    let _ = shared.events.send((Event::Disconnected { conn: conn.id, why }, None)).await;
+    let _ = shared.events.send((gone, None)).await;
 }
 
 /// The key in the peer's `SubjectPublicKeyInfo`, whose form and possession TLS has checked.
@@ -266,15 +273,31 @@ async fn lane<P: Send + 'static>(
     }
     // Interactive frames leave first; ignoring the error is right, as the writer will meet it.
     let _ = send.set_priority(i32::from(class == Class::Interactive));
-    let mut writer = JoinSet::new(); // dropped, and with it the task, when this future ends
+    let mut writer = JoinSet::new();
     let writing = conn.clone();
     writer.spawn(async move { write(&writing, class, send).await });
+    let ended = read(shared, conn, class, &mut reader).await;
+    if ended.is_ok() {
+        // The peer is leaving: it gets what waits, and nothing new.
+        conn.queue(class).close();
+        writer.join_next().await;
+    } else {
+        writer.shutdown().await;
+    }
+    ended
+}
+
+/// Hands over what arrives until the peer ends its direction.
+async fn read<P: Send + 'static>(
+    shared: &Shared<P>,
+    conn: &Conn,
+    class: Class,
+    reader: &mut FrameReader<RecvStream>,
+) -> Result<(), CloseReason> {
     while let Some(frame) = reader.next().await? {
         conn.frame_seen.store(true, Ordering::Relaxed);
         shared.deliver(conn.id, class, frame).await?;
     }
-    // The peer sends nothing more, but may still read.
-    writer.join_next().await;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use quinn::{
 use socket2::SockRef;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::{self, Conn, DATAGRAM_BYTES_MAX};
@@ -349,18 +350,12 @@ const DRAIN_SHARE: (u32, u32) = (3, 4);
 pub(super) async fn shutdown<P: Send + 'static>(shared: &Arc<Shared<P>>, deadline: Duration) {
     let stopped = async {
         shared.endpoint.set_server_config(None);
-        let connections = shared.all();
         let drain_time = deadline * DRAIN_SHARE.0 / DRAIN_SHARE.1;
-        let drained = async {
-            // Each drain runs at once for all: closing the queues comes first in it.
-            let mut tasks = tokio::task::JoinSet::new();
-            for conn in &connections {
-                let conn = conn.clone();
-                tasks.spawn(async move { conn.drain(drain_time).await });
-            }
-            while tasks.join_next().await.is_some() {}
-        };
-        drained.await;
+        let mut draining = JoinSet::new();
+        for conn in shared.all() {
+            draining.spawn(async move { conn.drain(drain_time).await });
+        }
+        draining.join_all().await;
         for conn in shared.all() {
             conn.close(CloseReason::ShuttingDown);
         }

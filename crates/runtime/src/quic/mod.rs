@@ -251,6 +251,13 @@ impl<P: Send + 'static> Quic<P> {
         }
     }
 
+    /// Returns the bytes that wait to be sent in a class, so that a sender of much can hold back
+    /// before [`Quic::send`] must close the connection. Datagrams never wait for long: 0.
+    #[must_use]
+    pub fn waiting(&self, conn: ConnId, class: Class) -> Option<usize> {
+        self.shared().connection(conn).map(|connection| connection.waiting(class))
+    }
+
     /// Returns the smoothed round-trip time of a connection.
     #[must_use]
     pub fn rtt(&self, conn: ConnId) -> Option<Duration> {

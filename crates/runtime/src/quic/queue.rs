@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 /// Frames waiting on one stream. More would be seconds of work for any peer.
 pub const QUEUE_FRAMES_MAX: usize = 4096;
 
-/// Bytes waiting on the interactive stream: two of the largest frames.
-pub const INTERACTIVE_BYTES_MAX: usize = 2 << 20;
+/// Bytes waiting on the interactive stream: four of the largest frames.
+pub const INTERACTIVE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes waiting on the bulk stream: eight of the largest frames.
-pub const BULK_BYTES_MAX: usize = 8 << 20;
+/// Bytes waiting on the bulk stream: sixteen of the largest frames.
+pub const BULK_BYTES_MAX: usize = 16 << 20;
 
 /// What a connection may have waiting while the endpoint as a whole is above its bound: enough for
 /// a peer that reads, too little for one that does not.
@@ -113,8 +113,14 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Bytes that wait or are being written.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().bytes == 0
+        let state = self.lock();
+        state.frames.is_empty() && state.taken == 0
     }
 
     /// A batch, an empty one when closed, or `None` to wait.

@@ -93,6 +93,22 @@ async fn a_truncated_frame_closes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_ends_both_streams_is_let_go() {
+    let mut server = node();
+    let (_client, connection) = stranger(&server).await;
+    let conn = server.connected().await.conn;
+    for header in [1, 2] {
+        let mut stream = opened(&connection, &[header, 0, 0, 0, 1, b'x']).await;
+        stream.finish().unwrap();
+        assert_eq!(server.frame().await.2, b"x");
+    }
+    assert_eq!(server.disconnected().await, CloseReason::Finished);
+    assert_eq!(verdict(&connection).await, (0, "finished".into()));
+    let late = server.quic.send(conn, Class::Bulk, vec![1]);
+    assert_eq!(late, Err(SendError::NotConnected(conn)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connecting_and_saying_nothing_is_not_a_way_to_stay() {
     let within = Duration::from_millis(300);
     let mut options = Options::new(loopback());

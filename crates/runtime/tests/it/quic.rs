@@ -10,7 +10,7 @@ use session_runtime::quic::{
     Class, CloseReason, DialError, Event, FRAME_BYTES_MAX, Options, Quic, SendError,
 };
 
-use crate::harness::{Node, connect, loopback, node};
+use crate::harness::{Node, PATIENCE, connect, loopback, node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_see_key_channel_and_direction() {
@@ -136,6 +136,24 @@ async fn close_names_its_reason_to_the_peer() {
     assert_eq!(bob.disconnected().await, expected);
     let late = alice.quic.send(out.conn, Class::Bulk, vec![1]);
     assert_eq!(late, Err(SendError::NotConnected(out.conn)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_can_see_what_waits_and_how_far_the_peer_is() {
+    let (mut alice, mut bob) = (node(), node());
+    let (out, _) = connect(&mut alice, &mut bob).await;
+    alice.quic.send(out.conn, Class::Bulk, vec![1; FRAME_BYTES_MAX]).unwrap();
+    assert!(alice.quic.rtt(out.conn).unwrap() < Duration::from_secs(1));
+    bob.frame().await;
+    let settled = async {
+        while alice.quic.waiting(out.conn, Class::Bulk) != Some(0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.unwrap();
+    alice.quic.close(out.conn, "done");
+    alice.disconnected().await;
+    assert_eq!(alice.quic.waiting(out.conn, Class::Bulk), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,18 +18,16 @@ pub fn error(refusal: &Refusal) -> ErrorObject {
             .with("server_time", server_time.as_millis())
             .with("tolerance", tolerance.as_millis()),
         Refusal::WrongSwarm { swarm, members } => {
-            let members = members.into_iter().map(|member| {
-                json!({ "node": member.node.to_string(), "address": &*member.address })
-            });
+            let members = members.into_iter().map(
+                |member| json!({ "node": member.node.to_string(), "address": &*member.address }),
+            );
             error
                 .field("address")
                 .with("swarm", swarm.to_string())
                 .with("members", members.collect::<Vec<Value>>())
         }
         Refusal::TooLarge { field, got, limit } => error.field(&**field).limit(*got, *limit),
-        Refusal::RateLimited { retry_after } => {
-            error.with("retry_after", retry_after.as_millis())
-        }
+        Refusal::RateLimited { retry_after } => error.with("retry_after", retry_after.as_millis()),
         Refusal::SignatureReused => error.field("signature"),
         Refusal::UnknownKeys => error.field("keys"),
         Refusal::UnknownNamespace { namespace } | Refusal::Unauthorized { namespace } => {

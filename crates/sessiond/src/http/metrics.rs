@@ -21,11 +21,19 @@ fn swarm(out: &Exposition, status: &Status) {
     let (swarm, stats) = (&status.health.swarm, &status.health.swarm_stats);
     let store = &status.health.store;
     out.gauge("session_members", "Members of the swarm.", swarm.members as u64);
-    out.gauge("session_members_up", "Members of the swarm that are reachable.", swarm.members_up as u64);
+    out.gauge(
+        "session_members_up",
+        "Members of the swarm that are reachable.",
+        swarm.members_up as u64,
+    );
     out.gauge("session_quorum", "Members that must commit a store.", swarm.quorum as u64);
     out.gauge("session_writable", "1 when the store takes new items.", swarm.writable.into());
     out.gauge("session_stores_waiting", "Stores that wait for a quorum.", swarm.waiting as u64);
-    out.gauge("session_subscriptions", "Inboxes that are subscribed to.", swarm.subscriptions as u64);
+    out.gauge(
+        "session_subscriptions",
+        "Inboxes that are subscribed to.",
+        swarm.subscriptions as u64,
+    );
     out.gauge("session_reconciliations", "Reconciliations under way.", swarm.reconciling as u64);
     out.gauge("session_items", "Items kept.", store.items);
     out.gauge("session_item_bytes", "Bytes of the items kept.", store.item_bytes);
@@ -35,14 +43,30 @@ fn swarm(out: &Exposition, status: &Status) {
     out.gauge("session_segments", "Segment files.", store.segments);
     out.counter("session_requests_total", "Batches from clients.", stats.requests);
     out.counter("session_refused_total", "Operations that were refused.", stats.refused);
-    out.counter("session_items_stored_total", "New items, whoever brought them.", stats.items_stored);
-    out.counter("session_items_duplicate_total", "Items that were there already.", stats.items_duplicate);
+    out.counter(
+        "session_items_stored_total",
+        "New items, whoever brought them.",
+        stats.items_stored,
+    );
+    out.counter(
+        "session_items_duplicate_total",
+        "Items that were there already.",
+        stats.items_duplicate,
+    );
     out.counter("session_items_served_total", "Items handed to clients.", stats.items_served);
     out.counter("session_items_pushed_total", "Items pushed to subscribers.", stats.items_pushed);
     out.counter("session_operations_total", "Owner operations applied.", stats.operations_applied);
     out.counter("session_purged_total", "Items and records forgotten after expiry.", stats.purged);
-    out.counter("session_quorum_missed_total", "Stores and operations without a quorum.", stats.quorum_missed);
-    out.counter("session_replications_total", "Replication messages sent.", stats.replications_sent);
+    out.counter(
+        "session_quorum_missed_total",
+        "Stores and operations without a quorum.",
+        stats.quorum_missed,
+    );
+    out.counter(
+        "session_replications_total",
+        "Replication messages sent.",
+        stats.replications_sent,
+    );
     out.counter("session_repairs_total", "Reconciliations that found a difference.", stats.repairs);
     out.counter("session_in_sync_total", "Reconciliations that found none.", stats.in_sync);
     out.counter("session_store_errors_total", "Failures of the store.", stats.store_errors);
@@ -52,31 +76,63 @@ fn network(out: &Exposition, status: &Status) {
     let (peers, stats) = (&status.health.peers, &status.health.network_stats);
     let up = peers.iter().filter(|peer| peer.state == PeerState::Up);
     out.gauge("session_peers", "Nodes that are known.", peers.len() as u64);
-    out.gauge("session_peers_up", "Nodes that are connected and proven.", up.clone().count() as u64);
+    out.gauge(
+        "session_peers_up",
+        "Nodes that are connected and proven.",
+        up.clone().count() as u64,
+    );
     let slowest = up.filter_map(|peer| peer.latency_us).max().unwrap_or(0);
-    out.gauge("session_peer_latency_max_us", "Round trip to the slowest connected node.", slowest.into());
+    out.gauge(
+        "session_peer_latency_max_us",
+        "Round trip to the slowest connected node.",
+        slowest.into(),
+    );
     out.gauge("session_clients", "Clients that are connected.", status.health.clients as u64);
     out.gauge("session_connections", "Open connections.", status.connections as u64);
-    out.gauge("session_send_queue_bytes", "Bytes that wait to be sent.", status.quic.queued_bytes as u64);
+    out.gauge(
+        "session_send_queue_bytes",
+        "Bytes that wait to be sent.",
+        status.quic.queued_bytes as u64,
+    );
     out.counter("session_frames_in_total", "Frames received.", status.quic.frames_in);
     out.counter("session_bytes_in_total", "Bytes of frames received.", status.quic.bytes_in);
     out.counter("session_frames_out_total", "Frames sent.", status.quic.frames_out);
     out.counter("session_bytes_out_total", "Bytes of frames sent.", status.quic.bytes_out);
-    out.counter("session_datagrams_dropped_total", "Datagrams dropped unread.", status.quic.datagrams_dropped);
-    out.counter("session_connections_refused_total", "Connections refused for lack of a place.", status.quic.refused);
-    out.counter("session_handshakes_failed_total", "TLS handshakes that failed.", status.quic.handshakes_failed);
+    out.counter(
+        "session_datagrams_dropped_total",
+        "Datagrams dropped unread.",
+        status.quic.datagrams_dropped,
+    );
+    out.counter(
+        "session_connections_refused_total",
+        "Connections refused for lack of a place.",
+        status.quic.refused,
+    );
+    out.counter(
+        "session_handshakes_failed_total",
+        "TLS handshakes that failed.",
+        status.quic.handshakes_failed,
+    );
     out.counter("session_dials_total", "Dials begun.", stats.dials);
     out.counter("session_dials_failed_total", "Dials that came to nothing.", stats.dials_failed);
     out.counter("session_handshakes_total", "Node handshakes completed.", stats.handshakes);
     out.counter("session_peers_lost_total", "Nodes that were up and then not.", stats.peers_lost);
     out.counter("session_malformed_total", "Malformed frames.", stats.refused.malformed);
     out.counter("session_limited_total", "Requests over their limits.", stats.refused.limited);
-    out.counter("session_penalized_total", "Connections closed for a fault.", stats.refused.penalized);
+    out.counter(
+        "session_penalized_total",
+        "Connections closed for a fault.",
+        stats.refused.penalized,
+    );
 }
 
 fn shell(out: &Exposition, status: &Status) {
     let stats = &status.shell;
-    out.gauge("session_calls_waiting", "HTTP calls that wait for a reply.", status.calls_waiting as u64);
+    out.gauge(
+        "session_calls_waiting",
+        "HTTP calls that wait for a reply.",
+        status.calls_waiting as u64,
+    );
     out.gauge("session_http_subscribers", "Subscribers over HTTP.", status.subscribers as u64);
     out.counter("session_machine_calls_total", "Calls of the machine.", stats.calls);
     out.counter("session_commits_total", "Groups of calls that became durable.", stats.commits);

@@ -63,7 +63,14 @@ impl Connections {
                 self.connections.insert(number, conn);
                 let peer_key = peer_key.and_then(|key| machine_key(&key));
                 let remote = remote.ip().to_canonical();
-                network::Input::Connected { conn: number, inbound, remote, peer_key, exporter, dial }
+                network::Input::Connected {
+                    conn: number,
+                    inbound,
+                    remote,
+                    peer_key,
+                    exporter,
+                    dial,
+                }
             }
             Event::Frame { conn, class, size, payload } => {
                 let conn = *self.numbers.get(&conn)?;

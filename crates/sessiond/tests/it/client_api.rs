@@ -44,7 +44,10 @@ fn what_is_stored_is_read_and_survives_restarts() {
     assert_eq!(store(&node, &owner, b"hello")["duplicate"], true);
 
     let items = retrieve(&node, &place, &mut owner);
-    assert_eq!((items.len(), &items[0]["id"], &items[0]["data"]), (1, &first["id"], &json!("68656c6c6f")));
+    assert_eq!(
+        (items.len(), &items[0]["id"], &items[0]["data"]),
+        (1, &first["id"], &json!("68656c6c6f"))
+    );
 
     node.signal(Signal::TERM);
     assert_eq!(node.wait().0.code(), Some(0));
@@ -71,10 +74,17 @@ fn what_is_deleted_stays_deleted() {
     assert_eq!(answer["result"]["deleted"], json!([stored["id"]]), "{answer}");
     assert_eq!(answer["result"]["nodes"], 1);
     assert!(retrieve(&node, &place, &mut owner).is_empty());
-    let again = call(&node, "store", json!({
-        "account": owner.account().to_string(), "ttl": 60_000, "data": hex::encode("to be forgotten"),
-    }));
-    assert_eq!((&again["error"]["code"], &again["error"]["data"]["name"]), (&json!(-32016), &json!("deleted")));
+    let again = call(
+        &node,
+        "store",
+        json!({
+            "account": owner.account().to_string(), "ttl": 60_000, "data": hex::encode("to be forgotten"),
+        }),
+    );
+    assert_eq!(
+        (&again["error"]["code"], &again["error"]["data"]["name"]),
+        (&json!(-32016), &json!("deleted"))
+    );
 }
 
 #[test]
@@ -105,9 +115,8 @@ fn a_subscriber_is_told_what_arrives() {
     let reader = open(node.http, "POST", "/", "application/json", body.as_bytes());
     let mut events = reader.lines().map(Result::unwrap).filter(|line| line.contains(": "));
     let mut next = |expected: &str| -> Value {
-        let event = events.by_ref().find_map(|line| {
-            line.strip_prefix("event: ").map(str::to_owned)
-        });
+        let event =
+            events.by_ref().find_map(|line| line.strip_prefix("event: ").map(str::to_owned));
         assert_eq!(event.as_deref(), Some(expected));
         let data = events.next().unwrap();
         serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap()
@@ -137,7 +146,7 @@ fn refusals_name_field_and_limit() {
     let error = refused(json!({"namespace": 99}));
     assert_eq!((&error["code"], &error["data"]["namespace"]), (&json!(-32010), &json!(99)));
     let late = now().as_millis() - 61_000;
-    let error = refused(json!({"timestamp": late}));
+    let error = refused(json!({"timestamp": late, "ttl": 600_000}));
     assert_eq!(error["code"], -32003);
     assert!(error["data"]["server_time"].as_u64().unwrap() > late + 60_000);
     let error = refused(json!({"data": "0"}));
@@ -165,24 +174,37 @@ fn batches_are_answered_in_order() {
     let (place, owner) = (Place::new(), Owner::new(8));
     let node = place.start();
     let account = owner.account().to_string();
-    let answer = post(node.http, &json!([
-        {"id": 1, "method": "store", "params": {"account": account, "ttl": 60_000, "data": "01"}},
-        {"method": "store", "params": {"account": account, "ttl": 60_000, "data": "02"}},
-        {"id": 2, "method": "session.info"},
-        {"id": 3, "method": "nonsense"},
-        7,
-        {"id": 4, "method": "get_swarm", "params": [{"account": account}]},
-        {"id": 5, "method": "subscribe", "params": {"account": account, "namespaces": [0],
-            "timestamp": 1, "nonce": 1, "signature": "00".repeat(3309)}},
-    ]));
-    let codes: Vec<_> = answer.as_array().unwrap().iter()
+    let answer = post(
+        node.http,
+        &json!([
+            {"id": 1, "method": "store", "params": {"account": account, "ttl": 60_000, "data": "01"}},
+            {"method": "store", "params": {"account": account, "ttl": 60_000, "data": "02"}},
+            {"id": 2, "method": "session.info"},
+            {"id": 3, "method": "nonsense"},
+            7,
+            {"id": 4, "method": "get_swarm", "params": [{"account": account}]},
+            {"id": 5, "method": "subscribe", "params": {"account": account, "namespaces": [0],
+                "timestamp": 1, "nonce": 1, "signature": "00".repeat(3309)}},
+        ]),
+    );
+    let codes: Vec<_> = answer
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|one| (one["id"].clone(), one["error"]["code"].clone()))
         .collect();
     let none = Value::Null;
-    assert_eq!(codes, [
-        (json!(1), none.clone()), (json!(2), none.clone()), (json!(3), json!(-32601)),
-        (none.clone(), json!(-32600)), (json!(4), none), (json!(5), json!(-32600)),
-    ]);
+    assert_eq!(
+        codes,
+        [
+            (json!(1), none.clone()),
+            (json!(2), none.clone()),
+            (json!(3), json!(-32601)),
+            (none.clone(), json!(-32600)),
+            (json!(4), none),
+            (json!(5), json!(-32600)),
+        ]
+    );
     assert_eq!(answer[4]["result"]["members"][0]["node"], place.node_id().to_string());
     let info = call(&node, "info", json!({}));
     assert_eq!(info["result"]["items"], 2, "the notification was performed: {info}");

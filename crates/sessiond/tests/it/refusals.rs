@@ -1,7 +1,7 @@
 //! What does not start says why in one line, and with its exit code.
 
 use std::net::{TcpListener, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::{Place, sessiond};

@@ -61,11 +61,13 @@ impl Committer {
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
-    pub(crate) fn send(&self, commit: u64, tasks: Vec<Task>) {
-        if let Some(sender) = &self.sender {
-            sender
-                .send(Job { commit, tasks })
-                .expect("the thread ends only when its sender is dropped");
+    /// Hands tasks over. Fails when the thread is gone, which only a panicking callback does to it.
+    pub(crate) fn send(&self, commit: u64, tasks: Vec<Task>) -> Result<(), StoreError> {
+        let sent = self.sender.as_ref().map(|sender| sender.send(Job { commit, tasks }).is_ok());
+        if sent == Some(true) {
+            Ok(())
+        } else {
+            Err(StoreError::Closed { why: "a writing thread panicked".into() })
         }
     }
 }
@@ -192,7 +194,7 @@ impl Sequencer {
     }
 
     /// Notes that one shard is done with a commit.
-    fn finish(&self, commit: u64, result: &Result<(), StoreError>) {
+    pub(crate) fn finish(&self, commit: u64, result: &Result<(), StoreError>) {
         let ready = {
             let mut waiting = locked(&self.waiting);
             let index = usize::try_from(commit - waiting.first).expect("as many as are queued");

@@ -13,7 +13,7 @@ use session_core::{Span, Time};
 
 use super::format::{Body, Class, HEAD_MAX, Head, ITEM_HEAD};
 use super::scan::{Depth, scan};
-use super::shard::{Shard, class_of, has_passed, window_of};
+use super::shard::{RESERVE, Shard, class_of, has_passed, window_of};
 use super::space::Space;
 use crate::error::StoreError;
 
@@ -49,6 +49,9 @@ impl Compaction {
 impl Shard {
     /// Does a bounded piece of what is due at `now`.
     pub(crate) fn housekeep(&mut self, now: Time, space: &mut Space) -> Result<(), StoreError> {
+        for segment in self.segments.values_mut() {
+            segment.forget_written();
+        }
         self.seal_by_window(now, space);
         self.drop_dead(now, space);
         if self.compactions.is_empty() {
@@ -63,6 +66,10 @@ impl Shard {
 
     fn seal_by_window(&mut self, now: Time, space: &mut Space) {
         for class in Class::ALL {
+            // Removals must always have a segment with room.
+            if class == Class::Control && space.free() < 2 * u64::from(RESERVE) {
+                continue;
+            }
             let Some(number) = self.active[class as usize] else { continue };
             let segment = self.segments.get_mut(&number).expect("active segments are known");
             let opened = *segment.opened.get_or_insert(now);
@@ -71,6 +78,8 @@ impl Shard {
                 self.seal(class, space);
             }
         }
+        // It is tried again at the next removal, which then says that the disk is full.
+        let _ = self.keep_reserve(space);
     }
 
     fn drop_dead(&mut self, now: Time, space: &mut Space) {

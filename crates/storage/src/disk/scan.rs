@@ -126,7 +126,12 @@ pub(crate) fn scan<S: Source + ?Sized>(
             None => {
                 let found = walk.search(out.tail)?;
                 let (Search::Group(until) | Search::Nothing { end: until }) = found;
-                let saved = walk.salvage(out.tail, until, visit)?;
+                // A header that is whole but promises more than there is was never acknowledged.
+                // Keeping a part of its group would let it swallow what is written next.
+                let saved = match walk.header_at(out.tail)? {
+                    None => walk.salvage(out.tail, until, visit)?,
+                    Some(_) => None,
+                };
                 if let Search::Group(at) = found {
                     out.corrupt += 1 + u64::from(walk.last_bad > 0);
                     walk.last_bad = 0;
@@ -169,12 +174,16 @@ enum Search {
 impl<S: Source + ?Sized> Walk<'_, S> {
     /// Reads the header of a group that is wholly inside the file.
     fn group_at(&self, at: u32) -> io::Result<Option<GroupHeader>> {
+        Ok(self.whole(self.header_at(at)?, at))
+    }
+
+    fn header_at(&self, at: u32) -> io::Result<Option<GroupHeader>> {
         if self.length.saturating_sub(at) < GROUP_HEADER {
             return Ok(None);
         }
         let mut bytes = [0; GROUP_HEADER as usize];
         self.source.read(at, &mut bytes)?;
-        Ok(self.whole(GroupHeader::decode(&bytes, self.seed, at), at))
+        Ok(GroupHeader::decode(&bytes, self.seed, at))
     }
 
     fn whole(&self, header: Option<GroupHeader>, at: u32) -> Option<GroupHeader> {

@@ -141,10 +141,15 @@ impl Segment {
         let at = self.end;
         self.end += length(bodies.len());
         let bytes = Arc::new(bodies);
-        let written = self.written();
-        self.in_flight.retain(|(at, bytes)| at + length(bytes.len()) > written);
+        self.forget_written();
         self.in_flight.push_back((at, Arc::clone(&bytes)));
         Some(Task::Write { file: Arc::clone(&self.file), at, bytes })
+    }
+
+    /// Lets go of bytes that can be read from the file.
+    pub(crate) fn forget_written(&mut self) {
+        let written = u64::from(self.written());
+        self.in_flight.retain(|(at, bytes)| u64::from(*at) + bytes.len() as u64 > written);
     }
 
     /// Whether everything can be read from the file.

@@ -107,3 +107,10 @@ fn the_index_finds_what_a_map_finds() {
 fn an_entry_takes_72_bytes() {
     assert_eq!(size_of::<Entry>(), 72);
 }
+
+#[test]
+fn a_store_can_move_to_the_thread_of_its_machine() {
+    fn assert_send<T: Send>() {}
+    assert_send::<DiskStore>();
+    assert_send::<crate::MemoryStore>();
+}

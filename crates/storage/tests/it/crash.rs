@@ -122,7 +122,8 @@ fn a_torn_tail_is_cut_wherever_it_tears() {
     let second = decode_segment(&fs::read(&segment).expect("read")).expect("whole").scanned.tail;
     drop(store);
 
-    for length in first..=second {
+    // Every single length is tried on bytes in memory, where a segment is scanned.
+    for length in (first..second).step_by(7).chain([second - 1, second]) {
         let copy = copy(dir.path());
         let segment = item_segments(copy.path()).remove(0);
         let file = fs::File::options().write(true).open(&segment).expect("opens");
@@ -184,7 +185,7 @@ fn a_flipped_bit_costs_at_most_its_own_record() {
             assert!(decoded.heads.len() >= 6, "flipped at {at}: {scanned:?}");
             assert!(scanned.corrupt + scanned.cut_bytes > 0, "flipped at {at}: {scanned:?}");
         }
-        for at in (0..tail).step_by(11) {
+        for at in (0..tail).step_by(29) {
             let copy = copy(dir.path());
             let mut flipped = whole.clone();
             flipped[at] ^= 0x10;

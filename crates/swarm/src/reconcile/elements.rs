@@ -192,3 +192,6 @@ fn read_item(store: &dyn Store, key: &ItemKey, now: Time) -> Option<Element> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,9 @@ pub(crate) struct Node {
 /// What becomes of a message that `from` sends to `to`.
 pub(crate) type Tamper = Box<dyn FnMut(usize, usize, PeerMessageOut) -> Option<PeerMessageOut>>;
 
+/// An item and its expiry.
+pub(crate) type Kept = (InboxAddress, MessageId, Time);
+
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     pub(crate) membership: Arc<StaticMembership>,
@@ -108,10 +111,6 @@ impl Cluster {
         }
         cluster.run();
         cluster
-    }
-
-    pub(crate) fn quorum(&self) -> usize {
-        self.nodes.len() * 2 / 3 + 1
     }
 
     // Tells all earlier nodes and `index` about each other.
@@ -370,10 +369,7 @@ impl Cluster {
     }
 
     /// Returns what a node keeps: live items with their expiry, and operations.
-    pub(crate) fn contents(
-        &self,
-        index: usize,
-    ) -> (BTreeSet<(InboxAddress, MessageId, Time)>, BTreeSet<Vec<u8>>) {
+    pub(crate) fn contents(&self, index: usize) -> (BTreeSet<Kept>, BTreeSet<Vec<u8>>) {
         let mut items = BTreeSet::new();
         let store = &self.nodes[index].store;
         let all = InboxAddress::from([0; 32])..=InboxAddress::from([0xff; 32]);

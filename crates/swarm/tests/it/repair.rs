@@ -285,7 +285,7 @@ fn act(cluster: &mut Cluster, owners: &[Owner], promises: &mut Promises) {
             }
         }
         _ => {
-            let chosen = promises.stored.keys().filter(|(of, _)| *of == owner).last();
+            let chosen = promises.stored.keys().rfind(|(of, _)| *of == owner);
             let Some(&(_, id)) = chosen else { return };
             let to = cluster.now + Span::from_secs(3600 * (1 + cluster.rng.below(100)));
             let mode =

@@ -31,6 +31,7 @@ async fn the_count_is_bounded() {
         queue.push(frame(0)).unwrap();
     }
     assert_eq!(queue.push(frame(0)), Err(Refused::Full { waiting: 0 }));
+    assert!(!queue.is_empty(), "empty frames wait, too");
 }
 
 #[tokio::test]

@@ -25,7 +25,13 @@ impl Answer {
 }
 
 /// Sends a request and reads the response to the end of the connection.
-pub(crate) fn request(to: SocketAddr, method: &str, path: &str, content: &str, body: &[u8]) -> Answer {
+pub(crate) fn request(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    content: &str,
+    body: &[u8],
+) -> Answer {
     let mut reader = open(to, method, path, content, body);
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();

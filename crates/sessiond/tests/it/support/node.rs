@@ -68,7 +68,11 @@ impl Place {
         ["-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-data-dir"]
             .into_iter()
             .map(str::to_owned)
-            .chain([data.display().to_string(), "-network".to_owned(), network.display().to_string()])
+            .chain([
+                data.display().to_string(),
+                "-network".to_owned(),
+                network.display().to_string(),
+            ])
             .collect()
     }
 
@@ -123,6 +127,7 @@ impl Node {
     }
 
     /// Waits for the end and returns how long it took.
+    #[allow(clippy::disallowed_methods)] // a stopwatch
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
         loop {

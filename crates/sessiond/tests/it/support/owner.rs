@@ -28,8 +28,7 @@ impl Owner {
 
     pub(crate) fn prove_at(&mut self, action: OwnerAction, now: Time) -> Value {
         let network = network_id("test");
-        let operation =
-            OwnerOperation::sign(network, &self.identity, action, now, &mut self.rng);
+        let operation = OwnerOperation::sign(network, &self.identity, action, now, &mut self.rng);
         let proof = operation.authorization;
         json!({
             "account": format!("07{}", self.account()),

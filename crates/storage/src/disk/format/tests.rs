@@ -50,8 +50,8 @@ fn golden() -> Vec<(Head, Vec<u8>)> {
                  {a}               // address
                  {b}               // id
                  0102              // namespace
-                 019774200c00      // timestamp
-                 01977420f660      // expiry
+                 01977420dc00      // timestamp
+                 01977421c660      // expiry
                  00000038          // offset of the data
                  00000800          // size of the data"
             )),

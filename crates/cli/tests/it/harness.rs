@@ -1,0 +1,245 @@
+//! Starts what the tests need, and ends it however they end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough for a debug build on a busy machine; no test waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn session_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_session"))
+}
+
+fn sessiond_path() -> PathBuf {
+    let path = session_path().with_file_name("sessiond");
+    assert!(path.exists(), "sessiond is not built: run 'cargo build -p sessiond' or the whole suite");
+    path
+}
+
+/// Runs `session` with a home of its own.
+pub(crate) struct Person {
+    home: PathBuf,
+    network: Option<PathBuf>,
+}
+
+impl Person {
+    pub(crate) fn new(dir: &Path, name: &str, network: Option<&Path>) -> Self {
+        Self { home: dir.join(name), network: network.map(Path::to_owned) }
+    }
+
+    /// Makes the identity too; returns its id.
+    pub(crate) fn with_identity(dir: &Path, name: &str, network: &Path) -> (Self, String) {
+        let person = Self::new(dir, name, Some(network));
+        let made = person.json(&["id", "new", "--plain"]);
+        let id = made[0]["id"].as_str().expect("an id").to_owned();
+        (person, id)
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(session_path());
+        command.arg("--home").arg(&self.home);
+        if let Some(network) = &self.network {
+            command.arg("--network").arg(network);
+        }
+        command.args(args).env_remove("SESSION_PASSPHRASE").env_remove("SESSION_LOG");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("session starts")
+    }
+
+    /// Runs a command that must succeed; returns its JSON lines.
+    pub(crate) fn json(&self, args: &[&str]) -> Vec<Value> {
+        let mut all = vec!["--json"];
+        all.extend_from_slice(args);
+        let output = self.output(&all);
+        assert!(output.status.success(), "session {args:?}: {}", text(&output.stderr));
+        lines(&output.stdout)
+    }
+
+    /// Runs a command that must fail; returns the exit code and what it said.
+    pub(crate) fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.output(args);
+        assert!(!output.status.success(), "session {args:?} succeeded: {}", text(&output.stdout));
+        (output.status.code().expect("an exit code"), text(&output.stderr))
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
+    text(bytes).lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// One node of a [`Network`].
+pub(crate) struct Node {
+    pub(crate) listen: String,
+    pub(crate) http: String,
+    pub(crate) pid: u32,
+}
+
+/// A network that `session up` runs.
+pub(crate) struct Network {
+    pub(crate) dir: TempDir,
+    pub(crate) nodes: Vec<Node>,
+    up: Child,
+    restarted: Vec<Child>,
+}
+
+impl Network {
+    pub(crate) fn start(nodes: usize) -> Self {
+        sessiond_path();
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut up = Command::new(session_path())
+            .args(["--json", "up", "--nodes", &nodes.to_string(), "--dir"])
+            .arg(dir.path().join("net"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("session starts");
+        let stdout = BufReader::new(up.stdout.take().expect("piped"));
+        let nodes: Vec<Node> = stdout
+            .lines()
+            .take(nodes)
+            .map(|line| {
+                let line: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+                Node {
+                    listen: line["address"].as_str().expect("an address").to_owned(),
+                    http: line["http"].as_str().expect("an address").to_owned(),
+                    pid: u32::try_from(line["pid"].as_u64().expect("a pid")).expect("a pid"),
+                }
+            })
+            .collect();
+        assert!(!nodes.is_empty(), "session up printed no nodes");
+        Self { dir, nodes, up, restarted: Vec::new() }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.dir.path().join("net/network.toml")
+    }
+
+    pub(crate) fn data(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("net/node-{index:02}"))
+    }
+
+    pub(crate) fn person(&self, name: &str) -> (Person, String) {
+        Person::with_identity(self.dir.path(), name, &self.file())
+    }
+
+    pub(crate) fn signal(&self, index: usize, signal: Signal) {
+        let pid = i32::try_from(self.nodes[index].pid).expect("a pid");
+        kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("the node runs");
+    }
+
+    pub(crate) fn kill(&self, index: usize) {
+        self.signal(index, Signal::KILL);
+    }
+
+    /// Starts a node that was killed, as its operator would.
+    pub(crate) fn restart(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let child = Command::new(sessiond_path())
+            .args(["--listen", &node.listen, "--http", &node.http, "--data-dir"])
+            .arg(self.data(index))
+            .arg("--network")
+            .arg(self.file())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sessiond starts");
+        self.nodes[index].pid = child.id();
+        self.restarted.push(child);
+    }
+
+    pub(crate) fn health(&self, index: usize) -> Option<Value> {
+        serde_json::from_slice(&http_get(&self.nodes[index].http, "/health")?).ok()
+    }
+
+    pub(crate) fn items(&self, index: usize) -> Option<u64> {
+        self.health(index)?["items"].as_u64()
+    }
+
+    /// Waits until a node is well and has at least `items`.
+    pub(crate) fn wait_items(&self, index: usize, items: u64) {
+        let started = Instant::now();
+        while self.items(index).is_none_or(|has| has < items) {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "node {index} has {:?} of {items} items after {PATIENCE:?}",
+                self.items(index)
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for child in &mut self.restarted {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if let Some(pid) = i32::try_from(self.up.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = self.up.wait();
+    }
+}
+
+/// Returns the body of a GET, or nothing when nobody answers.
+pub(crate) fn http_get(address: &str, path: &str) -> Option<Vec<u8>> {
+    http(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+}
+
+/// Returns the result or error of a JSON-RPC call.
+pub(crate) fn rpc(address: &str, method: &str, params: &Value) -> Value {
+    let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+        .to_string();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = http(address, &request).expect("the node answers");
+    serde_json::from_slice(&answer).expect("JSON")
+}
+
+fn http(address: &str, request: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some(answer.split_off(head + 4))
+}
+
+/// Writes a file of pseudo-random bytes.
+pub(crate) fn write_file(path: &Path, size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let bytes: Vec<u8> = (0..size)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    fs::write(path, &bytes).expect("a file is written");
+    bytes
+}

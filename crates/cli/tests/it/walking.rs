@@ -1,0 +1,89 @@
+//! The main road: messages and files through ten nodes.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::{Network, Person, write_file};
+
+#[test]
+fn the_demo_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Person::new(dir.path(), "nobody", None);
+    let steps = nobody.json(&["up", "--demo"]);
+    assert!(steps.len() >= 9, "{steps:?}");
+    assert!(steps.iter().any(|step| step["what"].as_str().unwrap().contains("SIGKILL")));
+}
+
+#[test]
+fn messages_and_files_go_both_ways() {
+    let network = Network::start(10);
+    let (alice, alice_id) = network.person("alice");
+    let (bob, bob_id) = network.person("bob");
+
+    // Nobody can write to somebody who has not been there yet.
+    let (code, said) = alice.fails(&["send", &bob_id, "too early"]);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("has not published"), "{said}");
+
+    assert!(bob.json(&["inbox"]).is_empty());
+    let sent = alice.json(&["send", &bob_id, "hello bob"]);
+    assert!(sent[0]["message"]["receipts"].as_u64().unwrap() >= 7, "{sent:?}");
+    let got = bob.json(&["inbox"]);
+    assert_eq!(got.len(), 1);
+    assert_eq!((&got[0]["text"], &got[0]["from"]), (&"hello bob".into(), &alice_id.into()));
+    assert_eq!(got[0]["id"], sent[0]["message"]["id"]);
+    assert!(bob.json(&["inbox"]).is_empty(), "what was shown is not new");
+    assert_eq!(bob.json(&["inbox", "--all"]).len(), 1);
+
+    let file = network.dir.path().join("photo.jpg");
+    let bytes = write_file(&file, 300_000);
+    alice.json(&["send", &bob_id, "--file", file.to_str().unwrap()]);
+    let folder = network.dir.path().join("saved");
+    let got = bob.json(&["inbox", "--save", folder.to_str().unwrap()]);
+    assert_eq!(got[0]["file"], "photo.jpg");
+    assert_eq!(fs::read(folder.join("photo.jpg")).unwrap(), bytes);
+
+    // Deleted everywhere: nothing is left to read, on any node.
+    bob.json(&["inbox", "--all", "--delete", "--no-files"]);
+    assert!(bob.json(&["inbox", "--all"]).is_empty());
+}
+
+#[test]
+fn followers_see_messages_as_they_arrive() {
+    let network = Network::start(4);
+    let (alice, _) = network.person("alice");
+    let (bob, bob_id) = network.person("bob");
+    let mut following = bob
+        .command(&["--json", "inbox", "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    // The first message may be read or pushed: the follower publishes its keys before it listens.
+    while alice.output(&["send", &bob_id, "one"]).status.code() == Some(5) {}
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["text"], "one");
+    alice.json(&["send", &bob_id, "two"]);
+    let second: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(second["text"], "two");
+    following.kill().unwrap();
+    following.wait().unwrap();
+}
+
+#[test]
+fn nodes_are_listed_and_answer() {
+    let network = Network::start(3);
+    let nobody = Person::new(network.dir.path(), "nobody", Some(&network.file()));
+    let nodes = nobody.json(&["node", "list"]);
+    assert_eq!(nodes.len(), 3);
+    assert!(nodes.iter().all(|node| node["up"] == true), "{nodes:?}");
+    let start = &nodes[0]["node"].as_str().unwrap()[..12];
+    assert_eq!(nobody.json(&["node", "ping", start, "--count", "2"]).len(), 2);
+    assert_eq!(nobody.fails(&["node", "ping", "ffffffffffffffffffff"]).0, 5);
+    network.kill(0);
+    let nodes = nobody.json(&["node", "list"]);
+    assert_eq!(nodes.iter().filter(|node| node["up"] == true).count(), 2);
+}
