@@ -18,7 +18,7 @@ trap finish EXIT
 command -v redis-server >/dev/null || { echo "redis-server is needed: apt-get install redis-server redis-tools" >&2; exit 1; }
 cargo build --release --quiet
 
-"$session" up --nodes 1 --dir "$work/net" --client-requests 0 --json >"$work/up.json" & up_pid=$!
+"$session" up --nodes 1 --dir "$work/net" --client-rate 0 --json >"$work/up.json" & up_pid=$!
 for _ in $(seq 100); do [ -s "$work/up.json" ] && break; sleep 0.1; done
 node_pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$work/up.json")
 mkdir "$work/redis"

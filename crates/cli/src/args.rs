@@ -178,6 +178,9 @@ pub(crate) struct Up {
     /// Tell the whole story by itself and stop: exit code 0 only if nothing was lost.
     #[arg(long)]
     pub(crate) demo: bool,
+    /// Requests a second that a node takes from one address; 0 for no limit, for load tests.
+    #[arg(long, value_name = "N")]
+    pub(crate) client_rate: Option<u32>,
     /// The node program; without it, `sessiond` beside this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) sessiond: Option<PathBuf>,

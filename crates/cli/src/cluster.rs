@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     sessiond: PathBuf,
     dir: PathBuf,
     nodes: Vec<Local>,
+    client_rate: Option<u32>,
 }
 
 struct Local {
@@ -82,7 +83,13 @@ impl Cluster {
         for (node, http) in nodes.iter_mut().zip(http) {
             node.http = http;
         }
-        Ok(Self { sessiond, dir: dir.to_owned(), nodes })
+        Ok(Self { sessiond, dir: dir.to_owned(), nodes, client_rate: None })
+    }
+
+    /// Sets how many requests a second a node takes from one address; 0 for no limit.
+    pub(crate) const fn with_client_rate(mut self, rate: Option<u32>) -> Self {
+        self.client_rate = rate;
+        self
     }
 
     pub(crate) fn network_file(&self) -> PathBuf {
@@ -120,7 +127,11 @@ impl Cluster {
             .doing(|| format!("cannot open {}", log.display()))?;
         let errors = output.try_clone().doing(|| format!("cannot open {}", log.display()))?;
         let node = &mut self.nodes[index];
-        let process = Command::new(&self.sessiond)
+        let mut command = Command::new(&self.sessiond);
+        if let Some(rate) = self.client_rate {
+            command.arg("--client-rate").arg(rate.to_string());
+        }
+        let process = command
             .arg("--listen")
             .arg(node.address.to_string())
             .arg("--http")

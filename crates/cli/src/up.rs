@@ -39,6 +39,7 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
 fn open(args: &Up, dir: PathBuf) -> Result<Cluster> {
     let dir = std::path::absolute(&dir).doing(|| format!("cannot find {}", dir.display()))?;
     Cluster::open(&dir, usize::from(args.nodes), args.sessiond.as_deref())
+        .map(|cluster| cluster.with_client_rate(args.client_rate))
 }
 
 async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {

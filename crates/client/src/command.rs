@@ -228,7 +228,7 @@ pub enum Error {
     NoAnswer {
         /// The node.
         node: NodeId,
-        /// How long it was given.
+        /// How long it was given at least.
         waited: Span,
     },
     /// A node says that an item is stored, and cannot prove it.

@@ -62,7 +62,8 @@ pub struct Limits {
     pub commands_max: usize,
     /// Most nodes being asked at once; other commands wait their turn.
     pub requests_max: usize,
-    /// How long one node has, dialling included; longer than a swarm takes to miss its quorum.
+    /// How long one node has to be reached, and then to answer: longer than a swarm takes to miss
+    /// its quorum. Large requests have a second more for every 128 KiB.
     pub try_time: Span,
     /// How long a command may go without progress.
     pub command_time: Span,
@@ -273,6 +274,12 @@ impl Client {
         self.nodes.lies(node)
     }
 
+    /// Returns how many requests wait for their answers.
+    #[must_use]
+    pub fn requests_out(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Returns how many commands are running.
     #[must_use]
     pub fn running(&self) -> usize {
@@ -396,11 +403,11 @@ impl Machine for Client {
     }
 
     fn deadline(&self) -> Option<Time> {
-        let limits = &self.config.limits;
-        let tasks = self.tasks.values().map(|task| task.deadline(limits.try_time));
+        let tasks = self.tasks.values().map(Task::deadline);
         let subscriptions = self.subscriptions.values().map(Subscription::deadline);
         // One past the last idle moment: `idle_since` asks for strictly earlier ones.
-        let idle = self.nodes.idlest().map(|t| t + limits.idle_time + Span::from_millis(1));
+        let patience = self.config.limits.idle_time + Span::from_millis(1);
+        let idle = self.nodes.idlest().map(|last_used| last_used + patience);
         tasks.chain(subscriptions).chain(idle).chain(self.network.deadline()).min()
     }
 

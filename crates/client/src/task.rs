@@ -46,9 +46,9 @@ pub(crate) enum Stage {
     /// A moment to pass.
     Resting { until: Time },
     /// A connection.
-    Connecting { node: NodeId, since: Time },
+    Connecting { node: NodeId, until: Time },
     /// An answer.
-    Asked { node: NodeId, request: u64, at: Time, sent: Sent },
+    Asked { node: NodeId, request: u64, at: Time, until: Time, sent: Sent },
     /// Nothing.
     Finished,
 }
@@ -180,12 +180,13 @@ impl Task {
     }
 
     /// Returns when something is due, whatever happens.
-    pub(crate) fn deadline(&self, try_time: Span) -> Time {
+    pub(crate) fn deadline(&self) -> Time {
         let legs = self.legs.iter().map(|leg| match leg.stage {
             // What is ready and not started waits for somebody else's request to end.
             Stage::Ready | Stage::Finished => Time::MAX,
-            Stage::Resting { until } => until,
-            Stage::Connecting { since: at, .. } | Stage::Asked { at, .. } => at + try_time,
+            Stage::Resting { until }
+            | Stage::Connecting { until, .. }
+            | Stage::Asked { until, .. } => until,
         });
         legs.fold(self.due, Time::min)
     }

@@ -7,6 +7,9 @@ use crate::fields::{BadField, Fields};
 /// Most workload sessions that may be allowed at once.
 pub const SESSIONS_MAX: u64 = 1_000_000;
 
+/// The smallest store: room for a few items in each of its logs.
+pub const DATA_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
 /// What a configuration file says; a flag on the command line wins over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -16,6 +19,8 @@ pub struct Config {
     pub http: Option<String>,
     /// Where data is kept; empty or `:memory:` for memory.
     pub data_dir: Option<String>,
+    /// Bytes that the store may take.
+    pub data_bytes_max: Option<u64>,
     /// The network file.
     pub network: Option<String>,
     /// The file of the node's keys.
@@ -24,6 +29,8 @@ pub struct Config {
     pub bootstrap: Option<String>,
     /// Most workload sessions at once.
     pub max_sessions: Option<u64>,
+    /// Requests a second from one client address; 0 for no limit.
+    pub client_rate: Option<u32>,
 }
 
 /// Why a text is not a configuration.
@@ -60,10 +67,12 @@ impl Config {
             listen: fields.text("listen")?.map(str::to_owned),
             http: fields.text("http")?.map(str::to_owned),
             data_dir: fields.text("data_dir")?.map(str::to_owned),
+            data_bytes_max: fields.integer("data_bytes_max")?.map(data_bytes_max).transpose()?,
             network: fields.text("network")?.map(str::to_owned),
             identity: fields.text("identity")?.map(str::to_owned),
             bootstrap: bootstrap(&mut fields)?,
             max_sessions: fields.integer("max_sessions")?.map(max_sessions).transpose()?,
+            client_rate: fields.integer("client_rate")?.map(client_rate).transpose()?,
         };
         Ok((config, fields.unknown()))
     }
@@ -79,6 +88,22 @@ pub fn max_sessions(got: u64) -> Result<u64, BadField> {
         1..=SESSIONS_MAX => Ok(got),
         _ => Err(BadField::over("max_sessions", got, SESSIONS_MAX)),
     }
+}
+
+/// Checks the bytes that the store may take.
+///
+/// # Errors
+/// When they are fewer than [`DATA_BYTES_MIN`].
+pub fn data_bytes_max(got: u64) -> Result<u64, BadField> {
+    if got >= DATA_BYTES_MIN {
+        return Ok(got);
+    }
+    let why = format!("it is {got}, it must be at least {DATA_BYTES_MIN}");
+    Err(BadField::new("data_bytes_max", why))
+}
+
+fn client_rate(got: u64) -> Result<u32, BadField> {
+    u32::try_from(got).map_err(|_| BadField::over("client_rate", got, u32::MAX.into()))
 }
 
 // A list in TOML, or the comma-separated text of the flag.

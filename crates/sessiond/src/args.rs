@@ -14,6 +14,8 @@ use crate::failure::{Failure, Result};
 
 /// Workload sessions at once; the reference's default.
 const MAX_SESSIONS: u64 = 100;
+/// Requests a second from one client address: far more than a person makes.
+const CLIENT_RATE: u32 = 500;
 /// Loopback unless asked otherwise: a node is not exposed by accident.
 const LISTEN: &str = "127.0.0.1:9651";
 const HTTP: &str = "127.0.0.1:9653";
@@ -75,6 +77,9 @@ struct Run {
     /// [default: ""]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+    /// Bytes that the data directory may take; the disk sets the limit without it
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    data_bytes_max: Option<String>,
     /// The network file; without one this node is a network of its own
     /// [default: DIR/network.toml if it is there]
     #[arg(long, value_name = "FILE")]
@@ -90,6 +95,10 @@ struct Run {
     /// [default: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_sessions: Option<String>,
+    /// Requests a second from one client address, after a burst of four times as many; 0 for no
+    /// limit [default: 500]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    client_rate: Option<String>,
     /// A file with these flags in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -125,6 +134,8 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
     /// Where data is kept; `None` for memory.
     pub data_dir: Option<PathBuf>,
+    /// Bytes that the store may take.
+    pub data_bytes_max: Option<u64>,
     /// The network file that was asked for.
     pub network: Option<PathBuf>,
     /// The key file that was asked for.
@@ -133,6 +144,8 @@ pub struct Settings {
     pub bootstrap: Vec<HostPort>,
     /// Most workload sessions at once.
     pub max_sessions: u64,
+    /// Requests a second from one client address; `None` for no limit.
+    pub client_rate: Option<u32>,
     /// Whether the end of standard input stops the node.
     pub stop_with_stdin: bool,
     /// What an operator should know about the configuration.
@@ -201,6 +214,21 @@ impl Run {
                 config::max_sessions(number).map_err(|error| bad("max-sessions", &error.why))?
             }
         };
+        let client_rate = match self.client_rate {
+            None => file.client_rate.unwrap_or(CLIENT_RATE),
+            Some(text) => {
+                text.parse().map_err(|_| bad("client-rate", &"it must be a number below 2^32"))?
+            }
+        };
+        let data_bytes_max = match self.data_bytes_max {
+            None => file.data_bytes_max,
+            Some(text) => {
+                let why = &"it must be a number of bytes";
+                let bytes = text.parse().map_err(|_| bad("data-bytes-max", why))?;
+                let checked = config::data_bytes_max(bytes);
+                Some(checked.map_err(|error| bad("data-bytes-max", &error.why))?)
+            }
+        };
         let http = self.http.or(file.http).unwrap_or_else(|| HTTP.to_owned());
         let data_dir = self.data_dir.or(file.data_dir).unwrap_or_default();
         let bootstrap = self.bootstrap.or(file.bootstrap).unwrap_or_default();
@@ -211,10 +239,12 @@ impl Run {
                 "" | ":memory:" => None,
                 dir => Some(PathBuf::from(dir)),
             },
+            data_bytes_max,
             network: path("network", self.network.or(file.network))?,
             identity: path("identity", self.identity.or(file.identity))?,
             bootstrap: addresses(&bootstrap)?,
             max_sessions,
+            client_rate: Some(client_rate).filter(|rate| *rate > 0),
             stop_with_stdin: self.stop_with_stdin,
             warnings,
         })

@@ -46,9 +46,14 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(handle: Handle, network: String, swarm: SwarmId) -> Arc<Self> {
+    pub(crate) fn new(
+        handle: Handle,
+        network: String,
+        swarm: SwarmId,
+        rate: Option<u32>,
+    ) -> Arc<Self> {
         let started = tokio::time::Instant::now();
-        Arc::new(Self { handle, swarm, network, limiter: Limiter::default(), started })
+        Arc::new(Self { handle, swarm, network, limiter: Limiter::new(rate), started })
     }
 
     pub(crate) async fn answer(self: Arc<Self>, request: Request) -> Response {

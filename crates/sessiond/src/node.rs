@@ -8,7 +8,8 @@ use std::time::Duration;
 use session_core::{Entropy as _, Text};
 use session_crypto::{Identity, RealVerifier};
 use session_daemon::{Config, Daemon};
-use session_network::Role;
+use session_network::limits::Budget;
+use session_network::{Rate, Role};
 use session_protocol::{Checker, Membership, StaticMembership};
 use session_runtime::http::{Limits, Server, serve};
 use session_runtime::quic::{Options, Quic};
@@ -26,6 +27,9 @@ use crate::{network, node_key, say};
 /// What HTTP clients and peers are given to take what was sent to them; together with the shell's
 /// own two seconds below the five that a stop may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a usual request weighs: a sealed message or a small batch.
+const REQUEST_BYTES: u64 = 16 * 1024;
 
 /// Runs a node until it is asked to stop.
 ///
@@ -53,7 +57,7 @@ pub fn run(settings: Settings) -> Result<()> {
             runtime.block_on(serve_with(&settings, keys, membership, network.name, store))
         }
         Some(dir) => {
-            let store = open(&dir.join("store"))?;
+            let store = open(&dir.join("store"), settings.data_bytes_max)?;
             runtime.block_on(serve_with(&settings, keys, membership, network.name, store))
         }
     };
@@ -81,8 +85,8 @@ fn keys(settings: &Settings) -> Result<Identity> {
     Ok(keys)
 }
 
-fn open(dir: &Path) -> Result<DiskStore> {
-    let store = DiskStore::open(dir, disk::Options::default())
+fn open(dir: &Path, bytes_max: Option<u64>) -> Result<DiskStore> {
+    let store = DiskStore::open(dir, disk::Options { bytes_max, ..disk::Options::default() })
         .map_err(|error| Failure::usage(format!("the data directory: {}", chain(&error))))?;
     let report = store.report();
     if report.cut_bytes > 0 {
@@ -121,12 +125,12 @@ async fn serve_with<S: Durable + Send + 'static>(
     let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.check(&body));
     let (quic, events) = Quic::bind(Options::new(settings.listen), Some(keys.clone()), decode)
         .map_err(|error| cannot_listen("--listen", &error))?;
+    let role = Role::Node { listen };
+    let mut network_config =
+        session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
+    network_config.limits.client = client_budget(settings.client_rate);
     let daemon = Daemon::new(Config {
-        network: session_network::Config::new(
-            Role::Node { listen },
-            keys.clone(),
-            Arc::clone(&membership),
-        ),
+        network: network_config,
         swarm: session_swarm::Config::new(node, membership),
     })
     .map_err(|error| Failure::usage(error.to_string()))?;
@@ -135,7 +139,7 @@ async fn serve_with<S: Durable + Send + 'static>(
     let (handle, running) = shell::start(parts)
         .map_err(|error| Failure::runtime(format!("cannot start threads: {error}")))?;
 
-    let api = Api::new(handle, network, swarm);
+    let api = Api::new(handle, network, swarm, settings.client_rate);
     let http = match settings.http {
         None => None,
         Some(address) => {
@@ -207,6 +211,20 @@ async fn stdin_end(wanted: bool) {
         let _ = end.send(());
     });
     let _ = ended.await;
+}
+
+/// What one client address may send: the default bytes, and more where the requests need them.
+fn client_budget(rate: Option<u32>) -> Budget {
+    let Some(rate) = rate.map(u64::from) else { return Budget::UNLIMITED };
+    let default = session_network::Limits::default().client;
+    let bytes = rate * REQUEST_BYTES;
+    Budget {
+        frames: Rate { per_second: rate, burst: 4 * rate },
+        bytes: Rate {
+            per_second: bytes.max(default.bytes.per_second),
+            burst: (4 * bytes).max(default.bytes.burst),
+        },
+    }
 }
 
 fn cannot_listen(flag: &str, error: &BindError) -> Failure {

@@ -20,6 +20,7 @@ use std::{io, thread};
 
 use session_core::{Context, Machine as _, NodeId};
 use session_daemon::{Daemon, Effect, Health, Input, Report};
+use session_network::From;
 use session_protocol::Checker;
 use session_protocol::inbound::CheckedRequest;
 use session_runtime::clock::SystemClock;
@@ -454,7 +455,11 @@ fn log(report: &Report) {
         Report::PeerUp { node } => tracing::info!(?node, "connected"),
         Report::PeerDown { node } => tracing::info!(?node, "disconnected"),
         Report::Unreachable { node, why } => tracing::debug!(?node, why, "not reachable"),
-        Report::Penalized { from, why } => tracing::warn!(?from, why, "disconnected for a fault"),
+        Report::Penalized { from: From::Node(node), why } => {
+            tracing::warn!(?node, why, "disconnected for a fault");
+        }
+        // Strangers must not be able to fill the log.
+        Report::Penalized { from, why } => tracing::debug!(?from, why, "disconnected for a fault"),
         other => tracing::debug!(report = ?other),
     }
 }

@@ -1,13 +1,15 @@
 //! A thousand nodes for a simulated hour: how fast is the simulator?
 //!
-//! `cargo run --release -p session-sim --example scale [NODES [PERSONS [MINUTES [SEED]]]]`
+//! `cargo run --release -p session-sim --example scale [STORY [NODES [PERSONS [MINUTES [SEED]]]]]`
 
 use session_core::Span;
 use session_sim::person::Habits;
 use session_sim::{Scenario, Story, play};
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut words = std::env::args().skip(1);
+    let story = words.next().map_or(Story::Lossy, |word| word.parse().expect("a story"));
+    let mut numbers = words.map(|text| text.parse::<u64>());
     let mut number = |default| numbers.next().map_or(default, |text| text.expect("a number"));
     let (nodes, persons, minutes, seed) =
         (number(1_000) as usize, number(300) as usize, number(60), number(1));
@@ -22,7 +24,7 @@ fn main() {
         minutes,
         habits,
         checkpoint_every: Span::from_secs(60),
-        ..Scenario::new(Story::Lossy)
+        ..Scenario::new(story)
     };
     #[expect(clippy::disallowed_methods, reason = "measures the simulator from outside")]
     let begin = std::time::Instant::now();

@@ -46,10 +46,12 @@ pub mod run;
 pub mod scenario;
 mod set;
 mod trace;
+mod violation;
 mod wires;
 pub mod world;
 
 pub use net::Traffic;
 pub use run::{Options, Report, play, run};
 pub use scenario::{Scenario, Story};
-pub use world::{Plan, Violation, World};
+pub use violation::Violation;
+pub use world::{Plan, World};

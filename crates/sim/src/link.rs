@@ -59,7 +59,7 @@ impl Link {
         // One draw for both dice keeps the hot path short.
         let draw = rng.next_u64();
         let jitter = (draw >> 32) % (self.jitter_ms + 1);
-        let tail = if draw % 100 == 0 { (draw >> 16) % (self.tail_ms + 1) } else { 0 };
+        let tail = if draw.is_multiple_of(100) { (draw >> 16) % (self.tail_ms + 1) } else { 0 };
         Span::from_millis(base + jitter + tail)
     }
 

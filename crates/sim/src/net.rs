@@ -243,8 +243,11 @@ impl Net {
     }
 
     fn are_apart(&self, one: HostId, other: HostId) -> bool {
-        self.split.as_ref().is_some_and(|split| {
-            split.apart.get(one.index()) != split.apart.get(other.index())
-        })
+        self.split
+            .as_ref()
+            .is_some_and(|split| split.apart.get(one.index()) != split.apart.get(other.index()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,8 @@ pub struct Node {
     pub(crate) skew: Skew,
     pub(crate) disk: Disk,
     daemon: Option<Daemon>,
+    /// When the daemon wants to be woken, by its own clock. Asking it anew is not free.
+    due: Option<Time>,
     /// Effects that wait for their commit.
     held: Vec<Effect>,
     commit_at: Option<Time>,
@@ -87,6 +89,7 @@ impl Node {
             shell: Shell::default(),
             skew: Skew::default(),
             daemon: None,
+            due: None,
             held: Vec::new(),
             commit_at: None,
             conns: BTreeSet::new(),
@@ -139,12 +142,14 @@ impl Node {
     /// Starts the daemon over what is on the disk.
     pub(crate) fn start(&mut self) {
         let daemon = Daemon::new(self.config.clone()).expect("made from the same membership");
+        self.due = daemon.deadline();
         self.daemon = Some(daemon);
     }
 
     /// Loses everything that was not committed.
     pub(crate) fn crash(&mut self) {
         self.daemon = None;
+        self.due = None;
         self.held.clear();
         self.commit_at = None;
         self.conns.clear();
@@ -318,10 +323,8 @@ impl Node {
         {
             return;
         }
-        let quiet = matches!(
-            &frame,
-            Ok(Inbound::Heartbeat(_) | Inbound::Ping(_) | Inbound::Pong(_))
-        );
+        let quiet =
+            matches!(&frame, Ok(Inbound::Heartbeat(_) | Inbound::Ping(_) | Inbound::Pong(_)));
         let size = body.len();
         let input = session_network::Input::Frame { conn, class, size, frame };
         self.tell(now, Input::Network(input));
@@ -359,18 +362,21 @@ impl Host for Node {
             }
         }
         self.settle(now, out);
+        self.due = self.daemon.as_ref().and_then(Machine::deadline);
     }
 
     fn deadline(&self) -> Option<Time> {
-        let daemon = self.daemon.as_ref()?;
-        let due = daemon.deadline().map(|local| self.skew.world(local));
+        self.daemon.as_ref()?;
+        let due = self.due.map(|local| self.skew.world(local));
         let liar = self.misbehaviour.as_ref().and_then(|liar| liar.deadline());
         [due, self.commit_at, liar].into_iter().flatten().min()
     }
 
     fn woken(&mut self, now: Time, out: &mut Vec<Departure>) {
-        let Some(daemon) = &self.daemon else { return };
-        if daemon.deadline().is_some_and(|local| local <= self.skew.local(now)) {
+        if self.daemon.is_none() {
+            return;
+        }
+        if self.due.is_some_and(|local| local <= self.skew.local(now)) {
             self.call(now, |daemon, cx| daemon.tick(cx));
             self.settle(now, out);
         }
@@ -383,6 +389,7 @@ impl Host for Node {
             let conns: Vec<ConnId> = self.conns.iter().copied().collect();
             liar.woken(now, &conns, &mut self.rng, out);
         }
+        self.due = self.daemon.as_ref().and_then(Machine::deadline);
     }
 
     fn transport_key(&self) -> Option<&DsaPublicKey> {

@@ -115,8 +115,7 @@ impl Person {
             crate::host::BEGINNING + Span::from_millis(2_000 + rng.below(every.as_millis()))
         };
         let (next_send, next_read) = (first(habits.send_every), first(habits.read_every));
-        let again =
-            if habits.subscribes { vec![(next_read, Task::Subscribe)] } else { Vec::new() };
+        let again = if habits.subscribes { vec![(next_read, Task::Subscribe)] } else { Vec::new() };
         Self {
             host,
             address,
@@ -309,8 +308,7 @@ impl Person {
             let span = if later { 4 * ttl } else { ttl / 4 };
             let expiry = self.skew.local(now) + Span::from_millis(span);
             let ids = ids.to_vec();
-            let note =
-                Note::Expiring { address: self.address, ids: ids.clone(), expiry, later };
+            let note = Note::Expiring { address: self.address, ids: ids.clone(), expiry, later };
             self.notes.push(note);
             self.begin(now, Task::Expire { ids, expiry, mode });
         }

@@ -8,7 +8,8 @@ use crate::fault::FaultCounts;
 use crate::net::Traffic;
 use crate::person::Tally;
 use crate::scenario::{Scenario, Story};
-use crate::world::{Violation, World};
+use crate::violation::Violation;
+use crate::world::World;
 
 /// How long everything may take to come to rest after it healed.
 const LIVENESS_MAX: Span = Span::from_secs(20 * 60);
@@ -202,4 +203,3 @@ impl fmt::Display for Report {
         write!(f, "  digest        {digest}")
     }
 }
-

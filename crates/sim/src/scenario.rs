@@ -38,11 +38,13 @@ pub enum Story {
     DiskLoss,
     /// All of it, but no misbehaviour.
     Everything,
+    /// One member of each swarm misbehaves, up to two others crash at a time, over bad links.
+    Siege,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -52,6 +54,7 @@ impl Story {
         Self::Skewed,
         Self::DiskLoss,
         Self::Everything,
+        Self::Siege,
     ];
 
     /// Returns the name that [`FromStr`] takes.
@@ -67,6 +70,7 @@ impl Story {
             Self::Skewed => "skewed",
             Self::DiskLoss => "disk-loss",
             Self::Everything => "everything",
+            Self::Siege => "siege",
         }
     }
 }
@@ -80,7 +84,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss or everything"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything or siege"
 )]
 pub struct UnknownStory;
 
@@ -128,7 +132,9 @@ impl Scenario {
             // nothing but the sweep finds: with the usual minute between two steps that takes
             // up to an hour.
             sweep_every: match story {
-                Story::Byzantine | Story::Skewed | Story::Everything => Span::from_secs(2),
+                Story::Byzantine | Story::Skewed | Story::Everything | Story::Siege => {
+                    Span::from_secs(2)
+                }
                 _ => Span::from_secs(60),
             },
         }
@@ -145,7 +151,7 @@ impl Scenario {
             persons: self.persons,
             habits: self.habits,
             link: match self.story {
-                Story::Lossy | Story::Everything => Link::lossy(),
+                Story::Lossy | Story::Everything | Story::Siege => Link::lossy(),
                 _ => Link::good(),
             },
             checkpoint_every: self.checkpoint_every,
@@ -163,15 +169,6 @@ impl Scenario {
     }
 }
 
-/// How many members of a swarm crash at a time.
-#[derive(Clone, Copy)]
-enum Spare {
-    /// No more than the others can do without.
-    Kept,
-    /// Up to all of them.
-    Exceeded,
-}
-
 /// Plans what goes wrong in a world.
 struct Author<'a> {
     rng: SeededEntropy,
@@ -184,17 +181,22 @@ impl Author<'_> {
         match story {
             Story::Calm => {}
             Story::Lossy => self.broken_connections(),
-            Story::Crashes => self.crashes(Spare::Kept, false),
-            Story::Outage => self.crashes(Spare::Exceeded, false),
+            Story::Crashes => self.crashes(spare_of, false),
+            Story::Outage => self.crashes(|members| members, false),
             Story::Partition => self.partitions(),
-            Story::Byzantine => self.misbehaviour(),
+            Story::Byzantine => self.misbehaviour(spare_of),
             Story::Skewed => self.skews(),
-            Story::DiskLoss => self.crashes(Spare::Kept, true),
+            Story::DiskLoss => self.crashes(|_| 1, true),
             Story::Everything => {
                 self.broken_connections();
-                self.crashes(Spare::Kept, false);
+                self.crashes(spare_of, false);
                 self.partitions();
                 self.skews();
+            }
+            Story::Siege => {
+                self.broken_connections();
+                self.misbehaviour(|members| spare_of(members).min(1));
+                self.crashes(|members| spare_of(members).min(2), false);
             }
         }
     }
@@ -208,7 +210,7 @@ impl Author<'_> {
     }
 
     /// Swarm by swarm, rounds of crashes; all of a round are back before the next one.
-    fn crashes(&mut self, spare: Spare, disks_lost: bool) {
+    fn crashes(&mut self, most: impl Fn(usize) -> usize, disks_lost: bool) {
         for node in 0..self.world.nodes().len() {
             let node = HostId(u32::try_from(node).expect("fewer than 2^32 hosts"));
             // Slow disks: a crash shall often come in the middle of a commit.
@@ -217,14 +219,10 @@ impl Author<'_> {
         }
         for swarm in self.world.swarms().to_vec() {
             let members = self.world.members(swarm).to_vec();
-            let most = match spare {
-                Spare::Kept => spare_of(members.len()),
-                Spare::Exceeded => members.len(),
-            } as u64;
+            let most = most(members.len()) as u64;
             let mut at = self.between(20_000, 40_000);
             while at < self.end_ms && most > 0 {
-                // Whoever lost its disk is first repaired: one at a time.
-                let victims = if disks_lost { 1 } else { 1 + self.rng.below(most) };
+                let victims = 1 + self.rng.below(most);
                 let mut last = at;
                 for node in self.choose(&members, victims) {
                     let down = at + self.between(0, 5_000);
@@ -252,10 +250,10 @@ impl Author<'_> {
         }
     }
 
-    fn misbehaviour(&mut self) {
+    fn misbehaviour(&mut self, how_many: impl Fn(usize) -> usize) {
         for (number, swarm) in self.world.swarms().to_vec().into_iter().enumerate() {
             let members = self.world.members(swarm).to_vec();
-            let bad = self.choose(&members, spare_of(members.len()) as u64);
+            let bad = self.choose(&members, how_many(members.len()) as u64);
             let first = number + self.rng.below(4) as usize;
             for (node, kind) in bad.into_iter().zip(Kind::ALL.into_iter().cycle().skip(first)) {
                 self.plan(0, Fault::Misbehave { node, kind });

@@ -40,7 +40,6 @@ pub(crate) fn of(disk: &Disk, now: Time) -> Set {
             set.items.insert((*address, meta.id, meta.expiry));
         }
     });
-    set.operations
-        .extend(disk.records(Table::Operation, &[]).into_iter().map(|(key, _)| key));
+    set.operations.extend(disk.records(Table::Operation, &[]).into_iter().map(|(key, _)| key));
     set
 }

@@ -33,7 +33,10 @@ impl End {
 
 /// What travels to an end.
 pub(crate) enum Parcel {
-    Frame { class: Class, body: Vec<u8> },
+    Frame {
+        class: Class,
+        body: Vec<u8>,
+    },
     /// The other side closed, after everything that it sent before.
     Fin,
 }
@@ -82,9 +85,7 @@ impl Wires {
     }
 
     pub(crate) fn is_open(&self, end: End) -> bool {
-        self.wires
-            .get(end.wire as usize)
-            .is_some_and(|wire| wire.open[usize::from(end.side)])
+        self.wires.get(end.wire as usize).is_some_and(|wire| wire.open[usize::from(end.side)])
     }
 
     /// Closes one end. Returns whether it was open.

@@ -105,8 +105,9 @@ impl Swarm {
         mut item: ReplicaItem,
         ttl: Span,
     ) -> Result<(), Refusal> {
-        check_ttl(&item, ttl, cx.now)?;
+        // The clock first: everything that is wrong with a wrong clock follows from it.
         check_clock(item.timestamp, cx.now, CLOCK_TOLERANCE)?;
+        check_ttl(&item, ttl, cx.now)?;
         self.view.check_keeps(&item.address)?;
         items::check_namespace(&item)?;
         if !self.replication.has_room() {

@@ -1,6 +1,6 @@
 //! Choosing a node, asking it, judging its answer, going on.
 
-use session_core::{Machine as _, NodeId, Span, Time};
+use session_core::{Machine as _, NodeId, Span};
 use session_network::Class;
 use session_protocol::request::{Operation, Reply};
 
@@ -12,6 +12,9 @@ use crate::work::{Asking, Judging, Step, request};
 
 /// A request over this many item bytes travels as bulk, so that it delays nothing else.
 const BULK_BYTES_MIN: usize = 32 * 1024;
+
+/// Bytes per second of the slowest link on which large requests are still waited for.
+const SLOWEST_LINK: u64 = 128 * 1024;
 
 /// Shortest wait that a node can ask for.
 const WAIT_MIN: Span = Span::from_millis(50);
@@ -50,7 +53,8 @@ impl Client {
             return self.ask(cx, id, leg, node);
         }
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.legs[leg].stage = Stage::Connecting { node, since: cx.now };
+            let until = cx.now + self.config.limits.try_time;
+            task.legs[leg].stage = Stage::Connecting { node, until };
         }
         self.nodes.used(node, cx.now);
         let input = session_network::Input::Connect { node };
@@ -107,7 +111,8 @@ impl Client {
             Err(error) => return self.end(cx, id, Err(error)),
         };
         let number = self.next_request();
-        let class = class_of(&operations);
+        let bytes = item_bytes(&operations);
+        let class = if bytes < BULK_BYTES_MIN { Class::Interactive } else { Class::Bulk };
         if !self.send(cx, node, class, &request(number, operations)) {
             let why = "the connection does not take the request".to_owned();
             return self.try_failed(cx, id, leg, node, Error::Unreachable { node, why });
@@ -115,7 +120,8 @@ impl Client {
         self.stats.requests += 1;
         self.requests.insert(number, (id, leg));
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.legs[leg].stage = Stage::Asked { node, request: number, at: cx.now, sent };
+            let until = cx.now + self.config.limits.try_time + transfer_time(bytes);
+            task.legs[leg].stage = Stage::Asked { node, request: number, at: cx.now, until, sent };
         }
     }
 
@@ -307,11 +313,9 @@ impl Client {
         for id in due {
             self.time_is_up(cx, id);
         }
-        let try_time = self.config.limits.try_time;
-        let over = |since: &Time| *since + try_time <= now;
-        let hanging = self.legs_where(|stage| match stage {
-            Stage::Connecting { since: at, .. } | Stage::Asked { at, .. } => over(at),
-            _ => false,
+        let hanging = self.legs_where(|stage| {
+            matches!(stage, Stage::Connecting { until, .. } | Stage::Asked { until, .. }
+                if *until <= now)
         });
         for (id, leg) in hanging {
             self.hangs(cx, id, leg);
@@ -333,16 +337,15 @@ impl Client {
         self.end(cx, id, result);
     }
 
+    // A node that does not answer is likely gone: its connection would be the fastest one for as
+    // long as nobody notices.
     fn hangs(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let connecting = matches!(task.legs[leg].stage, Stage::Connecting { .. });
-        let Some(node) = task.legs[leg].node() else { return };
+        let node = self.tasks.get(&id).and_then(|task| task.legs[leg].node());
+        let Some(node) = node else { return };
         self.stats.timeouts += 1;
         let waited = self.config.limits.try_time;
         self.try_failed(cx, id, leg, node, Error::NoAnswer { node, waited });
-        if connecting {
-            self.forget(cx, node);
-        }
+        self.forget(cx, node);
     }
 }
 
@@ -353,13 +356,14 @@ const fn stage_node(stage: &Stage) -> Option<NodeId> {
     }
 }
 
-fn class_of(operations: &[Operation]) -> Class {
-    let bytes: usize = operations
-        .iter()
-        .map(|operation| match operation {
-            Operation::Store { data, .. } => data.len(),
-            _ => 0,
-        })
-        .sum();
-    if bytes < BULK_BYTES_MIN { Class::Interactive } else { Class::Bulk }
+fn item_bytes(operations: &[Operation]) -> usize {
+    let data = operations.iter().map(|operation| match operation {
+        Operation::Store { data, .. } => data.len(),
+        _ => 0,
+    });
+    data.sum()
+}
+
+fn transfer_time(bytes: usize) -> Span {
+    Span::from_secs(bytes as u64 / SLOWEST_LINK)
 }

@@ -14,7 +14,7 @@ pub(crate) struct Fetching {
     namespace: Namespace,
     ids: List<MessageId, IDS_MAX>,
     found: BTreeMap<MessageId, Item>,
-    /// Nodes that have none of what is still wanted.
+    /// Nodes that had none of what was wanted, and so have none of what is wanted still.
     lacking: BTreeSet<NodeId>,
 }
 
@@ -57,8 +57,6 @@ impl Fetching {
             return Step::Done;
         }
         if self.found.len() > before {
-            // The rest may be lacking elsewhere for another reason than the last time.
-            self.lacking.clear();
             return Step::More;
         }
         self.lacking.insert(judging.node);

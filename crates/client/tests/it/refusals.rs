@@ -74,6 +74,26 @@ fn a_silent_node_is_left_after_six_seconds() {
     assert_eq!((world.client.stats().timeouts, world.client.stats().failovers), (1, 1));
 }
 
+// The fastest node is switched off: one command waits for it, the next ones do not.
+#[test]
+fn a_node_that_vanished_costs_one_wait() {
+    let mut world = World::new(1, 10);
+    for _ in 0..3 {
+        stored(&world.run(store()));
+    }
+    let fastest = (0..10).find(|node| world.nodes[*node].asked.len() == 3).unwrap();
+    world.vanish(fastest);
+    let before = world.now;
+    stored(&world.run(store()));
+    assert!((6_000..6_500).contains(&world.now.since(before).as_millis()));
+    for _ in 0..10 {
+        world.pass(Span::from_secs(3));
+        let before = world.now;
+        stored(&world.run(store()));
+        assert!(world.now.since(before) < Span::from_millis(200));
+    }
+}
+
 #[test]
 fn when_nobody_answers_the_command_ends_in_time() {
     let mut world = World::new(1, 10);
@@ -129,6 +149,71 @@ fn a_wrong_clock_costs_one_more_signature() {
     // It is remembered, for owner operations too.
     assert!(matches!(world.run(read()), Ok(Answer::Pages(_))));
     assert_eq!((world.client.stats().resigned, asked(&world)), (1, 3));
+}
+
+// Request numbers can be guessed; who was asked cannot be changed.
+#[test]
+fn a_node_cannot_answer_for_another() {
+    let mut world = World::new(1, 10);
+    let first = Rc::new(Cell::new(None));
+    for node in &mut world.nodes {
+        let first = Rc::clone(&first);
+        node.twist = Some(Box::new(move |request, mut reply| match first.get() {
+            None => {
+                first.set(Some(request.id));
+                None
+            }
+            Some(id) => {
+                reply.id = id;
+                Some(reply)
+            }
+        }));
+    }
+    let id = world.command(Command::Retrieve { namespace: MESSAGES, cursors: [].into(), nodes: 2 });
+    world.pass(Span::from_secs(5));
+    assert_eq!((asked(&world), world.client.stats().late), (2, 1));
+    assert!(!world.done.contains_key(&id));
+}
+
+#[test]
+fn a_node_that_failed_is_not_the_first_to_be_asked_next() {
+    let mut world = World::new(1, 10);
+    stored(&world.run(store()));
+    let fastest = (0..10).find(|node| !world.nodes[*node].asked.is_empty()).unwrap();
+    world.nodes[fastest].refuse = Some(Box::new(|_, _| Some(Refusal::DiskFull)));
+    for _ in 0..5 {
+        stored(&world.run(store()));
+    }
+    assert_eq!(world.nodes[fastest].asked.len(), 2, "good, full, and then left alone");
+    // After a while it gets another chance.
+    world.nodes[fastest].refuse = None;
+    world.pass(Span::from_secs(60));
+    for other in (0..10).filter(|node| *node != fastest) {
+        world.nodes[other].refuse = Some(Box::new(|_, _| Some(Refusal::DiskFull)));
+    }
+    stored(&world.run(store()));
+    assert_eq!(world.nodes[fastest].asked.len(), 3);
+}
+
+// Each batch has its own time: a large command is not cut off while it gets on.
+#[test]
+fn progress_gives_more_time() {
+    let mut world = World::new(1, 1);
+    let mut turn = 0;
+    let retry_after = Span::from_secs(20);
+    world.nodes[0].refuse = Some(Box::new(move |_, _| {
+        turn += 1;
+        (turn % 2 == 1).then_some(Refusal::RateLimited { retry_after })
+    }));
+    let item = |number: u8| NewItem {
+        namespace: MESSAGES,
+        ttl: Span::from_days(1),
+        data: ItemBytes::new([number]).unwrap(),
+    };
+    let items = (0..60).map(item).collect();
+    let result = world.run(Command::StoreMany { address: bob(), items });
+    assert!(matches!(&result, Ok(Answer::Stored(proofs)) if proofs.len() == 60), "{result:?}");
+    assert!(world.now.since(START) >= Span::from_secs(60));
 }
 
 #[test]
@@ -389,8 +474,12 @@ fn a_command_can_be_cancelled() {
     let id = world.command(store());
     world.input(Input::Command { id, command: store() });
     assert_eq!(world.done.remove(&id), Some(Err(Error::Running(id))));
+    while world.client.requests_out() == 0 {
+        world.pass(Span::from_millis(10));
+    }
     world.input(Input::Cancel { id });
     assert_eq!(world.done.remove(&id), Some(Err(Error::Cancelled)));
+    assert_eq!(world.client.requests_out(), 0, "nothing is remembered of it");
     world.pass(Span::from_secs(60));
     assert!(world.done.is_empty(), "a late answer is no answer");
     world.input(Input::Cancel { id });

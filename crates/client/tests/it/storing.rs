@@ -5,10 +5,11 @@ use session_core::{Encode as _, InboxAddress, List, SeededEntropy, Span, SwarmId
 use session_crypto::Signer as _;
 use session_crypto::fake::FakeVerifier;
 use session_protocol::Membership as _;
+use session_protocol::inbound::CheckedOperation;
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES, message_id};
-use session_protocol::limits::FRAME_BYTES_MAX;
+use session_protocol::limits::{CLOCK_TOLERANCE, FRAME_BYTES_MAX};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt, sign_receipts};
-use session_protocol::request::{ItemBytes, Outcome, Reply};
+use session_protocol::request::{ItemBytes, Operation, Outcome, Refusal, Reply};
 
 use crate::world::{START, World, path_of};
 
@@ -230,47 +231,125 @@ fn altered_expiries_are_not_covered() {
     assert_eq!(good, 2);
 }
 
+/// Has a node answer with true receipts of all nodes of the network, each for an expiry of its own.
+fn promise(world: &mut World, node: usize, duplicate: bool, expiry: fn(usize, Time) -> Time) {
+    let keys: Vec<_> = world.nodes.iter().map(|node| node.keys.clone()).collect();
+    let network = world.membership.network();
+    let swarm = world.membership.node(&world.id(node)).unwrap().swarm;
+    world.nodes[node].twist = Some(Box::new(move |_, mut reply: Reply| {
+        let mut outcomes = reply.outcomes.into_vec();
+        let Outcome::Stored { message, duplicate: told, receipts, .. } = &mut outcomes[0] else {
+            // A refusal stays what it is.
+            reply.outcomes = List::new(outcomes).unwrap();
+            return Some(reply);
+        };
+        *told = duplicate;
+        let (mut roots, mut paths) = (vec![], vec![]);
+        for (index, keys) in keys.iter().enumerate() {
+            let receipt = StorageReceipt {
+                node: keys.public().node_id(),
+                swarm,
+                address: bob(),
+                message: *message,
+                expiry: expiry(index, reply.server_time),
+                stored_at: reply.server_time,
+            };
+            let (root, mut proofs) =
+                sign_receipts(network, &**keys, &[receipt], &mut SeededEntropy::new(1));
+            roots.push(root);
+            paths.push(path_of(index, &receipt, proofs.remove(0)));
+        }
+        *receipts = List::new(paths).unwrap();
+        reply.roots = List::new(roots).unwrap();
+        reply.outcomes = List::new(outcomes).unwrap();
+        Some(reply)
+    }));
+}
+
+fn last(result: Result<Answer, Error>) -> Error {
+    match result {
+        Err(Error::TimedOut { last: Some(last), .. }) => *last,
+        other => panic!("a timeout with a reason was expected, got {other:?}"),
+    }
+}
+
+const TOO_EARLY: &str = "the item is forgotten earlier than asked";
+
 // The node that is asked tells the others when the item expires, so their signatures are true.
 #[test]
 fn an_item_that_is_kept_for_less_than_asked_is_not_stored() {
     let mut world = World::new(1, 10);
     for node in 0..10 {
-        let keys: Vec<_> = world.nodes.iter().map(|node| node.keys.clone()).collect();
-        let network = world.membership.network();
-        world.nodes[node].twist = Some(Box::new(move |_, mut reply: Reply| {
-            let mut outcomes = reply.outcomes.into_vec();
-            let Outcome::Stored { message, receipts, .. } = &mut outcomes[0] else { panic!() };
-            let (mut roots, mut paths) = (vec![], vec![]);
-            for (index, keys) in keys.iter().enumerate() {
-                let receipt = StorageReceipt {
-                    node: keys.public().node_id(),
-                    swarm: SwarmId(1),
-                    address: bob(),
-                    message: *message,
-                    expiry: reply.server_time + Span::from_secs(60),
-                    stored_at: reply.server_time,
-                };
-                let (root, mut proofs) =
-                    sign_receipts(network, &**keys, &[receipt], &mut SeededEntropy::new(1));
-                roots.push(root);
-                paths.push(path_of(index, &receipt, proofs.remove(0)));
-            }
-            *receipts = List::new(paths).unwrap();
-            // The honest shelf knows the item by now; the lie is that it is new.
-            if let Outcome::Stored { duplicate, .. } = &mut outcomes[0] {
-                *duplicate = false;
-            }
-            reply.roots = List::new(roots).unwrap();
-            reply.outcomes = List::new(outcomes).unwrap();
-            Some(reply)
+        promise(&mut world, node, false, |_, now| now + Span::from_secs(3600));
+    }
+    let error = last(world.run(store(b"hello")));
+    assert!(matches!(error, Error::BadAnswer { why: TOO_EARLY, .. }), "{error:?}");
+}
+
+// The same by a client whose clock is a day behind: it knows better after the first complaint.
+#[test]
+fn a_slow_clock_is_no_excuse() {
+    let mut world = World::new(1, 10);
+    for node in 0..10 {
+        promise(&mut world, node, false, |_, now| now + Span::from_secs(3600));
+        world.nodes[node].ahead = Span::from_days(1);
+        world.nodes[node].refuse = Some(Box::new(|request, now| {
+            let Ok(CheckedOperation::Open(Operation::Store { timestamp, .. })) =
+                &request.operations[0]
+            else {
+                return None;
+            };
+            let (signed, tolerance) = (*timestamp, CLOCK_TOLERANCE);
+            let wrong = signed.distance(now) > tolerance;
+            wrong.then_some(Refusal::Clock { signed, server_time: now, tolerance })
         }));
     }
-    let result = world.run(store(b"hello"));
-    let Err(Error::TimedOut { last: Some(last), .. }) = result else { panic!("{result:?}") };
-    assert!(
-        matches!(*last, Error::BadAnswer { why: "the item is forgotten earlier than asked", .. }),
-        "{last:?}"
-    );
+    let id = world.command(store(b"hello"));
+    world.pass(Span::from_secs(2));
+    assert!(!world.done.contains_key(&id), "{:?}", world.done);
+    assert!(world.client.stats().lies > 0);
+}
+
+#[test]
+fn expiries_that_nobody_can_mean_are_no_receipts() {
+    for expiry in [
+        (|_, now| now - Span::from_secs(1)) as fn(usize, Time) -> Time,
+        |_, now| now + Span::from_days(31),
+        |_, _| Time::MAX,
+    ] {
+        let mut world = World::new(1, 10);
+        (0..10).for_each(|node| promise(&mut world, node, true, expiry));
+        let error = last(world.run(store(b"hello")));
+        assert!(matches!(error, Error::NotEnoughReceipts { good: 0, .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn the_expiry_is_what_a_quorum_promises() {
+    let mut world = World::new(1, 10);
+    for node in 0..10 {
+        promise(&mut world, node, true, |index, now| now + Span::from_days(1 + index as u64));
+    }
+    let proof = proof(world.run(store(b"hello")));
+    let days = proof.expiry.since(START).as_millis() / Span::from_days(1).as_millis();
+    assert_eq!((days, proof.good()), (4, 10), "seven keep it for four days or longer");
+}
+
+#[test]
+fn members_of_another_swarm_do_not_count() {
+    let swarms = [(SwarmId(0), 5), (SwarmId(1 << 63), 7)];
+    let mut world = World::with(1, &swarms, |_| {});
+    let honest = proof(world.run(store(b"hello")));
+    assert!(honest.of == 5 || honest.of == 7);
+    let swarm = honest.receipts[0].receipt.swarm;
+    for node in 0..12 {
+        promise(&mut world, node, true, |_, now| now + Span::from_days(1));
+    }
+    let twelve = proof(world.run(store(b"hello")));
+    assert_eq!(twelve.good(), usize::from(honest.of));
+    for receipt in &twelve.receipts {
+        assert_eq!(world.membership.node(&receipt.receipt.node).unwrap().swarm, swarm);
+    }
 }
 
 #[test]

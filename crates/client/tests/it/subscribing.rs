@@ -1,7 +1,7 @@
 //! Subscriptions: nothing lost, nothing twice, whoever dies.
 
 use session_client::{Command, Effect, Error, InboxReader, Input};
-use session_core::{Entropy as _, MessageId, SeededEntropy, Span};
+use session_core::{Entropy as _, MessageId, SeededEntropy, Span, SwarmId};
 use session_protocol::inbound::CheckedOperation;
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
 use session_protocol::request::{Operation, Push};
@@ -223,6 +223,33 @@ fn an_idle_connection_that_pushes_is_kept() {
     let sent = send(&mut world, 1, &ALL);
     world.pass(Span::from_millis(20));
     assert_eq!(pushed(&world), [sent]);
+}
+
+// As above, where nothing but the subscription uses the connection.
+#[test]
+fn a_quiet_subscription_is_a_use() {
+    let mut world = World::with(1, &[(SwarmId(1), 10)], |limits| {
+        (limits.idle_time, limits.sweep_interval) = (Span::from_secs(20), Span::from_secs(9999));
+    });
+    subscribe(&mut world);
+    world.pass(Span::from_secs(300));
+    assert!(!world.said.iter().any(|effect| matches!(effect, Effect::Lost { .. })));
+    assert_eq!(world.client.network().connections(), 1, "the second node's is closed");
+}
+
+#[test]
+fn a_gap_of_many_pages_is_closed() {
+    let mut world = World::new(1, 3);
+    let sent: Vec<MessageId> = (0..60_u8)
+        .map(|number| {
+            let item = world.item(MESSAGES, &vec![number; 60_000]);
+            world.arrive(&item, &[0, 1, 2]);
+            item.id
+        })
+        .collect();
+    subscribe(&mut world);
+    world.pass(Span::from_secs(2));
+    assert_eq!(pushed(&world), sent);
 }
 
 #[test]

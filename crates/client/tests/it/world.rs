@@ -219,6 +219,12 @@ impl World {
         }
     }
 
+    /// Ends a node so that nobody is told: its machine is off.
+    pub(crate) fn vanish(&mut self, node: usize) {
+        self.conns.retain(|_, at| *at != node);
+        self.kill(node);
+    }
+
     /// Restarts a node, so that it has forgotten everything but its shelf.
     pub(crate) fn restart(&mut self, node: usize) {
         self.kill(node);

@@ -195,6 +195,18 @@ fn padding_is_checked() {
 }
 
 #[test]
+fn a_chunk_does_not_pass_for_an_index_item_at_the_same_place() {
+    let place = |kind| Place { kind, index: 1, count: 3 };
+    let key = FileKey::from(KEY);
+    let plain = vec![5; CHUNK_BYTES];
+    let item = piece::seal(&key, place(Kind::Chunk), &plain);
+    assert_eq!(piece::open(&key, place(Kind::Chunk), CHUNK_BYTES, &item), Ok(plain));
+    let not_opened = AttachmentError::NotOpened { kind: "index", index: 1 };
+    let opened = piece::open(&key, place(Kind::Index), CHUNK_BYTES, &item);
+    assert_eq!(opened, Err(not_opened));
+}
+
+#[test]
 fn the_hash_of_the_whole_is_checked() {
     let (manifest, ..) = seal(b"what was sent");
     let mut hash = FileHash::new();

@@ -21,6 +21,8 @@ fn values_are_checked() {
     assert!(refused("max-sessions = 0").starts_with("max_sessions: "));
     assert!(refused("max-sessions = -1").starts_with("max_sessions: "));
     assert!(refused("max-sessions = 1000001").contains("the limit is 1000000"));
+    assert!(refused("data-bytes-max = 1").contains("at least 16777216"));
+    assert!(refused("client-rate = 4294967296").contains("the limit is 4294967295"));
     assert!(refused("listen = 9651").starts_with("listen: it must be a text"));
     assert!(refused("data-dir = \"a\"\ndata_dir = \"b\"").contains("twice"));
     assert!(matches!(Config::parse("listen"), Err(BadConfig::Syntax(_))));

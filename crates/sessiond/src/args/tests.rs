@@ -40,6 +40,8 @@ fn nothing_is_exposed_by_default() {
     assert_eq!(settings.listen, "127.0.0.1:9651".parse().unwrap());
     assert_eq!(settings.http, Some("127.0.0.1:9653".parse().unwrap()));
     assert_eq!((settings.data_dir, settings.max_sessions), (None, 100));
+    assert_eq!(settings.client_rate, Some(500));
+    assert_eq!(self::settings(&["-client-rate", "0"]).client_rate, None);
     assert_eq!(self::settings(&["--http", ""]).http, None);
     assert_eq!(self::settings(&["-data-dir", ":memory:"]).data_dir, None);
 }
@@ -60,6 +62,8 @@ fn wrong_values_name_their_flag() {
     assert!(refused(&["-max-sessions", "0"]).starts_with("--max-sessions: "));
     assert!(refused(&["-max-sessions", "-1"]).contains("max-sessions"));
     assert!(refused(&["-max-sessions", "many"]).starts_with("--max-sessions: "));
+    assert!(refused(&["-data-bytes-max", "1000"]).contains("16777216"));
+    assert!(refused(&["-client-rate", "-1"]).starts_with("--client-rate: "));
     assert!(refused(&["-colour", "red"]).contains("--colour"));
     assert!(refused(&["-network", ""]).starts_with("--network: "));
     assert!(refused(&["-config", "/nonexistent/file"]).contains("/nonexistent/file"));

@@ -7,12 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use session_core::Span;
 use tokio::time::Instant;
 
-/// Calls a second, as over the binary protocol.
-const CALLS_PER_SECOND: u64 = 500;
-
-/// Calls that a rested address may make at once.
-const BURST: u64 = 2_000;
-
 /// Addresses remembered. Rested ones are forgotten when it is full; if none is, new ones wait.
 const ADDRESSES_MAX: usize = 4_096;
 
@@ -20,8 +14,9 @@ const ADDRESSES_MAX: usize = 4_096;
 const TOKENS: u64 = 1_000;
 
 /// One bucket of tokens for each address.
-#[derive(Default)]
 pub(super) struct Limiter {
+    /// Calls a second, as over the binary protocol; `None` for no limit.
+    rate: Option<u64>,
     buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
 }
 
@@ -31,39 +26,45 @@ struct Bucket {
 }
 
 impl Limiter {
+    pub(super) fn new(rate: Option<u32>) -> Self {
+        Self { rate: rate.map(u64::from), buckets: Mutex::default() }
+    }
+
     /// Takes the tokens of so many calls, or says when they will be there.
     pub(super) fn take(&self, address: IpAddr, calls: u64) -> Result<(), Span> {
         self.take_at(address, calls, Instant::now())
     }
 
     fn take_at(&self, address: IpAddr, calls: u64, now: Instant) -> Result<(), Span> {
+        let Some(rate) = self.rate else { return Ok(()) };
+        let burst = 4 * rate * TOKENS;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let address = network_of(address);
         if !buckets.contains_key(&address) && buckets.len() >= ADDRESSES_MAX {
-            buckets.retain(|_, bucket| bucket.fill(now) < BURST * TOKENS);
+            buckets.retain(|_, bucket| bucket.fill(now, rate) < burst);
             if buckets.len() >= ADDRESSES_MAX {
                 return Err(Span::from_secs(1));
             }
         }
-        let bucket = buckets.entry(address).or_insert(Bucket { tokens: BURST * TOKENS, at: now });
+        let bucket = buckets.entry(address).or_insert(Bucket { tokens: burst, at: now });
         let needed = calls * TOKENS;
-        let there = bucket.fill(now);
+        let there = bucket.fill(now, rate);
         match there.checked_sub(needed) {
             Some(left) => {
                 bucket.tokens = left;
                 Ok(())
             }
-            None => Err(Span::from_millis((needed - there).div_ceil(CALLS_PER_SECOND))),
+            None => Err(Span::from_millis((needed - there).div_ceil(rate))),
         }
     }
 }
 
 impl Bucket {
-    fn fill(&mut self, now: Instant) -> u64 {
+    fn fill(&mut self, now: Instant, rate: u64) -> u64 {
         let passed = now.saturating_duration_since(self.at).as_millis();
-        let earned = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(CALLS_PER_SECOND);
+        let earned = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(rate);
         if earned > 0 {
-            self.tokens = self.tokens.saturating_add(earned).min(BURST * TOKENS);
+            self.tokens = self.tokens.saturating_add(earned).min(4 * rate * TOKENS);
             self.at = now;
         }
         self.tokens
@@ -86,7 +87,9 @@ mod tests {
     use session_core::Span;
     use tokio::time::Instant;
 
-    use super::{ADDRESSES_MAX, BURST, Limiter};
+    use super::{ADDRESSES_MAX, Limiter};
+
+    const BURST: u64 = 2000;
 
     fn v4(last: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(last))
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_burst_and_then_a_rate() {
-        let (limiter, start) = (Limiter::default(), Instant::now());
+        let (limiter, start) = (Limiter::new(Some(500)), Instant::now());
         assert_eq!(limiter.take_at(v4(1), BURST, start), Ok(()));
         assert_eq!(limiter.take_at(v4(1), 1, start), Err(Span::from_millis(2)));
         assert_eq!(limiter.take_at(v4(2), 1, start), Ok(()), "others are not concerned");
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn one_ipv6_network_is_one_address() {
-        let (limiter, now) = (Limiter::default(), Instant::now());
+        let (limiter, now) = (Limiter::new(Some(500)), Instant::now());
         let six = |low: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | low));
         assert_eq!(limiter.take_at(six(1), BURST, now), Ok(()));
         assert!(limiter.take_at(six(2), 1, now).is_err());
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_full_table_forgets_the_rested() {
-        let (limiter, start) = (Limiter::default(), Instant::now());
+        let (limiter, start) = (Limiter::new(Some(500)), Instant::now());
         for address in 0..ADDRESSES_MAX as u32 {
             assert_eq!(limiter.take_at(v4(address), 1, start), Ok(()));
         }

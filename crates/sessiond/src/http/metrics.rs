@@ -69,6 +69,7 @@ fn swarm(out: &Exposition, status: &Status) {
     );
     out.counter("session_repairs_total", "Reconciliations that found a difference.", stats.repairs);
     out.counter("session_in_sync_total", "Reconciliations that found none.", stats.in_sync);
+    out.gauge("session_corrupt_places", "Damaged places on disk; not served.", store.corrupt);
     out.counter("session_store_errors_total", "Failures of the store.", stats.store_errors);
 }
 

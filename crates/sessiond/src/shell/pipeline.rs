@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 /// Commits under way at once. While all are, inputs gather in the open group, so groups grow with
 /// the load by themselves.
-const COMMITS_MAX: usize = 3;
+const COMMITS_MAX: usize = 2;
 
 /// Calls in one group; beyond it inputs wait in their queues.
 const CALLS_MAX: usize = 4096;

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use session_core::{List, MessageId, Namespace, Time};
+use session_core::{Decode as _, List, MessageId, Namespace, Time};
 use session_protocol::owner::{ExpireMode, OwnerAction};
+use session_protocol::request::{Cursor, Select};
 
-use crate::support::{Node, Owner, Place, now, open, post, read_all, request};
+use crate::support::{Node, Owner, Place, now, open, post, read_all, request, try_post};
 
 fn call(node: &Node, method: &str, params: Value) -> Value {
     post(node.http, &json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}))
@@ -251,4 +252,149 @@ fn one_address_cannot_ask_without_end() {
     let limited = limited.expect("some batch is over the limit");
     assert!(limited.head.contains("retry-after: "), "{}", limited.head);
     assert_eq!(limited.json()["error"]["data"]["name"], "rate_limited");
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_with_the_nodes_time() {
+    let (place, mut owner) = (Place::new(), Owner::new(11));
+    let node = place.start();
+    let hour = session_core::Span::from_secs(3600);
+    let read = read_all(place.node_id());
+    for wrong in [now() - hour, now() + hour] {
+        let refused = call(&node, "retrieve", owner.prove_at(read.clone(), wrong));
+        assert_eq!(refused["error"]["data"]["name"], "clock", "{refused}");
+        let told = refused["error"]["data"]["server_time"].as_u64().unwrap();
+        let again = owner.prove_at(read.clone(), Time::from_millis(told));
+        assert!(call(&node, "retrieve", again)["result"].is_object());
+    }
+}
+
+#[test]
+fn a_kill_during_load_loses_nothing_that_was_acknowledged() {
+    let (place, mut owner) = (Place::new(), Owner::new(12));
+    let mut node = place.start_with(&["-client-rate", "0"]);
+    let (http, account) = (node.http, owner.account().to_string());
+    let loaders: Vec<_> = (0..4_u8)
+        .map(|loader| {
+            let account = account.clone();
+            std::thread::spawn(move || acknowledged_until_it_dies(http, &account, loader))
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    node.signal(Signal::KILL);
+    node.wait();
+    let acknowledged: Vec<Value> =
+        loaders.into_iter().flat_map(|loader| loader.join().unwrap()).collect();
+    assert!(acknowledged.len() > 20, "{} stores before the kill", acknowledged.len());
+
+    let node = place.start_with(&["-client-rate", "0"]);
+    let mut kept = std::collections::BTreeSet::new();
+    let mut select = Select::After { cursor: Cursor::default() };
+    let mut cursor = Value::Null;
+    loop {
+        let audience = place.node_id();
+        let (namespace, bytes_max) = (Namespace(0), 768 * 1024);
+        let read = OwnerAction::Retrieve { namespace, select, bytes_max, audience };
+        let mut params = owner.prove(read);
+        params["cursor"] = cursor;
+        let page = call(&node, "retrieve", params)["result"].clone();
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("no items in {page}"));
+        kept.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        if page["more"] != true {
+            break;
+        }
+        cursor = page["cursor"].clone();
+        let bytes = hex::decode(cursor.as_str().unwrap()).unwrap();
+        select = Select::After { cursor: Cursor::decode_exact(&bytes).unwrap() };
+    }
+    let lost = acknowledged.iter().filter(|id| !kept.contains(id.as_str().unwrap()));
+    assert_eq!(lost.count(), 0, "of {} acknowledged, {} kept", acknowledged.len(), kept.len());
+}
+
+/// Stores batches until the node is gone, and returns the ids of what it acknowledged.
+fn acknowledged_until_it_dies(http: SocketAddr, account: &str, loader: u8) -> Vec<Value> {
+    let mut acknowledged = Vec::new();
+    for round in 0_u32.. {
+        let calls: Vec<_> = (0..5_u8)
+            .map(|number| {
+                let mut data = vec![loader; 2048];
+                data[..4].copy_from_slice(&round.to_be_bytes());
+                data[4] = number;
+                let data = hex::encode(data);
+                let params = json!({"account": account, "ttl": 600_000, "data": data});
+                json!({"id": number, "method": "store", "params": params})
+            })
+            .collect();
+        let Some(answer) = try_post(http, &Value::from(calls)) else { break };
+        let results = answer.as_array().unwrap().iter();
+        acknowledged.extend(results.filter_map(|one| one["result"].get("id").cloned()));
+    }
+    acknowledged
+}
+
+#[test]
+fn a_full_disk_refuses_new_items_and_serves_the_others() {
+    let (place, mut owner) = (Place::new(), Owner::new(9));
+    let node = place.start_with(&["-data-bytes-max", "16777216", "-client-rate", "0"]);
+    let account = owner.account().to_string();
+    let mut acknowledged = 0;
+    let refusal = (0..400_u32).find_map(|number| {
+        let mut data = vec![0; 60_000];
+        data[..4].copy_from_slice(&number.to_be_bytes());
+        let params = json!({"account": account, "ttl": 600_000, "data": hex::encode(data)});
+        let answer = call(&node, "store", params);
+        acknowledged += u64::from(answer["error"].is_null());
+        answer.get("error").cloned()
+    });
+    let refusal = refusal.expect("400 items of 60 kB do not fit into 16 MiB");
+    assert_eq!((&refusal["code"], &refusal["data"]["name"]), (&json!(-32012), &json!("disk_full")));
+    assert!(acknowledged > 20, "{acknowledged}");
+
+    let health = request(node.http, "GET", "/health", "", b"");
+    assert_eq!((health.status, &health.json()["status"]), (503, &json!("degraded")));
+    let items = retrieve(&node, &place, &mut owner);
+    assert!(items.len() >= 10, "a page of {} items", items.len());
+    // Its owner can still tidy up.
+    let mut params = owner.prove(OwnerAction::Delete { ids: ids(&items[0]) });
+    params["ids"] = json!([items[0]["id"]]);
+    let answer = call(&node, "delete", params);
+    assert_eq!(answer["result"]["deleted"], json!([items[0]["id"]]), "{answer}");
+}
+
+#[test]
+fn a_flipped_byte_on_disk_is_found_and_not_served() {
+    let (place, mut owner) = (Place::new(), Owner::new(10));
+    let mut node = place.start();
+    let marker = [0xa5; 64];
+    store(&node, &owner, &marker);
+    store(&node, &owner, b"whole");
+    node.signal(Signal::TERM);
+    node.wait();
+    flip_in_files(&place.data_dir().join("store"), &marker);
+    let node = place.start();
+    let items = retrieve(&node, &place, &mut owner);
+    let data: Vec<_> = items.iter().map(|item| item["data"].as_str().unwrap()).collect();
+    assert_eq!(data, [hex::encode("whole")]);
+    // It is taken again, as anything that the node does not have.
+    assert_eq!(store(&node, &owner, &marker)["duplicate"], false);
+}
+
+/// Changes one bit inside every copy of `marker` in the files below `dir`.
+fn flip_in_files(dir: &std::path::Path, marker: &[u8]) {
+    let mut flipped = 0;
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(marker.len()).position(|window| window == marker);
+        if let Some(at) = found {
+            bytes[at + 7] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 0, "the item is on disk somewhere");
 }

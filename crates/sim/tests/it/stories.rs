@@ -79,6 +79,11 @@ fn everything() {
 }
 
 #[test]
+fn siege() {
+    tell(Story::Siege, 0..6);
+}
+
+#[test]
 fn three_swarms() {
     let scenario = Scenario { nodes: 30, ..Scenario::new(Story::Everything) };
     let report = play(&scenario, 5).unwrap_or_else(|violation| panic!("{violation}"));

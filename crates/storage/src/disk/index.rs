@@ -141,16 +141,24 @@ impl Index {
 
     /// Adds an entry that is not there, with the largest number so far in its inbox.
     pub(crate) fn insert(&mut self, address: &InboxAddress, entry: Entry) -> u32 {
-        self.insert_with(address, entry, true)
-    }
-
-    /// Adds an entry that is not there; [`Index::sort`] must follow before anything is read.
-    pub(crate) fn insert_unsorted(&mut self, address: &InboxAddress, entry: Entry) -> u32 {
-        self.insert_with(address, entry, false)
-    }
-
-    fn insert_with(&mut self, address: &InboxAddress, mut entry: Entry, due: bool) -> u32 {
         let inbox = self.inbox_of(address);
+        let slot = self.insert_into(inbox, entry);
+        self.wheel.insert(entry.expiry().as_millis(), entry.number, slot);
+        slot
+    }
+
+    /// Adds an item, or returns the slot of the one of that name that is there. [`Index::sort`]
+    /// must follow before anything is read.
+    pub(crate) fn insert_unsorted(&mut self, address: &InboxAddress, item: Entry) -> Option<u32> {
+        let inbox = self.inbox_of(address);
+        let known = self.table.find(inbox, &item.id, |slot| self.entry(slot));
+        if known.is_none() {
+            self.insert_into(inbox, item);
+        }
+        known
+    }
+
+    fn insert_into(&mut self, inbox: u32, mut entry: Entry) -> u32 {
         entry.inbox = inbox;
         let slot = self.allocate(entry);
         let Self { chunks, table, .. } = self;
@@ -165,9 +173,6 @@ impl Index {
             home.order.push_back(slot);
             self.items += 1;
             self.item_bytes += u64::from(entry.size);
-        }
-        if due {
-            self.wheel.insert(entry.expiry().as_millis(), entry.number, slot);
         }
         slot
     }

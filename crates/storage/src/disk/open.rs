@@ -316,21 +316,16 @@ fn place_item(shard: &mut Shard, segment: u32, head: &Head) {
         size: body.size,
     };
     let entry = Entry::item(&meta, segment, body.offset);
-    match shard.index.find(address, id) {
-        None => {
-            shard.index.insert_unsorted(address, entry);
+    if let Some(slot) = shard.index.insert_unsorted(address, entry) {
+        let known = *shard.index.entry(slot);
+        if known.number > *number {
+            return;
         }
-        Some(slot) => {
-            let known = *shard.index.entry(slot);
-            if known.number > *number {
-                return;
-            }
-            if known.number == *number {
-                note_copy(shard, known.segment, segment);
-            }
-            shard.release(known.segment, known.size());
-            shard.index.replace_unsorted(slot, entry);
+        if known.number == *number {
+            note_copy(shard, known.segment, segment);
         }
+        shard.release(known.segment, known.size());
+        shard.index.replace_unsorted(slot, entry);
     }
     shard.hold(segment, body.size);
 }

@@ -65,6 +65,25 @@ pub(crate) fn open(
     reader
 }
 
+/// Makes a JSON-RPC call to a node that may end at any moment; `None` when it does.
+pub(crate) fn try_post(to: SocketAddr, call: &Value) -> Option<Value> {
+    let body = call.to_string();
+    let mut stream = TcpStream::connect(to).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+    let length = body.len();
+    let head = "POST / HTTP/1.1\r\nhost: test\r\nconnection: close";
+    write!(
+        stream,
+        "{head}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    // An answer that was cut off is none.
+    serde_json::from_slice(&bytes[end + 4..]).ok()
+}
+
 /// Makes a JSON-RPC call.
 pub(crate) fn post(to: SocketAddr, call: &Value) -> Value {
     let answer = request(to, "POST", "/rpc", "application/json", call.to_string().as_bytes());
