@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use session_core::{
-    Context, Entropy, InboxAddress, List, Machine, NodeId, SeededEntropy, Span,
+    Context, Domain, Entropy, InboxAddress, List, Machine, NodeId, SeededEntropy, Span, digest,
 };
 use session_crypto::{Identity, RealVerifier};
 use session_network::{Config, ConnId, Effect, From, Input, Network, Role};
@@ -236,10 +236,11 @@ impl Run<'_> {
     fn store(&mut self) -> Operation {
         let mut data = vec![0; self.bytes];
         self.rng.fill(&mut data);
-        let mut address = [0; 32];
-        address[..8].copy_from_slice(&self.rng.below(INBOXES).to_be_bytes());
+        // Spread as real addresses are, which are digests.
+        let inbox = self.rng.below(INBOXES);
+        let address = digest(Domain::Simulation, &[&inbox.to_be_bytes()]);
         Operation::Store {
-            address: InboxAddress::from(address),
+            address: InboxAddress::from(*address.as_bytes()),
             namespace: MESSAGES,
             timestamp: person::now(),
             ttl: Span::from_days(1),

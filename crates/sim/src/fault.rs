@@ -30,6 +30,12 @@ pub enum Fault {
         /// How many of 10,000.
         share: u64,
     },
+    /// A disk forgets everything while its node runs on, and nobody is told. No story has it: it
+    /// is there to show that the invariants find it.
+    Rot {
+        /// Whose.
+        node: HostId,
+    },
     /// A clock is set.
     Skew {
         /// Whose.
@@ -56,6 +62,7 @@ impl Fault {
             Self::Break { .. } => 5,
             Self::Skew { .. } => 6,
             Self::Misbehave { .. } => 7,
+            Self::Rot { .. } => 8,
         }
     }
 }
@@ -87,8 +94,8 @@ impl FaultCounts {
             Fault::Split { .. } => self.splits += 1,
             Fault::Skew { .. } => self.skews += 1,
             Fault::Misbehave { .. } => self.byzantine += 1,
-            // Broken connections are counted one by one; healing is no fault.
-            Fault::Break { .. } | Fault::Restart { .. } | Fault::Heal => {}
+            // Broken connections are counted one by one; healing is no fault, rot no story's.
+            Fault::Break { .. } | Fault::Restart { .. } | Fault::Heal | Fault::Rot { .. } => {}
         }
     }
 }

@@ -36,14 +36,17 @@ pub const AT_CHECKPOINTS: &[OnWorld] = &[
 /// Clocks differ, retries sign later times: expiries are compared with this tolerance.
 const TOLERANCE: Span = Span::from_secs(180);
 
-/// Stores and operations that wait for other members, on one node.
+/// Stores and operations that wait for other members, on one node: the swarm machine's own bound.
 const WAITING_MAX: usize = 16_384;
 
-/// Reconciliations under way, on one node.
-const RECONCILING_MAX: usize = 256;
+/// Reconciliations under way, on one node: the swarm machine begins 8 and serves 32.
+const RECONCILING_MAX: usize = 40;
 
-/// Connections of one node: the swarm, and every person twice.
-const CONNECTIONS_MAX: usize = 4_096;
+/// Nodes known to one node; the network machine's own bound.
+const PEERS_MAX: usize = 128;
+
+/// Connections of each person to one node: one, and older ones whose end has not been noticed.
+const CONNECTIONS_PER_PERSON: usize = 4;
 
 /// Whoever lets a receipt out has the item where a crash cannot take it, unless it was deleted or
 /// has expired since.
@@ -141,15 +144,29 @@ pub fn acknowledged_is_retrievable(world: &World) -> Verdict {
     Ok(())
 }
 
-/// Where a deletion was committed, the item does not live.
+/// Where a deletion was committed, the item does not live; and what was acknowledged as deleted
+/// was committed by a quorum, and stays so.
+///
+/// The second half holds in swarms of honest members: a bad one can say that it deleted.
 pub fn deleted_stays_deleted(world: &World) -> Verdict {
     for (id, message) in world.ledger().messages().filter(|(_, message)| message.deleting) {
-        for &member in world.members(message.swarm) {
-            let Some(node) = world.node(member).filter(|node| node.is_honest()) else { continue };
+        let members = world.members(message.swarm);
+        let spare = committee::quorum(members.len()).map_or(0, |quorum| members.len() - quorum);
+        let (mut bad, mut unaware) = (0, 0);
+        for &member in members {
+            let Some(node) = world.node(member) else { continue };
             let dead = node.disk().tombstone(&message.address, id).is_some();
-            if dead && node.disk().meta(&message.address, id).is_some() {
+            if !node.is_honest() {
+                bad += 1;
+            } else if dead && node.disk().meta(&message.address, id).is_some() {
                 return Err(format!("{:?} keeps {id:?}, which was deleted", node.id()));
+            } else if !dead && !world.was_robbed(member) {
+                unaware += 1;
             }
+        }
+        if message.deleted && bad == 0 && unaware > spare {
+            let of = members.len();
+            return Err(format!("{unaware} of {of} do not know that {id:?} was deleted"));
         }
     }
     Ok(())
@@ -162,8 +179,8 @@ pub fn queues_bounded(world: &World) -> Verdict {
         let over = [
             ("waiting stores", health.swarm.waiting, WAITING_MAX),
             ("reconciliations", health.swarm.reconciling, RECONCILING_MAX),
-            ("clients", health.clients, CONNECTIONS_MAX),
-            ("peers", health.peers.len(), CONNECTIONS_MAX),
+            ("clients", health.clients, CONNECTIONS_PER_PERSON * world.persons().len()),
+            ("peers", health.peers.len(), PEERS_MAX),
         ];
         for (what, got, limit) in over {
             if got > limit {

@@ -21,6 +21,9 @@ use crate::note::Note;
 /// Pause before a failed command is tried again.
 const RETRY: Span = Span::from_secs(3);
 
+/// Time between two looks into the own inbox once nothing new is sent.
+const READ_AT_LAST: Span = Span::from_secs(15);
+
 /// Commands of one person that are under way or waiting to be tried again.
 const TASKS_MAX: usize = 64;
 
@@ -168,9 +171,11 @@ impl Person {
         self.contacts = contacts;
     }
 
-    /// Sends no further messages, and deletes nothing; reads on.
-    pub(crate) fn fall_silent(&mut self) {
+    /// Sends no further messages, and deletes nothing; reads on, and not rarely.
+    pub(crate) fn fall_silent(&mut self, now: Time) {
         self.sends = false;
+        self.habits.read_every = self.habits.read_every.min(READ_AT_LAST);
+        self.next_read = self.next_read.min(now + READ_AT_LAST);
     }
 
     fn call(&mut self, now: Time, input: Input) {

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use session_core::{Digest, Span};
+use session_storage::Store;
 
 use crate::fault::FaultCounts;
 use crate::net::Traffic;
+use crate::node::Node;
 use crate::person::Tally;
 use crate::scenario::{Scenario, Story};
 use crate::violation::Violation;
@@ -80,12 +82,19 @@ pub struct Report {
 /// # Errors
 /// When an invariant is broken, or the world does not come to rest.
 pub fn run(options: &Options) -> Result<Report, Box<Violation>> {
-    let scenario = Scenario {
+    let mut scenario = Scenario {
         nodes: options.nodes,
         persons: options.persons,
         minutes: options.minutes,
         ..Scenario::new(options.story)
     };
+    // In a larger world each person does less, and the whole is looked at less often: a thousand
+    // nodes for an hour shall take a minute.
+    let longer = |span: Span, times: usize| Span::from_millis(span.as_millis() * times as u64);
+    let crowd = (options.persons / 24).max(1);
+    scenario.habits.send_every = longer(scenario.habits.send_every, crowd);
+    scenario.habits.read_every = longer(scenario.habits.read_every, crowd);
+    scenario.checkpoint_every = longer(scenario.checkpoint_every, (options.nodes / 40).max(1));
     play(&scenario, options.seed)
 }
 
@@ -129,7 +138,21 @@ fn unrest(world: &World) -> Option<String> {
         let count = unread(world).count();
         return Some(format!("{count} messages were not read, one of them {id:?}"));
     }
-    world.disagreement()
+    undeleted(world).or_else(|| world.disagreement())
+}
+
+/// Says which deleted message is still kept, in a swarm of honest members.
+fn undeleted(world: &World) -> Option<String> {
+    let honest = |swarm| {
+        world.members(swarm).iter().filter_map(|member| world.node(*member)).all(Node::is_honest)
+    };
+    world.ledger().messages().filter(|(_, message)| message.deleted).find_map(|(id, message)| {
+        let mut members = world.members(message.swarm).iter();
+        let keeper = members.find_map(|member| {
+            world.node(*member).filter(|node| node.disk().meta(&message.address, id).is_some())
+        })?;
+        honest(message.swarm).then(|| format!("{:?} keeps {id:?}, which was deleted", keeper.id()))
+    })
 }
 
 /// Acknowledged messages that should still be there and that their recipients have not seen.

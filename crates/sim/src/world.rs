@@ -193,7 +193,8 @@ impl World {
 
     /// No person sends anything new; what is under way is finished.
     pub fn fall_silent(&mut self) {
-        self.persons.iter_mut().for_each(Person::fall_silent);
+        self.persons.iter_mut().for_each(|person| person.fall_silent(self.now));
+        (0..self.seats.len()).for_each(|index| self.arm(host_id(index)));
     }
 
     /// Ends every fault: everybody honest runs, hears everybody, and knows the time. The others
@@ -203,7 +204,7 @@ impl World {
         self.net.link = Link::good();
         self.net.heal(&mut self.queue, self.now);
         for index in 0..self.seats.len() {
-            let host = HostId(u32::try_from(index).expect("fewer than 2^32 hosts"));
+            let host = host_id(index);
             self.set_skew(host, Skew::default());
             if self.nodes.get(index).is_none_or(Node::is_honest) {
                 self.restart(host);
@@ -409,6 +410,11 @@ impl World {
             Fault::Break { share } => {
                 self.faults.broken += self.net.break_some(&mut self.queue, self.now, share);
             }
+            Fault::Rot { node } => {
+                if let Some(node) = self.nodes.get_mut(node.index()) {
+                    node.lose_disk();
+                }
+            }
             Fault::Skew { host, ahead_ms } => self.set_skew(host, Skew { ahead_ms }),
             Fault::Misbehave { node, kind } => {
                 if let Some(node) = self.nodes.get_mut(node.index()) {
@@ -512,6 +518,10 @@ impl World {
             })
         })
     }
+}
+
+fn host_id(index: usize) -> HostId {
+    HostId(u32::try_from(index).expect("fewer than 2^32 hosts"))
 }
 
 /// The name of an invariant, and what contradicts it.

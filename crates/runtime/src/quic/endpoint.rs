@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime,
+    AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming,
+    MtuDiscoveryConfig, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
 use socket2::SockRef;
@@ -230,8 +231,18 @@ fn open(options: &Options, server: Option<ServerConfig>) -> io::Result<Endpoint>
             tracing::debug!(%error, "the kernel keeps its socket buffer size");
         }
     }
-    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX).expect("above QUIC's minimum of 1200");
+    Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
 }
+
+/// Jumbo frames of 9,000 bytes, less the headers of IPv6 and UDP. Probing finds what a path really
+/// carries; networks of data centres and the loopback interface carry this much, and a store and its
+/// receipts then travel in one packet each.
+const UDP_PAYLOAD_BYTES_MAX: u16 = 8952;
+
+/// Packets after which an acknowledgement does not wait for a reply to ride on.
+const ACK_PACKETS: u32 = 8;
 
 fn server_config(signer: Arc<dyn TlsSigner>, options: &Options) -> Result<ServerConfig, TlsError> {
     let crypto = QuicServerConfig::try_from(tls::server(signer)?).map_err(TlsError::new)?;
@@ -257,6 +268,14 @@ fn transport(options: &Options, peer_streams_max: u32) -> TransportConfig {
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
         .datagram_send_buffer_size(DATAGRAM_BYTES_MAX);
+    // A reply within milliseconds carries the acknowledgement: packets of their own for that would
+    // double the count.
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACK_PACKETS));
+    config.ack_frequency_config(Some(acknowledgements));
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(UDP_PAYLOAD_BYTES_MAX);
+    config.mtu_discovery_config(Some(discovery));
     config
 }
 
