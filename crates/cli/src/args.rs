@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use session_sim::Story;
 
 /// Private messages through a swarm of nodes, sealed against quantum computers.
 #[derive(Debug, Parser)]
@@ -77,7 +78,7 @@ pub(crate) enum Command {
     /// Run the network in the simulator, from a seed.
     #[command(after_help = "Examples:\n  \
         session sim --seed 7\n  \
-        session sim --nodes 1000 --minutes 60 --seed 1\n\n\
+        session sim --nodes 1000 --minutes 60 --seed 1 --scenario lossy\n\n\
         The same seed gives the same digest, on every machine.")]
     Sim(Sim),
 }
@@ -192,8 +193,12 @@ pub(crate) struct Sim {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// How many nodes.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub(crate) nodes: u32,
+    /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
+    /// everything or siege.
+    #[arg(long, default_value = "everything", value_parser = story)]
+    pub(crate) scenario: Story,
     /// How many simulated minutes.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_080))]
     pub(crate) minutes: u32,
@@ -219,6 +224,13 @@ pub(crate) struct Load {
     /// Processes of the nodes on this machine, to report their CPU time and memory.
     #[arg(long, value_delimiter = ',')]
     pub(crate) pid: Vec<u32>,
+}
+
+fn story(text: &str) -> Result<Story, String> {
+    text.parse().map_err(|_| {
+        let names: Vec<_> = Story::ALL.iter().map(|story| story.name()).collect();
+        format!("one of {} is needed", names.join(", "))
+    })
 }
 
 fn item_bytes(text: &str) -> Result<usize, String> {

@@ -74,6 +74,19 @@ fn followers_see_messages_as_they_arrive() {
 }
 
 #[test]
+fn a_simulation_repeats_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Person::new(dir.path(), "nobody", None);
+    let digest = |seed: &str| {
+        nobody.json(&["sim", "--seed", seed, "--minutes", "1", "--scenario", "crashes"])[0]["digest"]
+            .clone()
+    };
+    assert_eq!(digest("7"), digest("7"));
+    assert_ne!(digest("7"), digest("8"));
+    assert_eq!(nobody.fails(&["sim", "--scenario", "sunshine"]).0, 2);
+}
+
+#[test]
 fn nodes_are_listed_and_answer() {
     let network = Network::start(3);
     let nobody = Person::new(network.dir.path(), "nobody", Some(&network.file()));

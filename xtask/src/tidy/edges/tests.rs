@@ -42,7 +42,8 @@ fn equal_and_higher_levels_may_not() {
     refused(edge("session-swarm", "session-messaging"), "lower levels only");
     refused(edge("session-storage", "session-rpc"), "lower levels only");
     refused(edge("session-client", "session-daemon"), "lower levels only");
-    refused(edge("sessiond", "session-sim"), "5 and 5");
+    refused(edge("sessiond", "session-cli"), "6 and 6");
+    refused(edge("session-sim", "sessiond"), "5 and 6");
     refused(edge("session-protocol", "session-daemon"), "2 and 4");
     refused(edge("session-core", "session-core"), "lower levels only");
 }
@@ -57,6 +58,7 @@ fn pure_rooms_do_not_see_the_runtime() {
 
 #[test]
 fn absences_by_name() {
+    refused(edge("sessiond", "session-sim"), "no simulator");
     refused(edge("session-runtime", "session-storage"), "understands nothing");
     refused(edge("session-swarm", "session-rpc"), "levels 4 and 5");
     refused(edge("session-daemon", "session-messaging"), "what people say");
