@@ -201,10 +201,7 @@ impl Shell {
         self.perform(effects).await;
     }
 
-    fn call(
-        &mut self,
-        run: impl FnOnce(&mut Client, &mut Context<'_, (), Effect>),
-    ) -> Vec<Effect> {
+    fn call(&mut self, run: impl FnOnce(&mut Client, &mut Context<'_, (), Effect>)) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut cx = Context {
             now: person::now(),
@@ -226,7 +223,9 @@ impl Shell {
                         let _ = self.quic.send(*conn, link::class_out(class), frame);
                     }
                 }
-                Effect::Dial { dial, address, key } => self.resolve(dial, address, link::peer_key(&key)),
+                Effect::Dial { dial, address, key } => {
+                    self.resolve(dial, address, link::peer_key(&key))
+                }
                 Effect::Close { conn, why } => {
                     if let Some(conn) = self.conns.get(&conn) {
                         self.quic.close(*conn, why);
@@ -236,7 +235,8 @@ impl Shell {
                     if let Some(done) = self.waiting.remove(&id) {
                         // Whoever asked may have stopped waiting.
                         let _ = done.send(result);
-                    } else if let (Some(reports), Err(error)) = (self.following.remove(&id), result) {
+                    } else if let (Some(reports), Err(error)) = (self.following.remove(&id), result)
+                    {
                         let _ = reports.send(Followed::Ended(error)).await;
                     }
                 }
@@ -266,9 +266,7 @@ impl Shell {
         let resolved = self.resolved.clone();
         tokio::spawn(async move {
             let address = match lookup_host(&address).await {
-                Ok(mut found) => {
-                    found.next().ok_or_else(|| format!("{address} has no address"))
-                }
+                Ok(mut found) => found.next().ok_or_else(|| format!("{address} has no address")),
                 Err(error) => Err(format!("{address}: {error}")),
             };
             // Nobody is left to tell when the program ends.

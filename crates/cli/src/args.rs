@@ -215,6 +215,10 @@ pub(crate) struct Load {
     /// Items in one request.
     #[arg(long, default_value_t = 1, value_parser = batch)]
     pub(crate) batch: usize,
+    /// Measure reading instead: each client fills an inbox of its own with 50 items and then reads
+    /// all of it again and again, signed as its owner.
+    #[arg(long)]
+    pub(crate) read: bool,
     /// How long.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,

@@ -71,7 +71,7 @@ impl Cluster {
             if !key.exists() {
                 break;
             }
-            nodes.push(read_node(&key, &*membership)?);
+            nodes.push(read_node(&key, &membership)?);
         }
         if nodes.is_empty() {
             return Err(Failure::usage(format!(

@@ -306,8 +306,7 @@ async fn read_from(reader: &Actor, cluster: &Cluster, index: usize, sender: &Act
     for namespace in [MESSAGES, ATTACHMENTS] {
         let mut cursors = std::collections::BTreeMap::new();
         loop {
-            let command =
-                Command::Retrieve { namespace, cursors: cursors.clone(), nodes: 1 };
+            let command = Command::Retrieve { namespace, cursors: cursors.clone(), nodes: 1 };
             let session_client::Answer::Pages(pages) = reader.person.run(command).await? else {
                 return Err(Failure::failed("the client answered something else"));
             };

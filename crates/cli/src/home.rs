@@ -75,7 +75,8 @@ impl Home {
                 path.display()
             )));
         }
-        let bytes = files::read_secret(&path, IDENTITY_BYTES_MAX, Loose::Warn).map_err(Failure::failed)?;
+        let bytes =
+            files::read_secret(&path, IDENTITY_BYTES_MAX, Loose::Warn).map_err(Failure::failed)?;
         self.decode(&path, &bytes)
     }
 
@@ -90,7 +91,12 @@ impl Home {
     }
 
     /// Writes the own identity, encrypted unless `plain`.
-    pub(crate) fn save_identity(&self, identity: &Identity, plain: bool, force: bool) -> Result<()> {
+    pub(crate) fn save_identity(
+        &self,
+        identity: &Identity,
+        plain: bool,
+        force: bool,
+    ) -> Result<()> {
         let path = self.identity_path();
         if path.exists() && !force {
             return Err(Failure::usage(format!(
@@ -110,8 +116,12 @@ impl Home {
             return Ok(identity_file::encode_plain(identity).to_vec());
         }
         let passphrase = self.new_passphrase()?;
-        identity_file::encode_encrypted(identity, passphrase.as_bytes(), &mut crate::person::entropy()?)
-            .map_err(Failure::usage)
+        identity_file::encode_encrypted(
+            identity,
+            passphrase.as_bytes(),
+            &mut crate::person::entropy()?,
+        )
+        .map_err(Failure::usage)
     }
 
     /// Returns the keys of somebody whose public keys were imported.
@@ -211,8 +221,7 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Reads and checks a network file.
 pub(crate) fn read_network(path: &Path) -> Result<SharedMembership> {
-    let text =
-        fs::read_to_string(path).doing(|| format!("cannot read {}", path.display()))?;
+    let text = fs::read_to_string(path).doing(|| format!("cannot read {}", path.display()))?;
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::new(Code::Usage, format!("{}: {error}", path.display()))
     };

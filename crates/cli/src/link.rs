@@ -32,12 +32,9 @@ pub(crate) fn input(event: Event<Payload>) -> Input {
             exporter,
             dial,
         },
-        Event::Frame { conn, class, size, payload } => Input::Frame {
-            conn: ConnId(conn.into()),
-            class: class_in(class),
-            size,
-            frame: payload,
-        },
+        Event::Frame { conn, class, size, payload } => {
+            Input::Frame { conn: ConnId(conn.into()), class: class_in(class), size, frame: payload }
+        }
         Event::Disconnected { conn, .. } => Input::Disconnected { conn: ConnId(conn.into()) },
         Event::DialFailed { dial, why } => Input::DialFailed { dial, why: why.to_string() },
     }

@@ -15,8 +15,10 @@ use session_core::{
 use session_crypto::{Identity, RealVerifier};
 use session_network::{Config, ConnId, Effect, From, Input, Network, Role};
 use session_protocol::inbox::MESSAGES;
-use session_protocol::request::{ItemBytes, Operation, Outcome, Request};
-use session_protocol::{Checker, Inbound, Kind, Membership};
+use session_protocol::limits::OPERATIONS_MAX;
+use session_protocol::owner::{OwnerAction, OwnerOperation};
+use session_protocol::request::{Cursor, ItemBytes, Operation, Outcome, Request, Select};
+use session_protocol::{Checker, Inbound, Kind, Membership, NetworkId};
 use session_runtime::quic::{self, Quic};
 use tokio::time::Instant;
 
@@ -26,6 +28,9 @@ use crate::home::Home;
 use crate::link::{self, Payload};
 use crate::out::Out;
 use crate::person;
+
+/// Items in the inbox of each reader.
+const READ_ITEMS: usize = 50;
 
 /// Inboxes that the items are spread over.
 const INBOXES: u64 = 1000;
@@ -38,18 +43,24 @@ struct Client {
     conn: Option<quic::ConnId>,
     asked: Option<Instant>,
     next: u64,
+    /// Whose inbox it reads, when reading is measured.
+    reader: Option<Identity>,
+    /// Items that the inbox still lacks.
+    lacks: usize,
 }
 
 struct Run<'a> {
     quic: &'a Quic<Payload>,
     clients: Vec<Client>,
     by_conn: BTreeMap<ConnId, usize>,
+    network: NetworkId,
     rng: SeededEntropy,
     bytes: usize,
     batch: usize,
     stopping: bool,
     latencies_us: Vec<u32>,
     stored: u64,
+    fetched: u64,
     refused: BTreeMap<&'static str, u64>,
 }
 
@@ -64,12 +75,14 @@ pub(crate) async fn run(home: &Home, out: Out, args: &Load) -> Result<()> {
         quic: &quic,
         clients: Vec::new(),
         by_conn: BTreeMap::new(),
+        network: membership.network(),
         rng: SeededEntropy::from_bytes(rng.bytes32()),
         bytes: args.bytes,
         batch: args.batch,
         stopping: false,
         latencies_us: Vec::new(),
         stored: 0,
+        fetched: 0,
         refused: BTreeMap::new(),
     };
     for index in 0..args.clients {
@@ -82,6 +95,8 @@ pub(crate) async fn run(home: &Home, out: Out, args: &Load) -> Result<()> {
             conn: None,
             asked: None,
             next: 1,
+            reader: args.read.then(|| Identity::generate(&mut rng)),
+            lacks: if args.read { READ_ITEMS } else { 0 },
         };
         run.clients.push(client);
         run.feed(index, Input::Connect { node });
@@ -207,7 +222,7 @@ impl Run<'_> {
         if self.stopping {
             return;
         }
-        let operations: Vec<Operation> = (0..self.batch).map(|_| self.store()).collect();
+        let operations = self.operations(index);
         let operations = List::new(operations).expect("the batch is bounded by the arguments");
         let client = &mut self.clients[index];
         let request = Request { id: client.next, operations };
@@ -233,14 +248,39 @@ impl Run<'_> {
         }
     }
 
-    fn store(&mut self) -> Operation {
+    fn operations(&mut self, index: usize) -> Vec<Operation> {
+        let client = &self.clients[index];
+        let Some(reader) = &client.reader else {
+            return (0..self.batch)
+                .map(|_| {
+                    // Spread as real addresses are, which are digests.
+                    let inbox = self.rng.below(INBOXES).to_be_bytes();
+                    let address = digest(Domain::Simulation, &[&inbox]);
+                    self.store(InboxAddress::from(*address.as_bytes()))
+                })
+                .collect();
+        };
+        if client.lacks > 0 {
+            let address = person::inbox_of(reader.public().account_id());
+            let count = client.lacks.min(OPERATIONS_MAX);
+            return (0..count).map(|_| self.store(address)).collect();
+        }
+        let action = OwnerAction::Retrieve {
+            namespace: MESSAGES,
+            select: Select::After { cursor: Cursor::default() },
+            bytes_max: u32::MAX,
+            audience: client.node,
+        };
+        let operation =
+            OwnerOperation::sign(self.network, reader, action, person::now(), &mut self.rng);
+        vec![Operation::Owner { operation: Box::new(operation) }]
+    }
+
+    fn store(&mut self, address: InboxAddress) -> Operation {
         let mut data = vec![0; self.bytes];
         self.rng.fill(&mut data);
-        // Spread as real addresses are, which are digests.
-        let inbox = self.rng.below(INBOXES);
-        let address = digest(Domain::Simulation, &[&inbox.to_be_bytes()]);
         Operation::Store {
-            address: InboxAddress::from(*address.as_bytes()),
+            address,
             namespace: MESSAGES,
             timestamp: person::now(),
             ttl: Span::from_days(1),
@@ -255,7 +295,12 @@ impl Run<'_> {
         }
         for outcome in outcomes {
             match outcome {
-                Outcome::Stored { .. } => self.stored += 1,
+                Outcome::Stored { .. } => {
+                    self.stored += 1;
+                    let lacks = &mut self.clients[index].lacks;
+                    *lacks = lacks.saturating_sub(1);
+                }
+                Outcome::Items { items, .. } => self.fetched += items.len() as u64,
                 Outcome::Refused { refusal } => {
                     *self.refused.entry(refusal.name()).or_default() += 1;
                 }
@@ -274,16 +319,17 @@ fn report(out: Out, run: &mut Run<'_>, elapsed: Duration, cpu_ms: Option<u64>, a
     };
     let (p50, p99) = (at(50), at(99));
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-    let per_second = run.stored * 1000 / millis;
-    let cpu_us = cpu_ms.map(|ms| ms * 1000 / run.stored.max(1));
+    let (count, what) =
+        if args.read { (run.fetched, "items read") } else { (run.stored, "durable stores") };
+    let per_second = count * 1000 / millis;
+    let cpu_us = cpu_ms.map(|ms| ms * 1000 / count.max(1));
     let rss_kib: Option<u64> =
         (!args.pid.is_empty()).then(|| args.pid.iter().filter_map(|pid| rss_kib(*pid)).sum());
     out.result(
         || {
             let mut text = format!(
-                "{} durable stores of {} bytes in {:.1} s: {per_second}/s, {} in flight, \
+                "{count} {what} of {} bytes in {:.1} s: {per_second}/s, {} in flight, \
                  p50 {:.2} ms, p99 {:.2} ms",
-                run.stored,
                 args.bytes,
                 elapsed.as_secs_f64(),
                 args.clients * args.batch,
@@ -291,7 +337,7 @@ fn report(out: Out, run: &mut Run<'_>, elapsed: Duration, cpu_ms: Option<u64>, a
                 f64::from(p99) / 1000.0,
             );
             if let Some(us) = cpu_us {
-                text.push_str(&format!(", node CPU {us} µs a store"));
+                text.push_str(&format!(", node CPU {us} µs each"));
             }
             if let Some(kib) = rss_kib {
                 text.push_str(&format!(", node memory {} MiB", kib / 1024));
@@ -303,12 +349,13 @@ fn report(out: Out, run: &mut Run<'_>, elapsed: Duration, cpu_ms: Option<u64>, a
         },
         || {
             json!({
-                "stored": run.stored,
+                "what": what,
+                "count": count,
                 "elapsed_ms": millis,
-                "stores_per_second": per_second,
+                "per_second": per_second,
                 "p50_us": p50,
                 "p99_us": p99,
-                "node_cpu_us_per_store": cpu_us,
+                "node_cpu_us_each": cpu_us,
                 "node_memory_kib": rss_kib,
                 "refused": run.refused,
             })

@@ -32,9 +32,8 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
     if args.ttl < TTL_MIN || args.ttl > TTL_MAX {
         return Err(Failure::usage(format!("--ttl must be {TTL_MIN} to {TTL_MAX}")));
     }
-    let to: AccountRef = args.to.parse().map_err(|error| {
-        Failure::usage(format!("ID {:?}: {error}", args.to))
-    })?;
+    let to: AccountRef =
+        args.to.parse().map_err(|error| Failure::usage(format!("ID {:?}: {error}", args.to)))?;
     let person = Person::start(home.identity()?, home.network()?)?;
     person.publish().await?;
     let keys = find(home, &person, to).await?;
@@ -59,8 +58,10 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
                         sent.proof.of
                     )
                 },
-                || json!({ "file": file, "bytes": sent.size, "chunks": sent.chunks,
-                           "resumed_at_chunk": sent.resumed_at, "message": proof }),
+                || {
+                    json!({ "file": file, "bytes": sent.size, "chunks": sent.chunks,
+                           "resumed_at_chunk": sent.resumed_at, "message": proof })
+                },
             );
         }
         (None, Some(text)) => {

@@ -57,7 +57,8 @@ fn report(failure: &Failure, json: bool) {
 
 fn run(cli: &Cli) -> Result<()> {
     let out = Out::new(cli.common.json);
-    session_runtime::logging::init(std::env::var_os(LOG_VARIABLE).is_none().then_some("error")).doing(|| "cannot start logging".to_owned())?;
+    session_runtime::logging::init(std::env::var_os(LOG_VARIABLE).is_none().then_some("error"))
+        .doing(|| "cannot start logging".to_owned())?;
     let home = || Home::find(&cli.common);
     match &cli.command {
         Command::Id(command) => id::run(&home()?, out, command),

@@ -101,8 +101,10 @@ async fn ping(
         match agent.run(Command::Ping { node }).await {
             Ok(Answer::Pong { round_trip }) => out.result(
                 || format!("{node:?} answered in {round_trip}"),
-                || json!({ "node": node.to_string(), "number": number,
-                           "round_trip_ms": round_trip.as_millis() }),
+                || {
+                    json!({ "node": node.to_string(), "number": number,
+                           "round_trip_ms": round_trip.as_millis() })
+                },
             ),
             Ok(_) => return Err(Failure::failed("the client answered something else")),
             Err(error) => return Err(Failure::new(Code::Network, error)),

@@ -85,7 +85,8 @@ pub(crate) async fn send_file(
         },
     };
     let resumed_at = state.acknowledged;
-    let mut sealer = Sealer::new(FileKey::from(state.key), size, address).map_err(Failure::usage)?;
+    let mut sealer =
+        Sealer::new(FileKey::from(state.key), size, address).map_err(Failure::usage)?;
     progress.set_length(size);
     let mut pending = Vec::new();
     while sealer.next_length() > 0 {
@@ -107,7 +108,8 @@ pub(crate) async fn send_file(
     store_pieces(person, address, &mut pending, ttl).await?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let chunks = sealer.chunks();
-    let (manifest, mut indexes) = sealer.finish(FileName::sanitise(&name)).map_err(Failure::failed)?;
+    let (manifest, mut indexes) =
+        sealer.finish(FileName::sanitise(&name)).map_err(Failure::failed)?;
     store_pieces(person, address, &mut indexes, ttl).await?;
     let content = Content::File { sent_at: person::now(), manifest };
     let proof = person.send(to, &content, ttl).await?;

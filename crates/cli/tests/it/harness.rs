@@ -20,7 +20,10 @@ fn session_path() -> PathBuf {
 
 fn sessiond_path() -> PathBuf {
     let path = session_path().with_file_name("sessiond");
-    assert!(path.exists(), "sessiond is not built: run 'cargo build -p sessiond' or the whole suite");
+    assert!(
+        path.exists(),
+        "sessiond is not built: run 'cargo build -p sessiond' or the whole suite"
+    );
     path
 }
 

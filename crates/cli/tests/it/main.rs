@@ -1,5 +1,7 @@
 //! The tool and the node as their users meet them: real processes, real sockets, real disks.
 
+#![allow(clippy::disallowed_methods, reason = "these tests live in the world and read its clock")]
+
 mod bad_days;
 mod harness;
 mod identities;

@@ -56,11 +56,8 @@ fn followers_see_messages_as_they_arrive() {
     let network = Network::start(4);
     let (alice, _) = network.person("alice");
     let (bob, bob_id) = network.person("bob");
-    let mut following = bob
-        .command(&["--json", "inbox", "--follow"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut following =
+        bob.command(&["--json", "inbox", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
     // The first message may be read or pushed: the follower publishes its keys before it listens.
     while alice.output(&["send", &bob_id, "one"]).status.code() == Some(5) {}
@@ -84,6 +81,21 @@ fn a_simulation_repeats_itself() {
     assert_eq!(digest("7"), digest("7"));
     assert_ne!(digest("7"), digest("8"));
     assert_eq!(nobody.fails(&["sim", "--scenario", "sunshine"]).0, 2);
+}
+
+#[test]
+fn load_is_measured() {
+    let network = Network::start(1);
+    let nobody = Person::new(network.dir.path(), "nobody", Some(&network.file()));
+    let node = network.nodes[0].pid.to_string();
+    for more in [&["--batch", "4"][..], &["--read"]] {
+        let mut args = vec!["load", "--clients", "2", "--seconds", "1", "--pid", &node];
+        args.extend_from_slice(more);
+        let measured = &nobody.json(&args)[0];
+        assert!(measured["count"].as_u64().unwrap() > 0, "{measured}");
+        assert!(measured["p99_us"].as_u64().unwrap() > 0, "{measured}");
+        assert!(measured["node_memory_kib"].as_u64().unwrap() > 0, "{measured}");
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn pure_rooms_do_not_see_the_runtime() {
 fn absences_by_name() {
     refused(edge("sessiond", "session-sim"), "no simulator");
     refused(edge("session-runtime", "session-storage"), "understands nothing");
-    refused(edge("session-swarm", "session-rpc"), "levels 4 and 5");
+    refused(edge("session-swarm", "session-rpc"), "levels 4 and above");
     refused(edge("session-daemon", "session-messaging"), "what people say");
     refused(edge("session-client", "session-storage"), "node's tables");
 }
