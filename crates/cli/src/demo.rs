@@ -10,14 +10,13 @@ use session_core::{Entropy, SeededEntropy, Span};
 use session_crypto::Identity;
 use session_messaging::attachment::Manifest;
 use session_messaging::content::Content;
-use session_protocol::Membership;
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
 use tokio::time::Instant;
 
 use crate::args::Common;
 use crate::cluster::Cluster;
 use crate::exit::{Doing, Failure, Result};
-use crate::home::{self, Home};
+use crate::home::Home;
 use crate::out::Out;
 use crate::person::Person;
 use crate::transfer;
@@ -297,27 +296,20 @@ async fn repaired(cluster: &Cluster, items: u64) -> Result<()> {
 
 /// Reads the whole inbox of `reader` from one node and compares it with what is known to be there.
 async fn read_from(reader: &Actor, cluster: &Cluster, index: usize, sender: &Actor) -> Result<()> {
-    let only = home::read_network(&cluster.network_file())?;
     let node = cluster.id(index);
-    if only.node(&node).is_none() {
-        return Err(Failure::failed(format!("node {index} is not in the network file")));
-    }
     let mut items = 0;
     for namespace in [MESSAGES, ATTACHMENTS] {
-        let mut cursors = std::collections::BTreeMap::new();
-        loop {
-            let command = Command::Retrieve { namespace, cursors: cursors.clone(), nodes: 1 };
+        let (mut cursor, mut more) = (None, true);
+        while more {
+            let command = Command::RetrieveFrom { node, namespace, cursor };
             let session_client::Answer::Pages(pages) = reader.person.run(command).await? else {
                 return Err(Failure::failed("the client answered something else"));
             };
-            let mut more = false;
+            more = false;
             for page in pages {
                 items += page.items.len();
-                more |= page.more;
-                cursors.insert(page.node, page.cursor);
-            }
-            if !more {
-                break;
+                more = page.more;
+                cursor = Some(page.cursor);
             }
         }
     }

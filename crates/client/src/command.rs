@@ -62,6 +62,16 @@ pub enum Command {
         /// How many nodes, 1 to [`READ_NODES_MAX`].
         nodes: usize,
     },
+    /// Read one page of what is new from exactly this node. Answered by [`Answer::Pages`] with one
+    /// page; no other node is asked, whatever happens, and every error names this one.
+    RetrieveFrom {
+        /// The node.
+        node: NodeId,
+        /// Which compartment.
+        namespace: Namespace,
+        /// Where reading goes on; none is the beginning.
+        cursor: Option<Cursor>,
+    },
     /// Read items by their ids. Answered by [`Answer::Fetched`].
     Fetch {
         /// Which compartment.

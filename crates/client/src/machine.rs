@@ -60,8 +60,12 @@ impl Config {
 pub struct Limits {
     /// Most commands at once, subscriptions included. More are answered with [`Error::Busy`].
     pub commands_max: usize,
-    /// Most nodes being asked at once; other commands wait their turn.
+    /// Most nodes being asked at once, the second ones not counted that are asked because the
+    /// first ones take their time; other commands wait their turn.
     pub requests_max: usize,
+    /// How long one node is waited for before a second one is asked the same. Four times the
+    /// node's usual round trip where that is longer, and longer for what takes long to transfer.
+    pub patience: Span,
     /// How long one node has to be reached, and then to answer: longer than a swarm takes to miss
     /// its quorum. Large requests have a second more for every 128 KiB.
     pub try_time: Span,
@@ -80,6 +84,7 @@ impl Default for Limits {
         Self {
             commands_max: 1024,
             requests_max: 64,
+            patience: Span::from_secs(1),
             try_time: Span::from_secs(6),
             command_time: Span::from_secs(30),
             second_page_time: Span::from_secs(3),
@@ -195,6 +200,8 @@ pub struct Stats {
     pub requests: u64,
     /// Replies that nobody waited for any more.
     pub late: u64,
+    /// Times that a second node was asked because the first one took its time.
+    pub hedges: u64,
     /// Times that a node was left for another one.
     pub failovers: u64,
     /// Tries that nothing came of in time.
@@ -334,7 +341,10 @@ impl Client {
                 self.nodes.went_down(node);
                 self.gone(cx, node, "the connection was lost");
             }
-            Overlay::Unreachable { node, why } => self.gone(cx, node, &why),
+            Overlay::Unreachable { node, why } => {
+                self.nodes.heard(node);
+                self.gone(cx, node, &why);
+            }
             Overlay::Message { from: From::Node(node), message } => match message {
                 Inbound::Reply(reply) => self.replied(cx, node, reply),
                 Inbound::Push(push) => self.pushed(cx, node, push),
@@ -378,7 +388,7 @@ impl Client {
     fn close_idle(&mut self, cx: &mut Cx<'_>) {
         for node in self.nodes.idle_since(cx.now - self.config.limits.idle_time) {
             let in_use = self.subscriptions.values().any(|sub| sub.live() == Some(node))
-                || self.tasks.values().any(|task| task.legs.iter().any(|l| l.node() == Some(node)));
+                || self.is_asked(&node);
             if in_use {
                 self.nodes.used(node, cx.now);
             } else {
@@ -408,7 +418,8 @@ impl Machine for Client {
         // One past the last idle moment: `idle_since` asks for strictly earlier ones.
         let patience = self.config.limits.idle_time + Span::from_millis(1);
         let idle = self.nodes.idlest().map(|last_used| last_used + patience);
-        tasks.chain(subscriptions).chain(idle).chain(self.network.deadline()).min()
+        let owed = self.nodes.next_owed();
+        tasks.chain(subscriptions).chain(idle).chain(owed).chain(self.network.deadline()).min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
@@ -419,6 +430,9 @@ impl Machine for Client {
         self.tasks_due(cx);
         self.subscriptions_due(cx);
         self.close_idle(cx);
+        self.settle(cx);
+        // Last, because a node that is lost may leave another one alone for too long already.
+        self.hedge(cx);
         self.settle(cx);
     }
 }

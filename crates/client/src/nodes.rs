@@ -1,7 +1,7 @@
 //! What is known of each node, and which one is asked next.
 //!
-//! Among nodes that neither lied nor failed lately, the fastest is asked again; where none was
-//! measured, a random one, so that clients spread.
+//! Among nodes that neither lied nor failed lately, the fastest is asked again; where none is
+//! connected, a random one, so that clients spread.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ struct Node {
     clock: Option<(Time, Time)>,
     knows_keys: bool,
     last_used: Time,
+    /// When at the latest it shows that it is there: by answering what nobody waits for any more.
+    owes: Option<Time>,
 }
 
 /// Every node that was ever asked; as many as the network has at most.
@@ -49,11 +51,12 @@ impl Nodes {
 
     pub(crate) fn came_up(&mut self, node: NodeId, now: Time) {
         let node = self.0.entry(node).or_default();
-        (node.up, node.last_used, node.rest_until) = (true, now, Time::ZERO);
+        (node.up, node.last_used, node.rest_until, node.owes) = (true, now, Time::ZERO, None);
     }
 
     pub(crate) fn went_down(&mut self, node: NodeId) {
-        self.0.entry(node).or_default().up = false;
+        let node = self.0.entry(node).or_default();
+        (node.up, node.owes) = (false, None);
     }
 
     pub(crate) fn used(&mut self, node: NodeId, now: Time) {
@@ -66,6 +69,43 @@ impl Nodes {
         let new = round_trip.as_millis();
         let average = node.latency.map_or(new, |old| (old.as_millis() * 7 + new) / 8);
         node.latency = Some(Span::from_millis(average));
+    }
+
+    /// Returns how long the node usually takes.
+    pub(crate) fn latency(&self, node: &NodeId) -> Option<Span> {
+        self.0.get(node)?.latency
+    }
+
+    /// The node has let us wait, and may still answer: until then, others are asked first.
+    pub(crate) fn slow(&mut self, node: NodeId, waited: Span, until: Time) {
+        // So long at least is its round trip.
+        self.answered(node, waited);
+        let node = self.0.entry(node).or_default();
+        node.rest_until = node.rest_until.max(until);
+    }
+
+    /// An answer of the node is not waited for any more. A sign of life is, until then.
+    pub(crate) fn abandoned(&mut self, node: NodeId, until: Time) {
+        let node = self.0.entry(node).or_default();
+        node.owes = Some(node.owes.map_or(until, |earlier| earlier.min(until)));
+    }
+
+    /// The node is there.
+    pub(crate) fn heard(&mut self, node: NodeId) {
+        if let Some(node) = self.0.get_mut(&node) {
+            node.owes = None;
+        }
+    }
+
+    /// Returns the nodes that gave no sign of life in time.
+    pub(crate) fn overdue(&self, now: Time) -> Vec<NodeId> {
+        let overdue = |node: &Node| node.owes.is_some_and(|until| until <= now);
+        self.0.iter().filter(|(_, node)| overdue(node)).map(|(id, _)| *id).collect()
+    }
+
+    /// Returns when the next sign of life is due.
+    pub(crate) fn next_owed(&self) -> Option<Time> {
+        self.0.values().filter_map(|node| node.owes).min()
     }
 
     /// The node did what was asked of it.
@@ -136,7 +176,11 @@ impl Nodes {
         let best = candidates.iter().map(blemish).min()?;
         let good: Vec<NodeId> =
             candidates.iter().copied().filter(|id| blemish(id) == best).collect();
-        let latency = |id: &NodeId| self.0.get(id).filter(|node| node.up)?.latency;
+        // A connection that was never used is still better than one that has to be made.
+        let latency = |id: &NodeId| {
+            let node = self.0.get(id).filter(|node| node.up)?;
+            Some(node.latency.unwrap_or(Span::from_millis(u64::MAX)))
+        };
         let fastest = good.iter().filter_map(|id| Some((latency(id)?, *id))).min();
         match (preference, fastest) {
             (Preference::Fastest, Some((_, id))) => Some(id),

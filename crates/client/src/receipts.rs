@@ -4,20 +4,21 @@
 //! than those receipts reach: each must be signed by a different member of the swarm that keeps
 //! the inbox, and must name exactly the item that was sent, under the id computed here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use session_core::merkle::Proof;
 use session_core::{
     Digest, InboxAddress, List, MessageId, NodeId, SwarmId, Time, committee, record,
 };
-use session_crypto::Verifier;
+use session_crypto::{Signature, Verifier};
 use session_protocol::Membership;
 use session_protocol::limits::{CLOCK_TOLERANCE, SWARM_MEMBERS_MAX, TTL_OWNER_MAX};
 use session_protocol::receipt::{BadReceipt, ReceiptPath, SignedRoot, StorageReceipt};
 
-/// Signed roots remembered: a root that many receipts share is checked once. 64 bytes each.
-const ROOTS_MAX: usize = 4096;
+/// Signed roots remembered: a root that many receipts share is checked once. Enough for many
+/// replies at once; 3.4 KB each.
+const ROOTS_MAX: usize = 512;
 
 record! {
     /// One member's promise, complete: it convinces anyone who knows the member's key.
@@ -88,16 +89,16 @@ pub(crate) struct TooFew {
     pub(crate) needed: usize,
 }
 
-/// Checks receipts, and remembers whose signature over which root was good.
+/// Checks receipts, and remembers which signature over which root was good.
 pub(crate) struct Auditor {
     membership: Arc<dyn Membership>,
     verifier: Arc<dyn Verifier>,
-    verified: BTreeSet<(NodeId, Digest)>,
+    verified: BTreeMap<(NodeId, Digest), Signature>,
 }
 
 impl Auditor {
     pub(crate) fn new(membership: Arc<dyn Membership>, verifier: Arc<dyn Verifier>) -> Self {
-        Self { membership, verifier, verified: BTreeSet::new() }
+        Self { membership, verifier, verified: BTreeMap::new() }
     }
 
     /// Checks the receipts of one item.
@@ -161,7 +162,8 @@ impl Auditor {
 
     fn check_signature(&mut self, root: &SignedRoot) -> Result<(), BadReceipt> {
         let claim = (root.node, root.root);
-        if self.verified.contains(&claim) {
+        // A proof is handed on with its signature: another one over the same root is checked anew.
+        if self.verified.get(&claim) == Some(&root.signature) {
             return Ok(());
         }
         let record = self.membership.node(&root.node).ok_or(BadReceipt::NotAMember(root.node))?;
@@ -170,7 +172,7 @@ impl Auditor {
         if self.verified.len() >= ROOTS_MAX {
             self.verified.clear();
         }
-        self.verified.insert(claim);
+        self.verified.insert(claim, root.signature.clone());
         Ok(())
     }
 }

@@ -1,8 +1,12 @@
 //! One command on its way through nodes.
 //!
-//! A task has one leg, or one for each node that is to be read from. A leg is with one node at a
-//! time and moves on to another when that one fails; a round is over when every member failed, and
-//! the next one starts after a pause, until the task's time is up.
+//! A task has one leg, or one for each node that is to be read from. A leg is with one node and
+//! moves on to another when that one fails; a round is over when every member failed, and the next
+//! one starts after a pause, until the task's time is up.
+//!
+//! A node that takes its time is not a node that fails: after a while a second one is asked the
+//! same, and whoever gives a good answer first has answered. Never are more than two asked at once;
+//! one that cannot even be reached makes room for a third.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,17 +49,46 @@ pub(crate) enum Stage {
     Ready,
     /// A moment to pass.
     Resting { until: Time },
-    /// A connection.
-    Connecting { node: NodeId, until: Time },
-    /// An answer.
-    Asked { node: NodeId, request: u64, at: Time, until: Time, sent: Sent },
+    /// A node.
+    Trying(Try),
     /// Nothing.
     Finished,
+}
+
+/// One node's chance.
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) node: NodeId,
+    pub(crate) since: Time,
+    /// When a second node is asked; never, if there is none.
+    pub(crate) patient_until: Time,
+    /// When it is given up.
+    pub(crate) until: Time,
+    pub(crate) wait: Wait,
+}
+
+/// What a node lets us wait for.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    Connection,
+    Answer { request: u64, sent: Sent },
+}
+
+impl Try {
+    /// Returns the number of the request that it is to answer.
+    pub(crate) const fn request(&self) -> Option<u64> {
+        match self.wait {
+            Wait::Answer { request, .. } => Some(request),
+            Wait::Connection => None,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Leg {
     pub(crate) stage: Stage,
+    /// The other node that is trying at the same time.
+    pub(crate) rival: Option<Try>,
     /// Who must be asked next, instead of whom we would choose.
     pub(crate) stay: Option<NodeId>,
     /// Who failed in this round.
@@ -69,6 +102,7 @@ impl Leg {
     pub(crate) const fn new(stay: Option<NodeId>) -> Self {
         Self {
             stage: Stage::Ready,
+            rival: None,
             stay,
             tried: BTreeSet::new(),
             again: BTreeSet::new(),
@@ -76,18 +110,119 @@ impl Leg {
         }
     }
 
-    /// Returns the node it is with.
-    pub(crate) const fn node(&self) -> Option<NodeId> {
-        match self.stage {
-            Stage::Connecting { node, .. } | Stage::Asked { node, .. } => Some(node),
+    const fn current(&self) -> Option<&Try> {
+        match &self.stage {
+            Stage::Trying(current) => Some(current),
             _ => None,
         }
     }
 
-    /// Leaves a node that failed.
+    /// Returns the chances that are being given, two at most.
+    pub(crate) fn tries(&self) -> impl Iterator<Item = &Try> {
+        self.current().into_iter().chain(&self.rival)
+    }
+
+    pub(crate) fn is_with(&self, node: &NodeId) -> bool {
+        self.tries().any(|trying| trying.node == *node)
+    }
+
+    /// Tells whether some node is working on it.
+    pub(crate) fn is_out(&self) -> bool {
+        self.tries().next().is_some()
+    }
+
+    /// Ends one chance; the other one goes on.
+    pub(crate) fn take(&mut self, which: impl Fn(&Try) -> bool) -> Option<Try> {
+        if self.rival.as_ref().is_some_and(&which) {
+            return self.rival.take();
+        }
+        if self.current().is_some_and(which)
+            && let Stage::Trying(current) = core::mem::replace(&mut self.stage, Stage::Ready)
+        {
+            return Some(current);
+        }
+        None
+    }
+
+    /// Makes the node that is trying the rival of one that is still to be chosen. Where there are
+    /// two already, one that could not be reached yet has to go.
+    pub(crate) fn seek_rival(&mut self) -> Option<Try> {
+        self.stay = None;
+        let unreached = self.rival.is_some().then(|| self.take(|t| t.request().is_none()));
+        if self.rival.is_none() {
+            self.rival = self.take(|_| true);
+        }
+        unreached.flatten()
+    }
+
+    /// Makes the rival the one that is tried, because there is nobody else; tells whether there
+    /// was one.
+    pub(crate) fn settle_for_rival(&mut self) -> bool {
+        let rival = self.rival.take();
+        let found = rival.is_some();
+        if let Some(rival) = rival {
+            self.stage = Stage::Trying(Try { patient_until: Time::MAX, ..rival });
+        }
+        found
+    }
+
+    /// Lets the rival take the lead of one that is no further; tells whether it did.
+    pub(crate) fn promote_rival(&mut self) -> bool {
+        if self.current().is_some_and(|current| current.request().is_some()) {
+            return false;
+        }
+        let slower = match core::mem::replace(&mut self.stage, Stage::Ready) {
+            Stage::Trying(slower) => Some(slower),
+            _ => None,
+        };
+        self.settle_for_rival();
+        self.rival = slower;
+        true
+    }
+
+    /// Has nobody try any more.
+    pub(crate) fn end_tries(&mut self) -> Vec<Try> {
+        let ended = [self.take(|_| true), self.take(|_| true)];
+        ended.into_iter().flatten().collect()
+    }
+
+    /// Waits for the node that is trying alone as long as it has.
+    pub(crate) fn be_patient(&mut self) {
+        if let Stage::Trying(current) = &mut self.stage {
+            current.patient_until = Time::MAX;
+        }
+    }
+
+    /// Tells whether a second node is to be asked now.
+    pub(crate) fn is_impatient(&self, now: Time) -> bool {
+        self.patient_until() <= now
+    }
+
+    // Two nodes that were asked both have their time.
+    fn patient_until(&self) -> Time {
+        let both_asked = self.rival.is_some() && self.tries().all(|t| t.request().is_some());
+        match self.current() {
+            Some(current) if !both_asked => current.patient_until,
+            _ => Time::MAX,
+        }
+    }
+
+    /// Returns when something is due; never, where somebody else's request has to end first.
+    fn deadline(&self) -> Time {
+        let rest = match self.stage {
+            Stage::Resting { until } => until,
+            _ => Time::MAX,
+        };
+        let first = rest.min(self.patient_until());
+        self.tries().map(|trying| trying.until).fold(first, Time::min)
+    }
+
+    /// Does not come back to a node in this round.
     pub(crate) fn leave(&mut self, node: NodeId) {
         self.tried.insert(node);
-        (self.stay, self.stage) = (None, Stage::Ready);
+        if self.stay == Some(node) {
+            self.stay = None;
+        }
     }
 
     /// Starts another round after a pause.
@@ -181,13 +316,6 @@ impl Task {
 
     /// Returns when something is due, whatever happens.
     pub(crate) fn deadline(&self) -> Time {
-        let legs = self.legs.iter().map(|leg| match leg.stage {
-            // What is ready and not started waits for somebody else's request to end.
-            Stage::Ready | Stage::Finished => Time::MAX,
-            Stage::Resting { until }
-            | Stage::Connecting { until, .. }
-            | Stage::Asked { until, .. } => until,
-        });
-        legs.fold(self.due, Time::min)
+        self.legs.iter().map(Leg::deadline).fold(self.due, Time::min)
     }
 }

@@ -137,6 +137,21 @@ impl Work {
         }
     }
 
+    /// Tells whether two nodes may be asked at once. Not to push: both would.
+    pub(crate) const fn may_hedge(&self) -> bool {
+        !matches!(self, Self::One(One { wish: Wish::Subscribe { .. }, .. }))
+    }
+
+    /// Returns how many item bytes a reply is likely to bring at most.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        match self {
+            // Most readings are polls: what is longer is learned from how long it takes.
+            Self::Read(_) => BATCH_BYTES_MAX / 4,
+            Self::Fetch(fetching) => fetching.bytes_max().min(BATCH_BYTES_MAX),
+            Self::Store(_) | Self::One(_) => 0,
+        }
+    }
+
     /// Tells whether a node that did it has seen the account's keys.
     pub(crate) const fn is_signed(&self) -> bool {
         match self {

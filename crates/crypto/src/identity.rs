@@ -1,6 +1,7 @@
 //! An identity: one ML-KEM-768 and one ML-DSA-65 key pair, and the id that both make.
 
 use core::fmt;
+use std::sync::OnceLock;
 
 use session_core::{AccountId, Decode, DecodeError, Domain, Encode, Entropy, NodeId, Reader};
 use zeroize::Zeroizing;
@@ -117,7 +118,8 @@ pub struct Identity {
     public: PublicIdentity,
     kem: KemSecretKey,
     dsa: DsaSecretKey,
-    prepared: PreparedKemSecret,
+    /// Made at the first decapsulation: whoever only signs or shows an id does not pay for it.
+    prepared: OnceLock<PreparedKemSecret>,
 }
 
 impl Identity {
@@ -180,8 +182,7 @@ impl Identity {
     }
 
     fn join(public: PublicIdentity, kem: KemSecretKey, dsa: DsaSecretKey) -> Self {
-        let prepared = PreparedKemSecret::new(&kem);
-        Self { public, kem, dsa, prepared }
+        Self { public, kem, dsa, prepared: OnceLock::new() }
     }
 
     /// Returns the public half.
@@ -205,7 +206,7 @@ impl Identity {
     /// Opens a secret encapsulated to this identity, with the prepared key.
     #[must_use]
     pub fn decapsulate(&self, ciphertext: &KemCiphertext) -> SharedSecret {
-        self.prepared.decapsulate(ciphertext)
+        self.prepared.get_or_init(|| PreparedKemSecret::new(&self.kem)).decapsulate(ciphertext)
     }
 
     /// Signs raw bytes under a FIPS 204 context. Ours go through [`crate::Signer::sign`], which

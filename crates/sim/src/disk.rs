@@ -63,6 +63,10 @@ impl Store for Disk {
         self.store.incarnation()
     }
 
+    fn latest_arrival(&self) -> u64 {
+        self.store.latest_arrival()
+    }
+
     fn put_item(&mut self, address: &InboxAddress, item: NewItem<'_>) -> Result<Put, StoreError> {
         let put = self.store.put_item(address, item)?;
         if matches!(put, Put::Stored { .. }) {

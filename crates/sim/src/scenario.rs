@@ -128,15 +128,8 @@ impl Scenario {
             minutes: 5,
             habits: Habits { subscribes: story != Story::Byzantine, ..Habits::default() },
             checkpoint_every: Span::from_secs(2),
-            // What a bad node gives to one member only, or a member refused because of its clock,
-            // nothing but the sweep finds: with the usual minute between two steps that takes
-            // up to an hour.
-            sweep_every: match story {
-                Story::Byzantine | Story::Skewed | Story::Everything | Story::Siege => {
-                    Span::from_secs(2)
-                }
-                _ => Span::from_secs(60),
-            },
+            // What a node is made with when nobody says otherwise.
+            sweep_every: Span::from_secs(5),
         }
     }
 

@@ -371,6 +371,10 @@ impl Store for DiskStore {
         self.file.incarnation
     }
 
+    fn latest_arrival(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
     fn put_item(&mut self, address: &InboxAddress, item: NewItem<'_>) -> Result<Put, StoreError> {
         within("item", item.data.len(), ITEM_BYTES_MAX)?;
         let shard = self.shard(address);

@@ -197,6 +197,10 @@ impl Store for MemoryStore {
         self.incarnation
     }
 
+    fn latest_arrival(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
     fn put_item(&mut self, address: &InboxAddress, item: NewItem<'_>) -> Result<Put, StoreError> {
         within("item", item.data.len(), ITEM_BYTES_MAX)?;
         if let Some(held) = self.get(address, &item.id) {

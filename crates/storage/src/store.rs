@@ -170,6 +170,17 @@ pub trait Store {
     /// Arrival numbers, and so cursors, mean something only inside one incarnation.
     fn incarnation(&self) -> u64;
 
+    /// Returns an arrival number that no item had yet exceeded: reading from there misses nothing
+    /// that arrives later.
+    ///
+    /// An engine that counts answers at once; otherwise all items are looked through.
+    fn latest_arrival(&self) -> u64 {
+        let mut latest = 0;
+        let all = InboxAddress::from([0; 32])..=InboxAddress::from([0xff; 32]);
+        self.scan(all, &mut |_, meta| latest = latest.max(meta.arrival));
+        latest
+    }
+
     /// Stores an item unless the inbox holds it or a tombstone of it.
     ///
     /// Arrival numbers grow strictly and are never used again within an incarnation.

@@ -181,10 +181,12 @@ fn prolong(
     }
     let expiry = match Bounds::read(store, address, id)? {
         None => item.expiry,
-        Some(bounds) if item.expiry <= bounds.base => return Ok(held),
         Some(mut bounds) => {
-            bounds.base = item.expiry;
-            bounds.write(store, address, id)?;
+            if item.expiry > bounds.base {
+                bounds.base = item.expiry;
+                bounds.write(store, address, id)?;
+            }
+            // Even with known bounds: a crash may have kept them and lost the expiry.
             bounds.expiry()
         }
     };
@@ -212,14 +214,17 @@ pub(crate) fn move_expiry(
     until: Time,
 ) -> Result<Option<Time>, StoreError> {
     let held = store.meta(address, id).map(|meta| meta.expiry);
-    let mut bounds = Bounds::read(store, address, id)?
-        .unwrap_or(Bounds { base: held.unwrap_or(Time::ZERO), ..Bounds::UNTOUCHED });
+    let known = Bounds::read(store, address, id)?;
+    let mut bounds =
+        known.unwrap_or(Bounds { base: held.unwrap_or(Time::ZERO), ..Bounds::UNTOUCHED });
     match by {
         Move::Cap(cap) => bounds.cap = bounds.cap.min(cap),
         Move::Floor(floor) => bounds.floor = bounds.floor.max(floor),
     }
     bounds.until = bounds.until.max(until);
-    bounds.write(store, address, id)?;
+    if known != Some(bounds) {
+        bounds.write(store, address, id)?;
+    }
     let Some(held) = held else { return Ok(None) };
     let expiry = bounds.expiry();
     if expiry != held {

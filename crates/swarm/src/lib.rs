@@ -25,6 +25,8 @@
 //! | `items` | the rules by which an item is taken, and its expiry |
 //! | `replication` | copies to the other members, quorum, receipts |
 //! | `operations` | deletions and expiries signed by owners |
+//! | `replay` | applying them again after a start |
+//! | `reuse` | signatures that were used |
 //! | `subscriptions` | live pushes |
 //! | `reconcile` | finding and repairing differences between members |
 
@@ -34,7 +36,9 @@ pub mod machine;
 mod operations;
 pub mod placement;
 mod reconcile;
+mod replay;
 mod replication;
+mod reuse;
 mod service;
 pub mod stats;
 mod subscriptions;

@@ -12,9 +12,11 @@ use session_protocol::{Membership, Verified};
 use session_storage::Store;
 
 use crate::batches::Batches;
-use crate::operations::Reuse;
+use crate::operations::Counts;
 use crate::reconcile::Reconcile;
+use crate::replay::Replay;
 use crate::replication::{Replication, Settled};
+use crate::reuse::Reuse;
 use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
 use crate::view::{NotANode, View};
@@ -158,7 +160,7 @@ pub struct Config {
     pub quorum_timeout: Span,
     /// How often expired things are purged.
     pub purge_every: Span,
-    /// How often a few buckets are compared with a random member.
+    /// How often a few buckets are compared with one of the members, in turn.
     pub sweep_every: Span,
 }
 
@@ -172,7 +174,7 @@ impl Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             quorum_timeout: Span::from_secs(5),
             purge_every: Span::from_secs(1),
-            sweep_every: Span::from_secs(60),
+            sweep_every: Span::from_secs(5),
         }
     }
 }
@@ -205,6 +207,8 @@ pub struct Swarm {
     pub(crate) batches: Batches,
     pub(crate) replication: Replication,
     pub(crate) reuse: Reuse,
+    pub(crate) counts: Counts,
+    pub(crate) replay: Replay,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) reconcile: Reconcile,
     pub(crate) stats: Stats,
@@ -226,6 +230,8 @@ impl Swarm {
             batches: Batches::default(),
             replication: Replication::default(),
             reuse: Reuse::default(),
+            counts: Counts::default(),
+            replay: Replay::default(),
             subscriptions: Subscriptions::default(),
             reconcile: Reconcile::default(),
             stats: Stats::default(),
@@ -311,6 +317,9 @@ impl Swarm {
                         for bucket in answer.behind {
                             self.reconcile.want(node, bucket, cx.now);
                         }
+                        for bucket in answer.refused {
+                            self.reconcile.want_later(node, bucket, cx.now);
+                        }
                         self.deliver(cx, answer.settled);
                     }
                     Err(fault) => {
@@ -373,7 +382,7 @@ impl Machine for Swarm {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.replication.deadline(), self.reconcile.deadline()]
+        [self.replication.deadline(), self.reconcile.deadline(), self.replay.deadline()]
             .into_iter()
             .flatten()
             .fold(self.next_purge, Time::min)
@@ -382,6 +391,7 @@ impl Machine for Swarm {
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
         self.view.refresh();
+        self.tick_replay(cx);
         self.flush(cx);
         let overdue = self.replication.overdue(cx.now, &self.view);
         for (node, bucket) in overdue.behind {

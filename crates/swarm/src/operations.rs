@@ -3,7 +3,7 @@
 //! Deletions and expiries are kept as records with their signature until no copy of the items can
 //! be left, so that a member that was away is shown them, and cannot be lied to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use session_core::{Encode as _, InboxAddress, List, MessageId, Namespace, NodeId, Span, Time};
 use session_protocol::inbound::check_clock;
@@ -20,46 +20,54 @@ use crate::items::{self, Move};
 use crate::machine::{Cx, Swarm};
 use crate::service::{Work, known};
 
-/// Signatures remembered: a second's worth of 500 requests for two minutes.
-const REUSE_MAX: usize = 65_536;
+/// Inboxes whose operations are counted in memory: about 1 MB. Others are counted when needed.
+const COUNTED_MAX: usize = 16_384;
 
-/// Signatures that were used, for as long as their timestamp is fresh.
+/// How long a full inbox counts as full before its operations are counted again.
+const RECOUNT: Span = Span::from_secs(60);
+
+/// How many operations inboxes have, so that not every one lists all before it.
+///
+/// What is purged is not subtracted: a count may be too high, and is taken anew when it matters.
 #[derive(Debug, Default)]
-pub(crate) struct Reuse {
-    used: BTreeSet<[u8; 32]>,
-    until: BTreeMap<Time, Vec<[u8; 32]>>,
+pub(crate) struct Counts {
+    inboxes: BTreeMap<InboxAddress, Count>,
 }
 
-impl Reuse {
-    /// Notes a signature, or refuses it when it was used before.
-    fn note(&mut self, id: [u8; 32], until: Time) -> Result<(), Refusal> {
-        if self.used.contains(&id) {
-            return Err(Refusal::SignatureReused);
-        }
-        if self.used.len() >= REUSE_MAX {
-            // Forgetting one would let it be used again.
-            return Err(Refusal::RateLimited { retry_after: Span::from_secs(1) });
-        }
-        self.used.insert(id);
-        self.until.entry(until).or_default().push(id);
-        Ok(())
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    operations: usize,
+    taken: Time,
+}
+
+impl Counts {
+    fn has_room(&mut self, store: &dyn Store, address: &InboxAddress, now: Time) -> bool {
+        let stale = |count: &Count| {
+            count.operations >= INBOX_OPERATIONS_MAX && count.taken + RECOUNT <= now
+        };
+        let known = self.inboxes.get(address).copied().filter(|count| !stale(count));
+        let count = known.unwrap_or_else(|| {
+            if self.inboxes.len() >= COUNTED_MAX {
+                self.inboxes.clear();
+            }
+            let operations = store.records(Table::Operation, address.as_ref()).len();
+            let count = Count { operations, taken: now };
+            self.inboxes.insert(*address, count);
+            count
+        });
+        count.operations < INBOX_OPERATIONS_MAX
     }
 
-    /// Forgets signatures that are refused by their age.
-    pub(crate) fn purge(&mut self, now: Time) {
-        while let Some(entry) = self.until.first_entry()
-            && *entry.key() < now
-        {
-            for id in entry.remove() {
-                self.used.remove(&id);
-            }
+    fn note(&mut self, address: &InboxAddress) {
+        if let Some(count) = self.inboxes.get_mut(address) {
+            count.operations += 1;
         }
     }
 }
 
 /// What an operation did here.
 #[derive(Debug, Default)]
-struct Changed {
+pub(crate) struct Changed {
     removed: Vec<MessageId>,
     expiries: Vec<Expiring>,
 }
@@ -80,12 +88,12 @@ impl Swarm {
         let outcome = match &operation.action {
             OwnerAction::Retrieve { namespace, select, bytes_max, audience } => {
                 self.check_audience(*audience)?;
-                self.reuse.note(id, timestamp + CLOCK_TOLERANCE)?;
+                self.reuse.note(address, id, timestamp, cx.now)?;
                 self.page(cx, work, &address, *namespace, select, *bytes_max)?
             }
             OwnerAction::Subscribe { namespaces, audience } => {
                 self.check_audience(*audience)?;
-                self.reuse.note(id, timestamp + CLOCK_TOLERANCE)?;
+                self.reuse.note(address, id, timestamp, cx.now)?;
                 self.subscribe(cx, work, address, namespaces)?
             }
             OwnerAction::Delete { .. } | OwnerAction::Expire { .. } => {
@@ -115,8 +123,8 @@ impl Swarm {
             known(*namespace)?;
         }
         self.subscriptions.add(work.from, address, namespaces.to_vec())?;
-        let mut arrival = 0;
-        cx.store.scan(address..=address, &mut |_, meta| arrival = arrival.max(meta.arrival));
+        // Numbers are counted over all inboxes: whatever arrives here later has a higher one.
+        let arrival = cx.store.latest_arrival();
         let cursor = Cursor { incarnation: cx.store.incarnation(), arrival };
         Ok(Outcome::Subscribed { cursor })
     }
@@ -138,7 +146,8 @@ impl Swarm {
         if !self.replication.has_room() {
             return Err(Refusal::RateLimited { retry_after: Span::from_secs(1) });
         }
-        self.reuse.note(*id, operation.authorization.timestamp + CLOCK_TOLERANCE)?;
+        let address = operation.rule.address();
+        self.reuse.note(address, *id, operation.authorization.timestamp, cx.now)?;
         let is_delete = matches!(operation.action, OwnerAction::Delete { .. });
         let changed = self.apply(cx, &operation, id)?;
         let full = "no more than the ids that were named";
@@ -198,13 +207,12 @@ impl Swarm {
     ) -> Result<Changed, Refusal> {
         check_extension(operation)?;
         let address = operation.rule.address();
+        self.replay(cx, address.as_bytes()[0])?;
         let key = record_key(&address, id);
         let failed = |error: StoreError| items::refusal(&error);
         let until = operation.authorization.timestamp + TOMBSTONE_TTL;
         let known = cx.store.record(Table::Operation, &key).map_err(failed)?.is_some();
-        if !known
-            && cx.store.records(Table::Operation, address.as_ref()).len() >= INBOX_OPERATIONS_MAX
-        {
+        if !known && !self.counts.has_room(cx.store, &address, cx.now) {
             return Err(Refusal::InboxFull {
                 field: session_core::Text::new("operations").unwrap_or_default(),
                 limit: INBOX_OPERATIONS_MAX as u64,
@@ -215,6 +223,7 @@ impl Swarm {
         if !known {
             let value = operation.to_bytes();
             cx.store.put_record(Table::Operation, &key, &value, until).map_err(failed)?;
+            self.counts.note(&address);
             self.stats.operations_applied += 1;
         }
         Ok(changed)
@@ -242,7 +251,8 @@ fn check_extension(operation: &OwnerOperation) -> Result<(), Refusal> {
     }
 }
 
-fn perform(
+/// Carries out a deletion or expiry; a second time it writes nothing.
+pub(crate) fn perform(
     store: &mut dyn Store,
     address: &InboxAddress,
     action: &OwnerAction,
@@ -272,3 +282,6 @@ fn perform(
     }
     Ok(changed)
 }
+
+#[cfg(test)]
+mod tests;

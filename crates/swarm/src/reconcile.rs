@@ -6,7 +6,9 @@
 //! lacks. `docs/wire/sync.md` has the messages.
 //!
 //! When a member comes up, every bucket is compared with it; when a member could not be given
-//! something, that bucket; and a slow sweep compares everything again. A bucket takes part in one
+//! something, that bucket; and a sweep goes round all members and buckets again and again. Of two
+//! members one sweeps the even buckets and the other the odd ones, so an empty bucket is compared
+//! as well: the other side may have something in it. A bucket takes part in one
 //! session at a time, so that a member that lost its disk is not given everything by all others
 //! at once.
 
@@ -16,6 +18,7 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use session_core::{Blob, Digest, Entropy, List, NodeId, Span, Time};
 use session_protocol::limits::REPLICA_ITEMS_MAX;
 use session_protocol::peer::{Element, Sync};
+use session_protocol::request::Refusal;
 
 use crate::machine::{Cx, Effect, PeerMessageOut, Swarm};
 use elements::{Index, Name, fingerprint};
@@ -47,12 +50,27 @@ const SETTLE: Span = Span::from_secs(1);
 /// How often blocked sessions are looked at again.
 const RETRY: Span = Span::from_millis(100);
 
-/// Buckets that one step of the background sweep compares.
-const SWEEP_BUCKETS: u8 = 16;
+/// Buckets that one step of the background sweep walks past; it compares every other one.
+const SWEEP_BUCKETS: u8 = 64;
+
+/// When to compare a bucket with a member that refused something in it, or brought something that
+/// was refused here: until then a full disk or a wrong clock may have been put right.
+const REFUSED_RETRY: Span = Span::from_secs(30);
+
+/// Why a bucket is to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The member came up: what is empty here the other side brings up itself.
+    Filled,
+    /// Even if it is empty here.
+    Always,
+}
 
 struct Peer {
     /// Buckets to compare.
-    todo: BTreeSet<u8>,
+    todo: BTreeMap<u8, Due>,
+    /// Buckets to compare when their time has come.
+    later: BTreeMap<u8, Time>,
     /// Where in the circle of buckets to go on.
     from: u8,
     not_before: Time,
@@ -118,8 +136,13 @@ pub(crate) struct Reconcile {
     sessions: BTreeMap<(NodeId, u64), Session>,
     begun: u64,
     next_pump: Option<Time>,
+    /// Not later than the first session times out: steps in between leave it as it is.
+    next_late: Option<Time>,
+    next_later: Option<Time>,
     next_sweep: Option<Time>,
     sweep_from: u8,
+    /// The member that was swept last.
+    swept: Option<NodeId>,
 }
 
 impl Reconcile {
@@ -133,9 +156,36 @@ impl Reconcile {
             if peer.todo.is_empty() {
                 peer.not_before = peer.not_before.max(now + SETTLE);
             }
-            peer.todo.insert(bucket);
+            peer.todo.insert(bucket, Due::Always);
             let at = peer.not_before;
-            self.next_pump = Some(self.next_pump.map_or(at, |next| next.min(at)));
+            sooner(&mut self.next_pump, at);
+        }
+    }
+
+    /// Has a bucket compared with a member after a refusal that may be for now only.
+    pub(crate) fn want_later(&mut self, node: NodeId, bucket: u8, now: Time) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            let at = *peer.later.entry(bucket).or_insert(now + REFUSED_RETRY);
+            sooner(&mut self.next_later, at);
+        }
+    }
+
+    /// Has those buckets compared whose time has come.
+    fn wake(&mut self, now: Time) {
+        if self.next_later.is_none_or(|at| at > now) {
+            return;
+        }
+        self.next_later = None;
+        for peer in self.peers.values_mut() {
+            let due = peer.later.iter().filter(|(_, at)| **at <= now).map(|(bucket, _)| *bucket);
+            for bucket in due.collect::<Vec<u8>>() {
+                peer.later.remove(&bucket);
+                peer.todo.insert(bucket, Due::Always);
+                sooner(&mut self.next_pump, now);
+            }
+            if let Some(at) = peer.later.values().min() {
+                sooner(&mut self.next_later, *at);
+            }
         }
     }
 
@@ -143,12 +193,16 @@ impl Reconcile {
     pub(crate) fn peer_up(&mut self, cx: &mut Cx<'_>, me: NodeId, node: NodeId) {
         self.peer_down(node);
         let stats = cx.store.stats();
-        let todo =
-            if stats.items + stats.records > 0 { (0..=u8::MAX).collect() } else { BTreeSet::new() };
+        let todo = if stats.items + stats.records > 0 {
+            (0..=u8::MAX).map(|bucket| (bucket, Due::Filled)).collect()
+        } else {
+            BTreeMap::new()
+        };
         // One side goes first; the other then has only those buckets left that the first lacks.
         let not_before = if me < node { cx.now } else { cx.now + SETTLE };
         let from = cx.rng.bytes32()[0];
-        self.peers.insert(node, Peer { todo, from, not_before, declined: 0 });
+        self.peers
+            .insert(node, Peer { todo, later: BTreeMap::new(), from, not_before, declined: 0 });
     }
 
     pub(crate) fn peer_down(&mut self, node: NodeId) {
@@ -157,9 +211,8 @@ impl Reconcile {
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        let sessions = self.sessions.values().map(|session| session.heard + SESSION_TIMEOUT).min();
         let sweep = self.next_sweep.filter(|_| !self.peers.is_empty());
-        [sessions, sweep, self.next_pump].into_iter().flatten().min()
+        [self.next_late, self.next_later, sweep, self.next_pump].into_iter().flatten().min()
     }
 
     fn is_busy(&self, bucket: u8) -> bool {
@@ -173,31 +226,59 @@ impl Reconcile {
     }
 
     /// Takes the next bucket that may be compared with a member now.
-    fn next(&mut self, node: NodeId, now: Time) -> Option<u8> {
+    fn next(&mut self, node: NodeId, now: Time) -> Option<(u8, Due)> {
+        let peer = self.peers.get(&node)?;
+        if peer.todo.is_empty() || peer.not_before > now {
+            return None;
+        }
         if self.count(Some(node), false) >= BEGUN_PER_PEER_MAX
             || self.count(None, false) >= BEGUN_MAX
         {
             return None;
         }
-        let peer = self.peers.get(&node).filter(|peer| peer.not_before <= now)?;
         let mut circle = peer.todo.range(peer.from..).chain(peer.todo.range(..peer.from));
-        let bucket = *circle.find(|bucket| !self.is_busy(**bucket))?;
+        let (&bucket, &due) = circle.find(|(bucket, _)| !self.is_busy(**bucket))?;
         let peer = self.peers.get_mut(&node)?;
         peer.todo.remove(&bucket);
         peer.from = bucket.wrapping_add(1);
-        Some(bucket)
+        Some((bucket, due))
+    }
+
+    fn insert(&mut self, node: NodeId, id: u64, session: Session) {
+        sooner(&mut self.next_late, session.heard + SESSION_TIMEOUT);
+        self.sessions.insert((node, id), session);
+    }
+
+    /// Returns the sessions whose other side was silent for too long.
+    fn late(&mut self, now: Time) -> Vec<(NodeId, u64)> {
+        if self.next_late.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.next_late = None;
+        let mut late = Vec::new();
+        for (key, session) in &self.sessions {
+            let due = session.heard + SESSION_TIMEOUT;
+            if due <= now {
+                late.push(*key);
+            } else {
+                sooner(&mut self.next_late, due);
+            }
+        }
+        late
     }
 
     /// Notes a session of ours that ended too early.
     fn put_back(&mut self, node: NodeId, bucket: u8, now: Time, rng: &mut dyn Entropy) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.todo.insert(bucket);
+        peer.todo.insert(bucket, Due::Always);
         peer.declined = peer.declined.saturating_add(1);
         // The first few times another bucket is tried at once.
         if let Some(over) = peer.declined.checked_sub(4) {
             let pause = (200_u64 << over.min(7)) + rng.below(200);
             peer.not_before = now + Span::from_millis(pause);
         }
+        let at = peer.not_before.max(now);
+        sooner(&mut self.next_pump, at);
     }
 
     /// Notes that a bucket is the same here and there.
@@ -208,7 +289,8 @@ impl Reconcile {
         }
     }
 
-    fn sweep(&mut self, cx: &mut Cx<'_>, every: Span) {
+    /// Goes on with the next member; after the last one with the next buckets.
+    fn sweep(&mut self, cx: &mut Cx<'_>, me: NodeId, every: Span) {
         match self.next_sweep {
             Some(at) if at <= cx.now => {}
             Some(_) => return,
@@ -220,14 +302,32 @@ impl Reconcile {
         // A random pause keeps the members from sweeping in step.
         let jitter = cx.rng.below(every.as_millis() / 4);
         self.next_sweep = Some(cx.now + every + Span::from_millis(jitter));
-        let chosen = cx.rng.below(self.peers.len() as u64);
-        let chosen = usize::try_from(chosen).unwrap_or(0);
-        let Some(peer) = self.peers.values_mut().nth(chosen) else { return };
+        let next = self.swept.and_then(|swept| {
+            let after = (core::ops::Bound::Excluded(swept), core::ops::Bound::Unbounded);
+            self.peers.range(after).next().map(|(node, _)| *node)
+        });
+        let node = match (next, self.peers.first_key_value()) {
+            (Some(node), _) => node,
+            (None, Some((first, _))) => {
+                self.sweep_from = self.sweep_from.wrapping_add(SWEEP_BUCKETS);
+                *first
+            }
+            (None, None) => return,
+        };
+        self.swept = Some(node);
+        let Some(peer) = self.peers.get_mut(&node) else { return };
         for offset in 0..SWEEP_BUCKETS {
-            peer.todo.insert(self.sweep_from.wrapping_add(offset));
+            let bucket = self.sweep_from.wrapping_add(offset);
+            if u64::from(bucket & 1) == parity(me, node) {
+                peer.todo.insert(bucket, Due::Always);
+            }
         }
-        self.sweep_from = self.sweep_from.wrapping_add(SWEEP_BUCKETS);
+        sooner(&mut self.next_pump, cx.now);
     }
+}
+
+fn sooner(next: &mut Option<Time>, at: Time) {
+    *next = Some(next.map_or(at, |next| next.min(at)));
 }
 
 impl Swarm {
@@ -235,8 +335,8 @@ impl Swarm {
     pub(crate) fn pump_sync(&mut self, cx: &mut Cx<'_>) {
         let nodes: Vec<NodeId> = self.reconcile.peers.keys().copied().collect();
         for node in nodes {
-            while let Some(bucket) = self.reconcile.next(node, cx.now) {
-                self.begin(cx, node, bucket);
+            while let Some((bucket, due)) = self.reconcile.next(node, cx.now) {
+                self.begin(cx, node, bucket, due);
             }
         }
         let waiting = self.reconcile.peers.values().filter(|peer| !peer.todo.is_empty());
@@ -245,20 +345,15 @@ impl Swarm {
     }
 
     pub(crate) fn tick_sync(&mut self, cx: &mut Cx<'_>) {
-        let due = |session: &Session| session.heard + SESSION_TIMEOUT <= cx.now;
-        let late: Vec<(NodeId, u64)> = self
-            .reconcile
-            .sessions
-            .iter()
-            .filter(|(_, session)| due(session))
-            .map(|(key, _)| *key)
-            .collect();
-        for (node, id) in late {
+        for (node, id) in self.reconcile.late(cx.now) {
             self.end_early(cx, node, id);
             send(cx, node, Sync::Stop { session: id });
         }
-        self.reconcile.sweep(cx, self.config.sweep_every);
-        self.pump_sync(cx);
+        self.reconcile.wake(cx.now);
+        self.reconcile.sweep(cx, self.view.node, self.config.sweep_every);
+        if self.reconcile.next_pump.is_some_and(|at| at <= cx.now) {
+            self.pump_sync(cx);
+        }
     }
 
     pub(crate) fn sync_received(&mut self, cx: &mut Cx<'_>, node: NodeId, sync: Sync) {
@@ -284,18 +379,20 @@ impl Swarm {
         }
     }
 
-    fn begin(&mut self, cx: &mut Cx<'_>, node: NodeId, bucket: u8) {
+    fn begin(&mut self, cx: &mut Cx<'_>, node: NodeId, bucket: u8, due: Due) {
+        if self.replay(cx, bucket).is_err() {
+            return self.reconcile.want_later(node, bucket, cx.now);
+        }
         let nonce = cx.rng.bytes32();
         let (fingerprint, count) = fingerprint(cx.store, bucket, cx.now, &nonce);
-        // A member that has something where this one has nothing begins by itself.
-        if count == 0 {
+        if count == 0 && due == Due::Filled {
             return;
         }
         self.reconcile.begun += 1;
         let session = (self.reconcile.begun << 1) | parity(self.view.node, node);
         let phase = Phase::Digest { nonce };
         let state = Session { bucket, heard: cx.now, steps: 0, phase };
-        self.reconcile.sessions.insert((node, session), state);
+        self.reconcile.insert(node, session, state);
         send(cx, node, Sync::Open { session, bucket, nonce, fingerprint, count });
     }
 
@@ -316,6 +413,7 @@ impl Swarm {
             || reconcile.is_busy(bucket)
             || reconcile.count(Some(node), true) >= SERVED_PER_PEER_MAX
             || reconcile.count(None, true) >= SERVED_MAX
+            || self.replay(cx, bucket).is_err()
         {
             return send(cx, node, Sync::Stop { session });
         }
@@ -331,7 +429,7 @@ impl Swarm {
         };
         let phase = Phase::Initiator { index, comparison };
         let state = Session { bucket, heard: cx.now, steps: 0, phase };
-        self.reconcile.sessions.insert((node, session), state);
+        self.reconcile.insert(node, session, state);
         send(cx, node, Sync::Differs { session, nonce });
     }
 
@@ -343,13 +441,16 @@ impl Swarm {
         session.heard = cx.now;
         session.steps += 1;
         if session.steps > STEPS_MAX {
+            if !session.is_served() {
+                self.reconcile.put_back(node, session.bucket, cx.now, cx.rng);
+            }
             return send(cx, node, Sync::Stop { session: id });
         }
         let (bucket, initiated) = (session.bucket, !session.is_served());
         match self.step(cx, node, id, session.bucket, session.phase, sync) {
             Ok(Some(phase)) => {
                 session.phase = phase;
-                self.reconcile.sessions.insert((node, id), session);
+                self.reconcile.insert(node, id, session);
             }
             Ok(None) => self.reconcile.settled(node, bucket),
             Err(broken) => {
@@ -419,7 +520,7 @@ impl Swarm {
                         need.remove(&name);
                     }
                 }
-                self.take_elements(cx, bucket, elements.into_vec())?;
+                self.take_elements(cx, node, bucket, elements.into_vec())?;
                 ask(cx, node, session, index, have, need)
             }
             (Phase::Acceptance { index, have }, Sync::Want { keys, .. }) if keys.is_empty() => {
@@ -445,7 +546,7 @@ impl Swarm {
                 Phase::Initiator { index, comparison }
             }
             (Phase::Initiator { index, comparison }, Sync::Give { elements, last, .. }) => {
-                self.take_elements(cx, bucket, elements.into_vec())?;
+                self.take_elements(cx, node, bucket, elements.into_vec())?;
                 if last {
                     send(cx, node, Sync::Same { session });
                     self.stats.repairs += 1;
@@ -461,6 +562,7 @@ impl Swarm {
     fn take_elements(
         &mut self,
         cx: &mut Cx<'_>,
+        node: NodeId,
         bucket: u8,
         elements: Vec<Element>,
     ) -> Result<(), Broken> {
@@ -473,10 +575,13 @@ impl Swarm {
                 return Err(Broken::Fault("an element of another bucket"));
             }
             // A refusal is no fault: what the other side took in time may be late here.
-            let _ = match element {
+            let taken = match element {
                 Element::Item { item } => self.keep_forwarded(cx, &item).map(drop),
                 Element::Operation { operation } => self.apply_forwarded(cx, &operation),
             };
+            if let Err(Refusal::Clock { .. } | Refusal::DiskFull) = taken {
+                self.reconcile.want_later(node, bucket, cx.now);
+            }
         }
         Ok(())
     }

@@ -58,6 +58,8 @@ pub(crate) struct Answer {
     pub(crate) settled: Vec<Settled>,
     /// Buckets in which the member differs.
     pub(crate) behind: Vec<u8>,
+    /// Buckets of what the member did not take, perhaps only for now.
+    pub(crate) refused: Vec<u8>,
 }
 
 /// An answer that breaks the protocol.
@@ -137,6 +139,8 @@ pub(crate) struct Replication {
     queue: Queue,
     /// Members that are up, and what they have not answered.
     peers: BTreeMap<NodeId, BTreeMap<u64, Flight>>,
+    /// Not later than the first flight is overdue: answers in between leave it as it is.
+    next_overdue: Option<Time>,
     tickets: BTreeMap<u64, Ticket>,
     unsigned: BTreeMap<NodeId, usize>,
 }
@@ -366,6 +370,8 @@ impl Replication {
             progress.settled.extend(self.settle(view, flown.pending));
         }
         if !nodes.is_empty() {
+            // Later flights are overdue later.
+            self.next_overdue.get_or_insert(cx.now + FLIGHT_TIMEOUT);
             cx.effects.push(Effect::ToPeers { nodes, bulk: false, message });
         }
     }
@@ -377,7 +383,7 @@ impl Replication {
         node: NodeId,
         receipts: &Receipts,
     ) -> Result<Answer, PeerFault> {
-        let mut answer = Answer { settled: Vec::new(), behind: Vec::new() };
+        let mut answer = Answer { settled: Vec::new(), behind: Vec::new(), refused: Vec::new() };
         // Answers that come too late have no flight any more.
         let Some(flight) =
             self.peers.get_mut(&node).and_then(|flights| flights.remove(&receipts.id))
@@ -389,8 +395,10 @@ impl Replication {
             return Err(PeerFault { why, settled });
         }
         for (flown, outcome) in flight.flown.iter().zip(&receipts.outcomes) {
-            if matches!(outcome, ReplicaOutcome::Deleted) {
-                answer.behind.push(flown.bucket);
+            match outcome {
+                ReplicaOutcome::Deleted => answer.behind.push(flown.bucket),
+                ReplicaOutcome::Refused { .. } => answer.refused.push(flown.bucket),
+                _ => {}
             }
             let Some(pending) = self.pending.get_mut(&flown.pending) else { continue };
             pending.awaiting.remove(&node);
@@ -495,10 +503,17 @@ impl Replication {
         {
             progress.settled.push(entry.remove().missed(view));
         }
+        if self.next_overdue.is_none_or(|at| at > now) {
+            return progress;
+        }
+        self.next_overdue = None;
         for (node, flights) in &mut self.peers {
-            while let Some(entry) = flights.first_entry()
-                && entry.get().sent + FLIGHT_TIMEOUT <= now
-            {
+            while let Some(entry) = flights.first_entry() {
+                let due = entry.get().sent + FLIGHT_TIMEOUT;
+                if due > now {
+                    self.next_overdue = Some(self.next_overdue.map_or(due, |at| at.min(due)));
+                    break;
+                }
                 let flown = entry.remove().flown;
                 progress.behind.extend(flown.into_iter().map(|flown| (*node, flown.bucket)));
             }
@@ -509,11 +524,9 @@ impl Replication {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let pending = self.pending.first_key_value().map(|(_, pending)| pending.deadline);
         let queued = self.pending.last_key_value().filter(|(_, pending)| pending.queued);
-        let flights = self.peers.values().filter_map(|flights| flights.first_key_value());
-        let flights = flights.map(|(_, flight)| flight.sent + FLIGHT_TIMEOUT).min();
         // A queue that no flush follows is sent by the next tick.
         let queued = queued.map(|_| Time::ZERO);
-        [pending, queued, flights].into_iter().flatten().min()
+        [pending, queued, self.next_overdue].into_iter().flatten().min()
     }
 }
 

@@ -137,6 +137,7 @@ impl Swarm {
         item: &ReplicaItem,
         key: &ItemKey,
     ) -> Result<Kept, Refusal> {
+        self.replay(cx, item.address.as_bytes()[0])?;
         let kept = items::keep(cx.store, item, &key.message, cx.now).inspect_err(|refusal| {
             self.writable &= !matches!(refusal, Refusal::DiskFull);
             self.stats.store_errors += u64::from(matches!(refusal, Refusal::Internal { .. }));
@@ -156,7 +157,11 @@ impl Swarm {
     /// Keeps the items of another member, and answers with receipts.
     pub(crate) fn replicated(&mut self, cx: &mut Cx<'_>, node: NodeId, replicate: Replicate) {
         if !self.replication.takes_from(&node) {
-            return self.misbehaved(cx, node, "more items in flight than a member may send");
+            // Its earlier ones wait for this node's signature, which may be late for reasons of
+            // its own: nobody is to blame. The sender compares the bucket later.
+            let code = Refusal::RateLimited { retry_after: BUSY_RETRY }.code();
+            let outcomes = vec![ReplicaOutcome::Refused { code }; replicate.items.len()];
+            return self.replication.answer(cx, node, replicate.id, outcomes, Vec::new());
         }
         let (mut outcomes, mut signed) = (Vec::new(), Vec::new());
         for (index, item) in replicate.items.iter().enumerate() {
@@ -199,6 +204,7 @@ impl Swarm {
     ) -> Result<Outcome, Refusal> {
         self.view.check_keeps(address)?;
         known(namespace)?;
+        self.replay(cx, address.as_bytes()[0])?;
         // Zero is kept for a reply that is full: whoever asks for less gets one item.
         let asked = usize::try_from(bytes_max).unwrap_or(usize::MAX).max(1);
         let bytes = work.budget.bytes.min(asked);

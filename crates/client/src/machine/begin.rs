@@ -52,8 +52,10 @@ impl Client {
 
     /// Takes a task out, with the requests that are out for it; their replies come late then.
     pub(super) fn drop_task(&mut self, id: TaskId) -> Option<Task> {
-        let task = self.tasks.remove(&id)?;
-        self.requests.retain(|_, (owner, _)| *owner != id);
+        let mut task = self.tasks.remove(&id)?;
+        for trying in task.legs.iter_mut().flat_map(Leg::end_tries) {
+            self.release(trying);
+        }
         Some(task)
     }
 
@@ -68,6 +70,11 @@ impl Client {
                 let address = self.own_inbox()?;
                 let work = Work::Read(Reading::new(address, namespace, cursors));
                 (work, self.keepers(&address)?, nodes)
+            }
+            Command::RetrieveFrom { node, namespace, cursor } => {
+                let cursors = cursor.map(|cursor| (node, cursor)).into_iter().collect();
+                let reading = Reading::new(self.own_inbox()?, namespace, cursors);
+                self.at(node, Work::Read(reading))?
             }
             Command::Fetch { namespace, ids } => {
                 if ids.is_empty() {
@@ -87,8 +94,8 @@ impl Client {
             Command::GetSwarm { address } => {
                 (Work::One(One::new(Wish::Swarm { address })), self.keepers(&address)?, 1)
             }
-            Command::Info { node } => self.at(node, Wish::Info)?,
-            Command::Ping { node } => self.at(node, Wish::Ping)?,
+            Command::Info { node } => self.at(node, Work::One(One::new(Wish::Info)))?,
+            Command::Ping { node } => self.at(node, Work::One(One::new(Wish::Ping)))?,
             Command::Subscribe { .. } => unreachable!("subscriptions are not tasks"),
         };
         let legs = (0..parts).map(|_| Leg::new(None)).collect();
@@ -114,11 +121,11 @@ impl Client {
         Ok((Work::One(One::new(wish)), route, 1))
     }
 
-    fn at(&self, node: NodeId, wish: Wish) -> Result<(Work, Route, usize), Error> {
+    fn at(&self, node: NodeId, work: Work) -> Result<(Work, Route, usize), Error> {
         if self.config.membership.node(&node).is_none() {
             return Err(Error::UnknownNode(node));
         }
-        Ok((Work::One(One::new(wish)), Route::Node(node), 1))
+        Ok((work, Route::Node(node), 1))
     }
 
     fn subscription(

@@ -1,14 +1,14 @@
 //! Choosing a node, asking it, judging its answer, going on.
 
-use session_core::{Machine as _, NodeId, Span};
+use session_core::{Machine as _, NodeId, Span, Time};
 use session_network::Class;
 use session_protocol::request::{Operation, Reply};
 
 use super::{Client, Cx, Effect};
 use crate::command::{Answer, Error};
 use crate::nodes::Preference;
-use crate::task::{Leg, Route, Stage, Task, TaskId};
-use crate::work::{Asking, Judging, Step, request};
+use crate::task::{Leg, Route, Stage, Task, TaskId, Try, Wait};
+use crate::work::{Asking, Judging, Sent, Step, request};
 
 /// A request over this many item bytes travels as bulk, so that it delays nothing else.
 const BULK_BYTES_MIN: usize = 32 * 1024;
@@ -16,34 +16,38 @@ const BULK_BYTES_MIN: usize = 32 * 1024;
 /// Bytes per second of the slowest link on which large requests are still waited for.
 const SLOWEST_LINK: u64 = 128 * 1024;
 
+/// Bytes per second of a usual link: a second node is not asked while one is just transferring.
+const USUAL_LINK: u64 = 512 * 1024;
+
+/// A node may take so many times its usual round trip before a second one is asked.
+const PATIENCE_FACTOR: u64 = 4;
+
 /// Shortest wait that a node can ask for.
 const WAIT_MIN: Span = Span::from_millis(50);
 
 impl Client {
     /// Starts every leg that is ready, within the bound; tells whether there was any.
     pub(super) fn start_ready(&mut self, cx: &mut Cx<'_>) -> bool {
-        let mut out = self.tasks.values().flat_map(|task| &task.legs).filter_map(Leg::node).count();
+        let legs = self.tasks.values().flat_map(|task| &task.legs);
+        let mut out = legs.filter(|leg| leg.is_out()).count();
         let mut started = false;
         let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
         for id in ids {
             let legs = self.tasks.get(&id).map_or(0, |task| task.legs.len());
             for leg in 0..legs {
-                if out >= self.config.limits.requests_max {
-                    return started;
-                }
-                if self.is_ready(id, leg) {
+                let this = self.tasks.get(&id).and_then(|task| task.legs.get(leg));
+                let Some(this) = this.filter(|leg| matches!(leg.stage, Stage::Ready)) else {
+                    continue;
+                };
+                let is_out = this.is_out();
+                if is_out || out < self.config.limits.requests_max {
                     self.start(cx, id, leg);
                     started = true;
-                    out += 1;
+                    out += usize::from(!is_out);
                 }
             }
         }
         started
-    }
-
-    fn is_ready(&self, id: TaskId, leg: usize) -> bool {
-        let leg = self.tasks.get(&id).and_then(|task| task.legs.get(leg));
-        leg.is_some_and(|leg| matches!(leg.stage, Stage::Ready))
     }
 
     fn start(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
@@ -52,13 +56,22 @@ impl Client {
         if self.nodes.is_up(&node) {
             return self.ask(cx, id, leg, node);
         }
-        if let Some(task) = self.tasks.get_mut(&id) {
-            let until = cx.now + self.config.limits.try_time;
-            task.legs[leg].stage = Stage::Connecting { node, until };
-        }
+        // A connection takes some round trips.
+        let patience = Span::from_millis(self.config.limits.patience.as_millis() * 3 / 2);
+        let until = cx.now + self.config.limits.try_time;
+        let (since, patient_until, wait) = (cx.now, cx.now + patience, Wait::Connection);
+        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
         self.nodes.used(node, cx.now);
         let input = session_network::Input::Connect { node };
         self.overlay(cx, |network, cx| network.handle(cx, input));
+    }
+
+    fn give_chance(&mut self, id: TaskId, leg: usize, mut trying: Try) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if !task.work.may_hedge() {
+            trying.patient_until = Time::MAX;
+        }
+        task.legs[leg].stage = Stage::Trying(trying);
     }
 
     fn members(&self, route: Route) -> Vec<NodeId> {
@@ -70,11 +83,11 @@ impl Client {
 
     fn pick(&self, cx: &mut Cx<'_>, task: &Task, leg: usize) -> Option<NodeId> {
         let this = &task.legs[leg];
-        if let Some(node) = this.stay {
+        if let Some(node) = this.stay.filter(|node| !this.is_with(node)) {
             return Some(node);
         }
         let taken = |node: &NodeId| {
-            task.served.contains(node) || task.legs.iter().any(|other| other.node() == Some(*node))
+            task.served.contains(node) || task.legs.iter().any(|other| other.is_with(node))
         };
         let candidates: Vec<NodeId> = self
             .members(task.route)
@@ -89,8 +102,10 @@ impl Client {
     fn nobody(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.legs[leg].tried.is_empty() {
-            task.legs[leg].stage = Stage::Finished;
-            self.finish_if_done(cx, id);
+            if !task.legs[leg].settle_for_rival() {
+                task.legs[leg].stage = Stage::Finished;
+                self.finish_if_done(cx, id);
+            }
         } else {
             task.legs[leg].pause(cx.now);
         }
@@ -119,24 +134,64 @@ impl Client {
         }
         self.stats.requests += 1;
         self.requests.insert(number, (id, leg));
-        if let Some(task) = self.tasks.get_mut(&id) {
-            let until = cx.now + self.config.limits.try_time + transfer_time(bytes);
-            task.legs[leg].stage = Stage::Asked { node, request: number, at: cx.now, until, sent };
+        let expected = self.tasks.get(&id).map_or(0, |task| task.work.reply_bytes());
+        let patience = self.patience(&node) + transfer_time(bytes + expected, USUAL_LINK);
+        let until = cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK);
+        let wait = Wait::Answer { request: number, sent };
+        let (since, patient_until) = (cx.now, cx.now + patience);
+        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
+    }
+
+    fn patience(&self, node: &NodeId) -> Span {
+        let usual = self.nodes.latency(node).unwrap_or_default().as_millis();
+        self.config.limits.patience.max(Span::from_millis(usual.saturating_mul(PATIENCE_FACTOR)))
+    }
+
+    /// Asks second nodes where the first ones take their time.
+    pub(super) fn hedge(&mut self, cx: &mut Cx<'_>) {
+        for (id, leg) in self.legs_where(|leg| leg.is_impatient(cx.now)) {
+            let Some(task) = self.tasks.get(&id) else { continue };
+            let Some(slow) = task.legs[leg].tries().next() else { continue };
+            let (node, waited, until) = (slow.node, cx.now.since(slow.since), slow.until);
+            let alone = self.members(task.route).iter().all(|node| {
+                task.served.contains(node) || task.legs.iter().any(|leg| leg.is_with(node))
+            });
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            if alone {
+                task.legs[leg].be_patient();
+                continue;
+            }
+            let unreached = task.legs[leg].seek_rival();
+            self.stats.hedges += 1;
+            self.nodes.slow(node, waited, until);
+            if let Some(unreached) = unreached {
+                self.release(unreached);
+            }
         }
+    }
+
+    pub(super) fn is_asked(&self, node: &NodeId) -> bool {
+        self.tasks.values().flat_map(|task| &task.legs).any(|leg| leg.is_with(node))
     }
 
     /// A connection stands: asks what waited for it.
     pub(super) fn ask_waiting(&mut self, cx: &mut Cx<'_>, up: NodeId) {
-        for (id, leg) in
-            self.legs_where(|stage| matches!(stage, Stage::Connecting { node, .. } if *node == up))
-        {
-            self.ask(cx, id, leg, up);
+        let waits = |trying: &Try| trying.node == up && matches!(trying.wait, Wait::Connection);
+        for (id, leg) in self.legs_where(|leg| leg.tries().any(waits)) {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let this = &mut task.legs[leg];
+            if this.rival.as_ref().is_some_and(waits) && !this.promote_rival() {
+                // Another node was reached meanwhile, and has been asked.
+                this.rival = None;
+            } else {
+                self.ask(cx, id, leg, up);
+            }
         }
     }
 
     /// A connection is gone, or did not come about.
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>, node: NodeId, why: &str) {
-        for (id, leg) in self.legs_where(|stage| stage_node(stage) == Some(node)) {
+        for (id, leg) in self.legs_where(|leg| leg.is_with(&node)) {
             let why = why.to_owned();
             self.try_failed(cx, id, leg, node, Error::Unreachable { node, why });
         }
@@ -145,11 +200,11 @@ impl Client {
         self.resubscribe_from(cx, node);
     }
 
-    fn legs_where(&self, wanted: impl Fn(&Stage) -> bool) -> Vec<(TaskId, usize)> {
+    fn legs_where(&self, wanted: impl Fn(&Leg) -> bool) -> Vec<(TaskId, usize)> {
         let legs = self.tasks.iter().flat_map(|(id, task)| {
             task.legs.iter().enumerate().map(move |(index, leg)| (*id, index, leg))
         });
-        legs.filter(|(.., leg)| wanted(&leg.stage)).map(|(id, index, _)| (id, index)).collect()
+        legs.filter(|(.., leg)| wanted(leg)).map(|(id, index, _)| (id, index)).collect()
     }
 
     fn try_failed(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, error: Error) {
@@ -161,44 +216,63 @@ impl Client {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         self.stats.failovers += 1;
         let this = &mut task.legs[leg];
-        if let Stage::Asked { request, .. } = this.stage {
-            self.requests.remove(&request);
-        }
+        let request = this.take(|trying| trying.node == node).and_then(|left| left.request());
         this.leave(node);
         task.last = Some(error);
+        if let Some(request) = request {
+            self.requests.remove(&request);
+        }
+    }
+
+    /// Ends a chance that is not needed any more: an answer will be late.
+    pub(super) fn release(&mut self, trying: Try) {
+        if let Some(request) = trying.request() {
+            self.requests.remove(&request);
+        }
+        self.nodes.abandoned(trying.node, trying.until);
+    }
+
+    fn end_tries(&mut self, id: TaskId, leg: usize) {
+        let ended = self.tasks.get_mut(&id).map(|task| task.legs[leg].end_tries());
+        for trying in ended.into_iter().flatten() {
+            self.release(trying);
+        }
     }
 
     /// A reply came.
     pub(super) fn replied(&mut self, cx: &mut Cx<'_>, node: NodeId, reply: Reply) {
-        let waiting = self.requests.get(&reply.id).copied().filter(|(id, leg)| {
-            let stage = self.tasks.get(id).map(|task| &task.legs[*leg].stage);
-            matches!(stage, Some(Stage::Asked { node: asked, request, .. })
-                if *asked == node && *request == reply.id)
-        });
-        let Some((id, leg)) = waiting else {
+        self.nodes.heard(node);
+        let Some((id, leg, since, sent)) = self.take_asked(node, reply.id) else {
             self.stats.late += 1;
             return;
         };
-        self.requests.remove(&reply.id);
-        let Some(mut task) = self.tasks.remove(&id) else { return };
-        let stage = core::mem::replace(&mut task.legs[leg].stage, Stage::Ready);
-        if let Stage::Asked { at, sent, .. } = stage {
-            let round_trip = cx.now.since(at);
-            self.nodes.answered(node, round_trip);
-            let mut judging = Judging {
-                membership: &*self.config.membership,
-                auditor: &mut self.auditor,
-                nodes: &mut self.nodes,
-                node,
-                swarm: task.swarm(),
-                now: cx.now,
-                round_trip,
-            };
-            let lies = judging.nodes.lies(&node);
-            let step = task.work.judge(&mut judging, &sent, reply);
-            self.stats.lies += u64::from(self.nodes.lies(&node) - lies);
-            self.tasks.insert(id, task);
-            self.go_on(cx, id, leg, node, step);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let round_trip = cx.now.since(since);
+        self.nodes.answered(node, round_trip);
+        let mut judging = Judging {
+            membership: &*self.config.membership,
+            auditor: &mut self.auditor,
+            nodes: &mut self.nodes,
+            node,
+            swarm: task.swarm(),
+            now: cx.now,
+            round_trip,
+        };
+        let lies = judging.nodes.lies(&node);
+        let step = task.work.judge(&mut judging, &sent, reply);
+        self.stats.lies += u64::from(self.nodes.lies(&node) - lies);
+        self.go_on(cx, id, leg, node, step);
+    }
+
+    // Finds who waits for this reply of this node, and ends the waiting.
+    fn take_asked(&mut self, node: NodeId, reply: u64) -> Option<(TaskId, usize, Time, Sent)> {
+        let (id, leg) = *self.requests.get(&reply)?;
+        let asked = |trying: &Try| trying.node == node && trying.request() == Some(reply);
+        let trying = self.tasks.get_mut(&id)?.legs[leg].take(asked)?;
+        self.requests.remove(&reply);
+        match trying.wait {
+            Wait::Answer { sent, .. } => Some((id, leg, trying.since, sent)),
+            Wait::Connection => None,
         }
     }
 
@@ -211,7 +285,10 @@ impl Client {
         match step {
             Step::Done => self.leg_done(cx, id, leg, node),
             Step::More => {
-                task.legs[leg].stay = Some(node);
+                // A rival was asked for the same part.
+                self.end_tries(id, leg);
+                let Some(task) = self.tasks.get_mut(&id) else { return };
+                (task.legs[leg].stay, task.legs[leg].stage) = (Some(node), Stage::Ready);
                 task.due = cx.now + task.span;
                 self.nodes.served(node);
                 self.report_progress(cx, id);
@@ -223,8 +300,11 @@ impl Client {
             }
             Step::After(wait, error) if cx.now + wait < task.due => {
                 let until = cx.now + wait.max(WAIT_MIN);
-                task.legs[leg].stay = Some(node);
-                task.legs[leg].stage = Stage::Resting { until };
+                // While another node is trying, there is no need to wait for this one.
+                if matches!(task.legs[leg].stage, Stage::Ready) {
+                    task.legs[leg].stay = Some(node);
+                    task.legs[leg].stage = Stage::Resting { until };
+                }
                 task.last = Some(error);
                 self.stats.rate_limited += 1;
             }
@@ -245,11 +325,20 @@ impl Client {
                 self.try_failed(cx, id, leg, node, error);
             }
             Step::Redirect(swarm, error) => {
+                // Who is asked alone is believed: there is nowhere else to go.
+                if let Route::Node(_) = task.route {
+                    return self.end(cx, id, Err(error));
+                }
                 let known = !self.config.membership.members(swarm).is_empty();
                 if task.redirects(node, swarm, members, known) {
                     self.stats.redirects += 1;
                     task.last = Some(error);
-                    (task.legs[leg].stay, task.legs[leg].stage) = (None, Stage::Ready);
+                    task.legs[leg].stay = None;
+                    // Others are asked now, and their answers are judged as theirs.
+                    self.end_tries(id, leg);
+                    if let Some(task) = self.tasks.get_mut(&id) {
+                        task.legs[leg].stage = Stage::Ready;
+                    }
                 } else {
                     self.move_on(id, leg, node, error);
                 }
@@ -259,6 +348,7 @@ impl Client {
 
     fn leg_done(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
         self.nodes.served(node);
+        self.end_tries(id, leg);
         let grace = cx.now + self.config.limits.second_page_time;
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.work.is_signed() {
@@ -313,12 +403,17 @@ impl Client {
         for id in due {
             self.time_is_up(cx, id);
         }
-        let hanging = self.legs_where(|stage| {
-            matches!(stage, Stage::Connecting { until, .. } | Stage::Asked { until, .. }
-                if *until <= now)
-        });
-        for (id, leg) in hanging {
+        for (id, leg) in self.legs_where(|leg| leg.tries().any(|trying| trying.until <= now)) {
             self.hangs(cx, id, leg);
+        }
+        for node in self.nodes.overdue(now) {
+            self.nodes.heard(node);
+            // Where it is being asked, it has its time.
+            if !self.is_asked(&node) {
+                self.stats.timeouts += 1;
+                self.nodes.failed(node, now);
+                self.forget(cx, node);
+            }
         }
         for leg in self.tasks.values_mut().flat_map(|task| &mut task.legs) {
             if matches!(leg.stage, Stage::Resting { until } if until <= now) {
@@ -340,19 +435,14 @@ impl Client {
     // A node that does not answer is likely gone: its connection would be the fastest one for as
     // long as nobody notices.
     fn hangs(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
-        let node = self.tasks.get(&id).and_then(|task| task.legs[leg].node());
-        let Some(node) = node else { return };
-        self.stats.timeouts += 1;
-        let waited = self.config.limits.try_time;
-        self.try_failed(cx, id, leg, node, Error::NoAnswer { node, waited });
-        self.forget(cx, node);
-    }
-}
-
-const fn stage_node(stage: &Stage) -> Option<NodeId> {
-    match stage {
-        Stage::Connecting { node, .. } | Stage::Asked { node, .. } => Some(*node),
-        _ => None,
+        let now = cx.now;
+        let late = |leg: &Leg| leg.tries().find(|t| t.until <= now).map(|t| t.node);
+        while let Some(node) = self.tasks.get(&id).and_then(|task| late(&task.legs[leg])) {
+            self.stats.timeouts += 1;
+            let waited = self.config.limits.try_time;
+            self.try_failed(cx, id, leg, node, Error::NoAnswer { node, waited });
+            self.forget(cx, node);
+        }
     }
 }
 
@@ -364,6 +454,6 @@ fn item_bytes(operations: &[Operation]) -> usize {
     data.sum()
 }
 
-fn transfer_time(bytes: usize) -> Span {
-    Span::from_secs(bytes as u64 / SLOWEST_LINK)
+fn transfer_time(bytes: usize, bytes_per_second: u64) -> Span {
+    Span::from_millis(bytes as u64 * 1000 / bytes_per_second)
 }

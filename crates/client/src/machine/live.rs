@@ -117,6 +117,7 @@ impl Client {
     /// An item was pushed.
     pub(super) fn pushed(&mut self, cx: &mut Cx<'_>, node: NodeId, push: Push) {
         let Push { address, incarnation, item } = push;
+        self.nodes.heard(node);
         let ids: Vec<u64> = self
             .subscriptions
             .iter()

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::{InboxAddress, List, MessageId, Namespace, NodeId};
-use session_protocol::limits::IDS_MAX;
+use session_protocol::limits::{IDS_MAX, ITEM_BYTES_MAX};
 use session_protocol::owner::OwnerAction;
 use session_protocol::request::{Item, Operation, Outcome, Select};
 
@@ -64,6 +64,10 @@ impl Fetching {
             return Step::Done;
         }
         Step::Elsewhere(Error::BadAnswer { node: judging.node, why: "it lacks the items" })
+    }
+
+    pub(super) fn bytes_max(&self) -> usize {
+        (self.ids.len() - self.found.len()) * ITEM_BYTES_MAX
     }
 
     pub(super) fn answer(&mut self) -> Option<Answer> {

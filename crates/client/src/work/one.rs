@@ -25,7 +25,7 @@ pub(crate) enum Wish {
 
 /// A wish and what came of it.
 pub(crate) struct One {
-    wish: Wish,
+    pub(super) wish: Wish,
     pub(super) answer: Option<Answer>,
     /// Nodes that do not have the card.
     lacking: BTreeSet<NodeId>,

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use session_client::{Answer, Command, Error, InboxReader, Page};
-use session_core::{Encode as _, List, MessageId, Span, Time};
+use session_core::{Encode as _, List, MessageId, Span, SwarmId, Time};
 use session_crypto::Signer as _;
 use session_crypto::fake::FakeIdentity;
 use session_messaging::card_item;
 use session_protocol::inbox::{ATTACHMENTS, IDENTITY_CARD, MESSAGES, message_id};
 use session_protocol::owner::ExpireMode;
-use session_protocol::request::{Cursor, Item, Outcome, Reply};
+use session_protocol::request::{Cursor, Item, Outcome, Refusal, Reply};
 
 use crate::world::{World, ids};
 
@@ -21,6 +21,13 @@ fn pages(result: Result<Answer, Error>) -> Vec<Page> {
     match result {
         Ok(Answer::Pages(pages)) => pages,
         other => panic!("pages expected, got {other:?}"),
+    }
+}
+
+fn last(result: Result<Answer, Error>) -> Error {
+    match result {
+        Err(Error::TimedOut { last: Some(last), .. }) => *last,
+        other => panic!("a timeout with a reason was expected, got {other:?}"),
     }
 }
 
@@ -130,6 +137,47 @@ fn two_nodes_answer_two_pages_and_one_suffices() {
     let mut world = World::new(1, 1);
     assert_eq!(pages(world.run(retrieve(&InboxReader::new(), 2))).len(), 1);
     assert!(world.now.since(before) < Span::from_secs(1));
+}
+
+#[test]
+fn one_node_alone_can_be_read_from() {
+    let mut world = World::new(1, 10);
+    let sent = fill(&mut world, 0, 20, 60_000);
+    for node in [3, 7] {
+        let here = world.id(node);
+        let (mut got, mut cursor, mut more) = (Vec::new(), None, true);
+        while more {
+            let command = Command::RetrieveFrom { node: here, namespace: MESSAGES, cursor };
+            let page = pages(world.run(command)).remove(0);
+            assert_eq!(page.node, here);
+            (cursor, more) = (Some(page.cursor), page.more);
+            got.extend(ids(&page.items));
+        }
+        assert_eq!((got, world.nodes[node].asked.len()), (sent.clone(), 2));
+    }
+    let asked: usize = world.nodes.iter().map(|node| node.asked.len()).sum();
+    assert_eq!(asked, 4, "nobody else");
+
+    // It is gone, it is silent, it says no: nobody else is asked, and the error names it.
+    let here = world.id(3);
+    let command = || Command::RetrieveFrom { node: here, namespace: MESSAGES, cursor: None };
+    world.nodes[3].twist = Some(Box::new(|_, _| None));
+    assert!(matches!(last(world.run(command())), Error::NoAnswer { node, .. } if node == here));
+    world.kill(3);
+    assert!(matches!(last(world.run(command())), Error::Unreachable { node, .. } if node == here));
+    world.restart(3);
+    world.nodes[3].twist = None;
+    world.nodes[3].refuse = Some(Box::new(|_, _| {
+        let members = List::new(vec![]).unwrap();
+        Some(Refusal::WrongSwarm { swarm: SwarmId(7), members })
+    }));
+    let refused = world.run(command());
+    assert!(matches!(refused, Err(Error::Refused { node, .. }) if node == here), "{refused:?}");
+    let others = world.nodes.iter().enumerate().filter(|(index, _)| ![3, 7].contains(index));
+    assert!(others.into_iter().all(|(_, node)| node.asked.is_empty()));
+    let stranger = session_core::NodeId::from([1; 32]);
+    let command = Command::RetrieveFrom { node: stranger, namespace: MESSAGES, cursor: None };
+    assert_eq!(world.run(command), Err(Error::UnknownNode(stranger)));
 }
 
 #[test]

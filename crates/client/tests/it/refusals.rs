@@ -57,44 +57,6 @@ fn refuse_first(world: &mut World, times: usize, refusal: &Refusal) {
 }
 
 #[test]
-fn a_silent_node_is_left_after_six_seconds() {
-    let mut world = World::new(1, 10);
-    let told = Rc::new(Cell::new(0));
-    for node in &mut world.nodes {
-        let told = Rc::clone(&told);
-        // The first node that is asked says nothing.
-        node.twist = Some(Box::new(move |_, reply| {
-            told.set(told.get() + 1);
-            (told.get() > 1).then_some(reply)
-        }));
-    }
-    stored(&world.run(store()));
-    let took = world.now.since(START).as_millis();
-    assert!((6_000..6_500).contains(&took), "{took} ms");
-    assert_eq!((world.client.stats().timeouts, world.client.stats().failovers), (1, 1));
-}
-
-// The fastest node is switched off: one command waits for it, the next ones do not.
-#[test]
-fn a_node_that_vanished_costs_one_wait() {
-    let mut world = World::new(1, 10);
-    for _ in 0..3 {
-        stored(&world.run(store()));
-    }
-    let fastest = (0..10).find(|node| world.nodes[*node].asked.len() == 3).unwrap();
-    world.vanish(fastest);
-    let before = world.now;
-    stored(&world.run(store()));
-    assert!((6_000..6_500).contains(&world.now.since(before).as_millis()));
-    for _ in 0..10 {
-        world.pass(Span::from_secs(3));
-        let before = world.now;
-        stored(&world.run(store()));
-        assert!(world.now.since(before) < Span::from_millis(200));
-    }
-}
-
-#[test]
 fn when_nobody_answers_the_command_ends_in_time() {
     let mut world = World::new(1, 10);
     for node in &mut world.nodes {
@@ -103,7 +65,7 @@ fn when_nobody_answers_the_command_ends_in_time() {
     let error = last(world.run(store()));
     assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
     assert_eq!(world.now, START + Span::from_secs(30));
-    assert_eq!(asked(&world), 5, "one try every six seconds");
+    assert_eq!(asked(&world), 10, "two tries every six seconds");
 }
 
 #[test]
@@ -171,7 +133,8 @@ fn a_node_cannot_answer_for_another() {
     }
     let id = world.command(Command::Retrieve { namespace: MESSAGES, cursors: [].into(), nodes: 2 });
     world.pass(Span::from_secs(5));
-    assert_eq!((asked(&world), world.client.stats().late), (2, 1));
+    // Three of the four that were asked answer for the first one.
+    assert_eq!((asked(&world), world.client.stats().late), (4, 3));
     assert!(!world.done.contains_key(&id));
 }
 
@@ -459,7 +422,7 @@ fn commands_are_bounded_and_wait_their_turn() {
     let busy = ids.iter().filter(|id| world.done.get(id) == Some(&Err(Error::Busy { limit: 50 })));
     assert_eq!(busy.count(), 10);
     world.pass(Span::from_secs(5));
-    assert_eq!(asked(&world), 4, "the others wait");
+    assert_eq!(asked(&world), 8, "two nodes each for four, and the others wait");
     for node in &mut world.nodes {
         node.twist = None;
     }

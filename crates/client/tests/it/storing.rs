@@ -130,6 +130,36 @@ fn a_forged_signature_is_no_receipt() {
     assert_eq!(good, 4);
 }
 
+// Whoever has seen a root once has not seen this signature.
+#[test]
+fn a_forged_signature_over_a_known_root_is_no_receipt() {
+    let mut world = World::new(1, 10);
+    let honest = proof(world.run(store(b"hello")));
+    for node in 0..10 {
+        let receipts = honest.receipts.clone();
+        world.nodes[node].twist = Some(Box::new(move |_, mut reply: Reply| {
+            let (mut roots, mut paths) = (vec![], vec![]);
+            for (index, known) in receipts.iter().enumerate() {
+                let mut root = known.root.clone();
+                if index >= 5 {
+                    root.signature = [7; 3309].into();
+                }
+                roots.push(root);
+                paths.push(path_of(index, &known.receipt, known.proof.clone()));
+            }
+            let message = receipts[0].receipt.message;
+            let expiry = receipts[0].receipt.expiry;
+            let receipts = List::new(paths).unwrap();
+            reply.roots = List::new(roots).unwrap();
+            let stored = Outcome::Stored { message, expiry, duplicate: true, receipts };
+            reply.outcomes = List::new(vec![stored]).unwrap();
+            Some(reply)
+        }));
+    }
+    let error = last(world.run(store(b"hello")));
+    assert!(matches!(error, Error::NotEnoughReceipts { good: 5, needed: 7, .. }), "{error:?}");
+}
+
 #[test]
 fn a_node_cannot_sign_for_another() {
     let good = shown(|world| {
@@ -455,6 +485,23 @@ fn many_items_travel_in_batches() {
         })
         .collect();
     assert_eq!(progress, [11, 22, 33, 53]);
+}
+
+#[test]
+fn batches_of_the_largest_items_fit_a_frame() {
+    let mut world = World::new(1, 10);
+    let largest = |number: u8| NewItem {
+        namespace: ATTACHMENTS,
+        ..item(vec![number; session_protocol::limits::ITEM_BYTES_MAX])
+    };
+    let items: Vec<NewItem> = (0..25).map(largest).collect();
+    let result = world.run(Command::StoreMany { address: bob(), items });
+    assert!(matches!(&result, Ok(Answer::Stored(proofs)) if proofs.len() == 25), "{result:?}");
+    let full = 700 * 1024..=FRAME_BYTES_MAX;
+    assert!(full.contains(&world.largest_frame), "{}", world.largest_frame);
+    let batches: Vec<usize> =
+        world.nodes.iter().flat_map(|n| &n.asked).map(|asked| asked.operations.len()).collect();
+    assert_eq!(batches, [10, 10, 5]);
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) pushes: bool,
     /// How far its clock is ahead.
     pub(crate) ahead: Span,
+    /// How much longer than usual everything takes that it says.
+    pub(crate) slow: Span,
     subscribers: BTreeSet<ConnId>,
     overlay: Network,
     checker: Checker,
@@ -125,6 +127,7 @@ impl World {
                 asked: Vec::new(),
                 pushes: true,
                 ahead: Span::ZERO,
+                slow: Span::ZERO,
                 subscribers: BTreeSet::new(),
                 overlay: overlay(keys, &membership),
                 checker: checker(&membership),
@@ -380,7 +383,8 @@ impl World {
                     let size = frame.len();
                     let frame = self.client_checker.check(&frame);
                     let input = session_network::Input::Frame { conn, class, size, frame };
-                    self.after(LATENCY, Event::Client(input));
+                    let takes = LATENCY + self.nodes[node].slow;
+                    self.after(takes, Event::Client(input));
                 }
                 session_network::Effect::Close { conn, .. } => {
                     self.conns.remove(&conn);

@@ -108,7 +108,7 @@ fn short_lives_end() {
 #[test]
 fn each_misbehaviour_in_three_of_ten_nodes() {
     for kind in Kind::ALL {
-        let scenario = Scenario { sweep_every: Span::from_secs(2), ..Scenario::new(Story::Calm) };
+        let scenario = Scenario::new(Story::Calm);
         let mut world = scenario.world(11);
         for node in world.members(world.swarms()[0]).to_vec().into_iter().take(3) {
             world.plan(Span::ZERO, Fault::Misbehave { node, kind });

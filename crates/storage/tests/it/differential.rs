@@ -91,7 +91,11 @@ impl Pair {
         let expected = self.memory.put_item(&address, new).expect("memory takes it");
         let got = self.disk().put_item(&address, new).expect("the disk takes it");
         match (expected, got) {
-            (Put::Stored { .. }, Put::Stored { .. }) | (Put::Deleted, Put::Deleted) => {}
+            (Put::Stored { arrival: a }, Put::Stored { arrival: b }) => {
+                assert_eq!(self.memory.latest_arrival(), a);
+                assert_eq!(self.disk().latest_arrival(), b);
+            }
+            (Put::Deleted, Put::Deleted) => {}
             (Put::Duplicate { expiry: a, .. }, Put::Duplicate { expiry: b, .. }) => {
                 assert_eq!(a, b);
             }

@@ -49,7 +49,10 @@ pub(crate) struct Cluster {
     pub(crate) tamper: Option<Tamper>,
     /// Messages of 1,000 that are lost, and as many that come twice; they come in any order then.
     pub(crate) loss: u64,
+    /// A member that signs no receipts for others.
+    pub(crate) stalled: Option<usize>,
     pub(crate) sent: BTreeMap<&'static str, usize>,
+    sweep_every: Option<Span>,
     requests: u64,
 }
 
@@ -62,6 +65,16 @@ fn encode(message: &PeerMessageOut) -> (&'static str, Vec<u8>) {
     }
 }
 
+fn configure(
+    node: NodeId,
+    membership: &Arc<StaticMembership>,
+    sweep_every: Option<Span>,
+) -> Config {
+    let mut config = Config::new(node, Arc::<StaticMembership>::clone(membership));
+    config.sweep_every = sweep_every.unwrap_or(config.sweep_every);
+    config
+}
+
 impl Cluster {
     pub(crate) fn new(members: usize, seed: u64) -> Self {
         Self::with_others(members, 0, seed)
@@ -69,6 +82,15 @@ impl Cluster {
 
     /// `others` nodes belong to a swarm on the other side of the ring; they do not run.
     pub(crate) fn with_others(members: usize, others: usize, seed: u64) -> Self {
+        Self::build(members, others, seed, None)
+    }
+
+    /// Members that compare nothing without an occasion.
+    pub(crate) fn without_sweep(members: usize, seed: u64) -> Self {
+        Self::build(members, 0, seed, Some(Span::from_days(1)))
+    }
+
+    fn build(members: usize, others: usize, seed: u64, sweep_every: Option<Span>) -> Self {
         let mut rng = SeededEntropy::new(seed);
         let keys: Vec<FakeIdentity> =
             (0..members + others).map(|_| FakeIdentity::generate(&mut rng)).collect();
@@ -85,7 +107,7 @@ impl Cluster {
             .take(members)
             .map(|keys| {
                 let id = keys.public().node_id();
-                let config = Config::new(id, Arc::<StaticMembership>::clone(&membership));
+                let config = configure(id, &membership, sweep_every);
                 let swarm = Swarm::new(config).unwrap();
                 let store = MemoryStore::new(rng.next_u64());
                 Node { id, keys, swarm, store, is_up: true, ahead: Span::ZERO }
@@ -103,6 +125,8 @@ impl Cluster {
             misbehaved: Vec::new(),
             tamper: None,
             loss: 0,
+            stalled: None,
+            sweep_every,
             sent: BTreeMap::new(),
             requests: 0,
         };
@@ -140,7 +164,7 @@ impl Cluster {
     /// Starts a stopped node, as a fresh process on its old disk.
     pub(crate) fn start(&mut self, index: usize) {
         let node = &mut self.nodes[index];
-        let config = Config::new(node.id, Arc::<StaticMembership>::clone(&self.membership));
+        let config = configure(node.id, &self.membership, self.sweep_every);
         node.swarm = Swarm::new(config).unwrap();
         node.is_up = true;
         for other in (0..self.nodes.len()).filter(|other| *other != index) {
@@ -154,6 +178,10 @@ impl Cluster {
 
     pub(crate) fn lose_disk(&mut self, index: usize) {
         self.nodes[index].store = MemoryStore::new(self.rng.next_u64());
+    }
+
+    pub(crate) fn network(&self) -> session_protocol::membership::NetworkId {
+        self.membership.network()
     }
 
     pub(crate) fn now_of(&self, index: usize) -> Time {
@@ -211,7 +239,7 @@ impl Cluster {
     fn sign(&mut self, index: usize, tickets: Vec<(u64, Vec<StorageReceipt>)>) -> Vec<Input> {
         let all: Vec<StorageReceipt> =
             tickets.iter().flat_map(|(_, receipts)| receipts.iter().copied()).collect();
-        if all.is_empty() {
+        if all.is_empty() || self.stalled == Some(index) {
             return Vec::new();
         }
         for receipt in &all {

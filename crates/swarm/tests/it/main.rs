@@ -3,4 +3,6 @@
 mod cluster;
 mod owners;
 mod repair;
+mod restart;
 mod stores;
+mod sweep;
