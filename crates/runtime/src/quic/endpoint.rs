@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming,
-    MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Incoming, MtuDiscoveryConfig,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use socket2::SockRef;
 use tokio::runtime::Handle;
@@ -240,9 +240,6 @@ fn open(options: &Options, server: Option<ServerConfig>) -> io::Result<Endpoint>
 /// receipts then travel in one packet each.
 const UDP_PAYLOAD_BYTES_MAX: u16 = 8952;
 
-/// Packets after which an acknowledgement does not wait for a reply to ride on.
-const ACK_PACKETS: u32 = 8;
-
 fn server_config(signer: Arc<dyn TlsSigner>, options: &Options) -> Result<ServerConfig, TlsError> {
     let crypto = QuicServerConfig::try_from(tls::server(signer)?).map_err(TlsError::new)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
@@ -267,11 +264,6 @@ fn transport(options: &Options, peer_streams_max: u32) -> TransportConfig {
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
         .datagram_send_buffer_size(DATAGRAM_BYTES_MAX);
-    // A reply within milliseconds carries the acknowledgement: packets of their own for that would
-    // double the count.
-    let mut acknowledgements = AckFrequencyConfig::default();
-    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACK_PACKETS));
-    config.ack_frequency_config(Some(acknowledgements));
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(UDP_PAYLOAD_BYTES_MAX);
     config.mtu_discovery_config(Some(discovery));
