@@ -129,7 +129,7 @@ impl Scenario {
             habits: Habits { subscribes: story != Story::Byzantine, ..Habits::default() },
             checkpoint_every: Span::from_secs(2),
             // What a node is made with when nobody says otherwise.
-            sweep_every: Span::from_secs(5),
+            sweep_every: Span::from_secs(15),
         }
     }
 

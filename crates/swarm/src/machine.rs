@@ -174,7 +174,7 @@ impl Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             quorum_timeout: Span::from_secs(5),
             purge_every: Span::from_secs(1),
-            sweep_every: Span::from_secs(5),
+            sweep_every: Span::from_secs(15),
         }
     }
 }

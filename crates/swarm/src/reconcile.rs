@@ -6,11 +6,10 @@
 //! lacks. `docs/wire/sync.md` has the messages.
 //!
 //! When a member comes up, every bucket is compared with it; when a member could not be given
-//! something, that bucket; and a sweep goes round all members and buckets again and again. Of two
-//! members one sweeps the even buckets and the other the odd ones, so an empty bucket is compared
-//! as well: the other side may have something in it. A bucket takes part in one
-//! session at a time, so that a member that lost its disk is not given everything by all others
-//! at once.
+//! something, that bucket; and a sweep goes round all members and buckets again and again. Whoever
+//! has something in a bucket compares it, so a difference is found by at least one side. A bucket
+//! takes part in one session at a time, so that a member that lost its disk is not given
+//! everything by all others at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +49,7 @@ const SETTLE: Span = Span::from_secs(1);
 /// How often blocked sessions are looked at again.
 const RETRY: Span = Span::from_millis(100);
 
-/// Buckets that one step of the background sweep walks past; it compares every other one.
+/// Buckets that one step of the background sweep walks past; it compares those that hold anything.
 const SWEEP_BUCKETS: u8 = 64;
 
 /// When to compare a bucket with a member that refused something in it, or brought something that
@@ -60,7 +59,7 @@ const REFUSED_RETRY: Span = Span::from_secs(30);
 /// Why a bucket is to be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    /// The member came up: what is empty here the other side brings up itself.
+    /// The member came up, or its turn in the sweep: what is empty here the other side brings up.
     Filled,
     /// Even if it is empty here.
     Always,
@@ -290,7 +289,7 @@ impl Reconcile {
     }
 
     /// Goes on with the next member; after the last one with the next buckets.
-    fn sweep(&mut self, cx: &mut Cx<'_>, me: NodeId, every: Span) {
+    fn sweep(&mut self, cx: &mut Cx<'_>, every: Span) {
         match self.next_sweep {
             Some(at) if at <= cx.now => {}
             Some(_) => return,
@@ -317,10 +316,7 @@ impl Reconcile {
         self.swept = Some(node);
         let Some(peer) = self.peers.get_mut(&node) else { return };
         for offset in 0..SWEEP_BUCKETS {
-            let bucket = self.sweep_from.wrapping_add(offset);
-            if u64::from(bucket & 1) == parity(me, node) {
-                peer.todo.insert(bucket, Due::Always);
-            }
+            peer.todo.entry(self.sweep_from.wrapping_add(offset)).or_insert(Due::Filled);
         }
         sooner(&mut self.next_pump, cx.now);
     }
@@ -350,7 +346,7 @@ impl Swarm {
             send(cx, node, Sync::Stop { session: id });
         }
         self.reconcile.wake(cx.now);
-        self.reconcile.sweep(cx, self.view.node, self.config.sweep_every);
+        self.reconcile.sweep(cx, self.config.sweep_every);
         if self.reconcile.next_pump.is_some_and(|at| at <= cx.now) {
             self.pump_sync(cx);
         }
