@@ -149,7 +149,7 @@ pub(crate) struct Inbox {
     /// Where files are saved.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) save: PathBuf,
-    /// Do not download files, only list them.
+    /// List files and leave them: the next 'session inbox' without this flag downloads them.
     #[arg(long)]
     pub(crate) no_files: bool,
 }

@@ -15,7 +15,7 @@ use crate::agent::Followed;
 use crate::args::{Inbox, Send};
 use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
-use crate::out::Out;
+use crate::out::{self, Out};
 use crate::person::{Person, Received};
 use crate::transfer;
 
@@ -30,17 +30,41 @@ const TEXT_READ_MAX: u64 = 64 * 1024 + 1;
 
 pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
     if args.ttl < TTL_MIN || args.ttl > TTL_MAX {
-        return Err(Failure::usage(format!("--ttl must be {TTL_MIN} to {TTL_MAX}")));
+        return Err(Failure::usage(format!("--ttl is {}, it must be 10s to 14d", args.ttl)));
     }
     let to: AccountRef =
         args.to.parse().map_err(|error| Failure::usage(format!("ID {:?}: {error}", args.to)))?;
+    let text = match &args.text {
+        Some(text) if text == "-" => Some(read_text()?),
+        text => text.clone(),
+    };
+    if args.file.is_none() && text.as_ref().is_none_or(|text| text.trim().is_empty()) {
+        return Err(Failure::usage("there is nothing to send: the text is empty"));
+    }
     let person = Person::start(home.identity()?, home.network()?)?;
-    person.publish().await?;
-    let keys = find(home, &person, to).await?;
-    match (&args.file, &args.text) {
+    let done = deliver(home, out, args, &person, to, text).await;
+    if done.is_ok()
+        && let Err(failure) = person.publish().await
+    {
+        out.warn(&format!("the own keys were not published, nobody can answer yet: {failure}"));
+    }
+    person.agent.stop().await;
+    done
+}
+
+async fn deliver(
+    home: &Home,
+    out: Out,
+    args: &Send,
+    person: &Person,
+    to: AccountRef,
+    text: Option<String>,
+) -> Result<()> {
+    let keys = find(home, person, to).await?;
+    match (&args.file, text) {
         (Some(file), _) => {
             let bar = transfer::bar(!out.is_json() && std::io::stderr().is_terminal(), "sending");
-            let sent = transfer::send_file(&person, home, &keys, file, args.ttl, &bar).await?;
+            let sent = transfer::send_file(person, home, &keys, file, args.ttl, &bar).await?;
             let proof = proof_json(&sent.proof);
             out.result(
                 || {
@@ -50,7 +74,7 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
                         String::new()
                     };
                     format!(
-                        "sent {} ({} bytes in {} chunks{resumed}): stored {}/{}",
+                        "sent {} ({} bytes in {} chunks{resumed}): on the disks of {} of {} nodes",
                         file.display(),
                         sent.size,
                         sent.chunks,
@@ -65,19 +89,15 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
             );
         }
         (None, Some(text)) => {
-            let text = if text == "-" { read_text()? } else { text.clone() };
-            let content = Content::text(crate::person::now(), text).map_err(|error| {
-                Failure::usage(format!("{error}; send it as a file with --file"))
-            })?;
+            let content = Content::text(crate::person::now(), text).map_err(Failure::usage)?;
             let proof = person.send(&keys, &content, args.ttl).await?;
             out.result(
-                || format!("stored {}/{}", proof.good(), proof.of),
+                || format!("sent: on the disks of {} of {} nodes", proof.good(), proof.of),
                 || json!({ "message": proof_json(&proof) }),
             );
         }
         (None, None) => return Err(Failure::usage("a text or --file is needed")),
     }
-    person.agent.stop().await;
     Ok(())
 }
 
@@ -116,12 +136,18 @@ fn proof_json(proof: &StoredProof) -> Value {
 
 pub(crate) async fn inbox(home: &Home, out: Out, args: &Inbox) -> Result<()> {
     let person = Person::start(home.identity()?, home.network()?)?;
-    person.publish().await?;
+    let done = read_inbox(home, out, args, &person).await;
+    person.agent.stop().await;
+    done
+}
+
+async fn read_inbox(home: &Home, out: Out, args: &Inbox, person: &Person) -> Result<()> {
     let saved = if args.all { None } else { home.load::<InboxReader>(STATE.0, STATE.1)? };
     let mut reader = saved.unwrap_or_default();
-    let mut desk = Desk { home, out, args, person: &person, failed: 0 };
+    let mut desk = Desk { home, out, args, person, failed: 0 };
     desk.continue_downloads().await;
     let received = person.read(&mut reader).await?;
+    let nothing = received.is_empty();
     let mut shown = Vec::new();
     for it in received {
         shown.extend(desk.show(&it).await?);
@@ -132,16 +158,22 @@ pub(crate) async fn inbox(home: &Home, out: Out, args: &Inbox) -> Result<()> {
         person.delete(&shown).await?;
         out.remark(&format!("deleted {} items from the swarm", shown.len()));
     }
-    if args.follow {
-        desk.follow(&mut reader).await?;
-    } else if shown.is_empty() {
+    if nothing && !args.follow {
         out.remark("nothing new");
     }
-    let failed = desk.failed;
-    person.agent.stop().await;
-    if failed > 0 {
+    // Last, so that reading works while nothing can be stored.
+    if let Err(failure) = person.publish().await {
+        out.warn(&format!(
+            "the own keys were not published, nobody can write to you yet: {failure}"
+        ));
+    }
+    if args.follow {
+        desk.follow(&mut reader).await?;
+    }
+    if desk.failed > 0 {
         return Err(Failure::failed(format!(
-            "{failed} files could not be fetched; 'session inbox' tries again"
+            "files that could not be fetched: {}; 'session inbox' tries again",
+            desk.failed
         )));
     }
     Ok(())
@@ -169,7 +201,7 @@ impl Desk<'_> {
                 let from = AccountRef(message.sender.account_id()).to_string();
                 match &message.content {
                     Content::Text { sent_at, body } => self.out.result(
-                        || format!("{from}\n  {}", body.replace('\n', "\n  ")),
+                        || format!("{from}\n  {}", out::harmless(body).replace('\n', "\n  ")),
                         || {
                             json!({ "id": item.id.to_string(), "from": from,
                                     "sent_at_ms": sent_at.as_millis(),
@@ -178,7 +210,11 @@ impl Desk<'_> {
                     ),
                     Content::File { sent_at, manifest } => {
                         self.out.result(
-                            || format!("{from}\n  file {} ({} bytes)", manifest.name(), manifest.size()),
+                            || format!(
+                                    "{from}\n  file {} ({} bytes)",
+                                    out::harmless(manifest.name().as_str()),
+                                    manifest.size()
+                                ),
                             || {
                                 json!({ "id": item.id.to_string(), "from": from,
                                         "sent_at_ms": sent_at.as_millis(),
@@ -186,12 +222,16 @@ impl Desk<'_> {
                                         "file": manifest.name().as_str(), "bytes": manifest.size() })
                             },
                         );
-                        if !self.args.no_files {
-                            let slot = item.id.to_string();
+                        let slot = item.id.to_string();
+                        let wanted = !(self.args.delete && self.args.no_files);
+                        if wanted {
                             self.home.save(DOWNLOADS, &slot, &manifest.to_bytes())?;
-                            self.download(&slot, manifest).await;
                         }
-                        if self.args.delete {
+                        let missing = !self.args.no_files && !self.download(&slot, manifest).await;
+                        // What could not be fetched is not deleted: there is no other copy.
+                        if missing {
+                            ids.clear();
+                        } else if self.args.delete {
                             ids.extend(piece_ids(manifest));
                         }
                     }
@@ -202,7 +242,8 @@ impl Desk<'_> {
         Ok(ids)
     }
 
-    async fn download(&mut self, slot: &str, manifest: &Manifest) {
+    /// Fetches a file; tells whether it is here now.
+    async fn download(&mut self, slot: &str, manifest: &Manifest) -> bool {
         let visible = !self.out.is_json() && std::io::stderr().is_terminal();
         let bar = transfer::bar(visible, manifest.name().as_str());
         match transfer::receive_file(self.person, manifest, &self.args.save, &bar).await {
@@ -212,13 +253,16 @@ impl Desk<'_> {
                     || format!("  saved {}", path.display()),
                     || json!({ "id": slot, "saved": path }),
                 );
+                true
             }
             Err(failure) => {
                 if failure.code == Code::NotFound {
                     self.home.forget(DOWNLOADS, slot);
                 }
                 self.failed += 1;
-                self.out.warn(&format!("file {}: {failure}", manifest.name()));
+                let name = out::harmless(manifest.name().as_str());
+                self.out.warn(&format!("file {name}: {failure}"));
+                false
             }
         }
     }
@@ -229,7 +273,9 @@ impl Desk<'_> {
         }
         for slot in self.home.names(DOWNLOADS) {
             match self.home.load::<Manifest>(DOWNLOADS, &slot) {
-                Ok(Some(manifest)) => self.download(&slot, &manifest).await,
+                Ok(Some(manifest)) => {
+                    self.download(&slot, &manifest).await;
+                }
                 Ok(None) => {}
                 Err(failure) => self.out.warn(&failure.to_string()),
             }

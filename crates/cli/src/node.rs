@@ -8,6 +8,7 @@ use session_core::NodeId;
 use session_crypto::Identity;
 use session_protocol::Membership;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::agent::Agent;
 use crate::args::Node;
@@ -98,14 +99,17 @@ async fn ping(
 ) -> Result<()> {
     let node = find(membership, wanted)?;
     for number in 1..=count {
+        // The machine's clock counts milliseconds, which is too coarse for a near node.
+        let started = Instant::now();
         match agent.run(Command::Ping { node }).await {
-            Ok(Answer::Pong { round_trip }) => out.result(
-                || format!("{node:?} answered in {round_trip}"),
-                || {
-                    json!({ "node": node.to_string(), "number": number,
-                           "round_trip_ms": round_trip.as_millis() })
-                },
-            ),
+            Ok(Answer::Pong { .. }) => {
+                let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let name = &node.to_string()[..16];
+                out.result(
+                    || format!("{name} answered in {}.{:03} ms", us / 1000, us % 1000),
+                    || json!({ "node": node.to_string(), "number": number, "round_trip_us": us }),
+                );
+            }
             Ok(_) => return Err(Failure::failed("the client answered something else")),
             Err(error) => return Err(Failure::new(Code::Network, error)),
         }
@@ -115,6 +119,9 @@ async fn ping(
 
 fn find(membership: &dyn Membership, wanted: &str) -> Result<NodeId> {
     let wanted = wanted.to_lowercase();
+    if wanted.is_empty() {
+        return Err(Failure::usage("a node is named by the start of its id"));
+    }
     let fitting: Vec<NodeId> = membership
         .nodes()
         .into_iter()

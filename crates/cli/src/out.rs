@@ -41,10 +41,37 @@ impl Out {
     }
 }
 
+/// Makes text of strangers fit for a terminal: what would steer it is shown as its code.
+pub(crate) fn harmless(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if steers(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
+}
+
 // A closed pipe (`session inbox | head -1`) is no reason to fail.
 fn print_line(text: &str) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn strangers_do_not_steer_the_terminal() {
+        assert_eq!(harmless("two\nlines\tand ü 👋"), "two\nlines\tand ü 👋");
+        assert_eq!(harmless("\x1b[2J\r\u{7}\u{202e}"), "\\u{1b}[2J\\u{d}\\u{7}\\u{202e}");
     }
 }

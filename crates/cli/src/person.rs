@@ -1,6 +1,7 @@
 //! Somebody on the network: keys, and a client to send and read with.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use session_client::{Answer, Command, InboxReader, NewItem, StoredProof};
 use session_core::{AccountId, InboxAddress, List, MessageId, Namespace, Span, Time};
@@ -23,6 +24,9 @@ const NODES_READ: usize = 2;
 
 /// One clock for the whole program, so that its time never goes backwards.
 static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+
+/// Publishing goes along with other work, which it must not hold up for long.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(8);
 
 /// An identity with its client.
 pub(crate) struct Person {
@@ -65,7 +69,11 @@ impl Person {
             ttl: TTL_OWNER_MAX,
             data: card_item(self.identity.public()),
         };
-        self.store(inbox_of(self.account()), item).await.map(drop)
+        let stored = self.store(inbox_of(self.account()), item);
+        match tokio::time::timeout(PUBLISH_PATIENCE, stored).await {
+            Ok(stored) => stored.map(drop),
+            Err(_) => Err(Failure::new(Code::Network, "too few nodes took them in time")),
+        }
     }
 
     /// Finds somebody's public keys.
@@ -184,8 +192,16 @@ fn unexpected() -> Failure {
 }
 
 fn failure(error: session_client::Error) -> Failure {
+    Failure::new(code(&error), error)
+}
+
+fn code(error: &session_client::Error) -> Code {
     use session_client::Error;
-    let code = match &error {
+    match error {
+        Error::TimedOut { last: Some(last), .. } => match code(last) {
+            Code::Refused => Code::Refused,
+            _ => Code::Network,
+        },
         Error::NoCard(_) | Error::UnknownNode(_) => Code::NotFound,
         Error::Refused { .. } => Code::Refused,
         Error::Invalid(_) | Error::NoAccount => Code::Usage,
@@ -195,6 +211,5 @@ fn failure(error: session_client::Error) -> Failure {
         | Error::NotEnoughReceipts { .. }
         | Error::NoSwarm(_) => Code::Network,
         _ => Code::Failed,
-    };
-    Failure::new(code, error)
+    }
 }

@@ -23,6 +23,10 @@ use crate::person::{self, Person};
 /// Pieces in one request: below the size of a frame, and few to repeat after an interruption.
 const PIECES_AT_ONCE: usize = 8;
 
+/// File systems take names of 255 bytes: what is numbered must leave room for its number.
+const STEM_BYTES_MAX: usize = 200;
+const ENDING_BYTES_MAX: usize = 32;
+
 /// Where the state of files on their way is kept.
 const SENDING: &str = "sending";
 
@@ -57,11 +61,12 @@ pub(crate) async fn send_file(
     progress: &ProgressBar,
 ) -> Result<SentFile> {
     let what = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).doing(what)?;
-    let metadata = file.metadata().doing(what)?;
+    // Asked before opening: a pipe would wait for its writer.
+    let metadata = fs::metadata(path).doing(what)?;
     if !metadata.is_file() {
-        return Err(Failure::usage(format!("{} is not a file", path.display())));
+        return Err(Failure::usage(format!("{} is not a regular file", path.display())));
     }
+    let mut file = File::open(path).doing(what)?;
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
     let size = metadata.len();
@@ -154,8 +159,7 @@ pub(crate) async fn receive_file(
     progress: &ProgressBar,
 ) -> Result<PathBuf> {
     fs::create_dir_all(folder).doing(|| format!("cannot make {}", folder.display()))?;
-    let part_name = format!(".{}.{}.part", manifest.name(), &manifest.hash().to_string()[..16]);
-    let part = folder.join(part_name);
+    let part = folder.join(format!(".{}.part", manifest.hash()));
     let what = || format!("cannot write {}", part.display());
     let mut file = File::options()
         .read(true)
@@ -222,11 +226,17 @@ fn resume(file: &mut File, manifest: &Manifest, hash: &mut FileHash) -> std::io:
 /// Returns a name in `folder` that nothing has: `photo.jpg`, `photo (2).jpg`, …
 fn free_name(folder: &Path, name: &str) -> PathBuf {
     let (stem, ending) = match name.rsplit_once('.') {
-        Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
+        Some((stem, ending)) if !stem.is_empty() && ending.len() <= ENDING_BYTES_MAX => {
+            (stem, format!(".{ending}"))
+        }
         _ => (name, String::new()),
     };
+    let mut cut = stem.len().min(STEM_BYTES_MAX);
+    while !stem.is_char_boundary(cut) {
+        cut -= 1;
+    }
     let first = std::iter::once(folder.join(name));
-    let others = (2..).map(|number| folder.join(format!("{stem} ({number}){ending}")));
+    let others = (2..).map(|number| folder.join(format!("{} ({number}){ending}", &stem[..cut])));
     first.chain(others).find(|path| !path.exists()).expect("the numbers do not end")
 }
 

@@ -27,13 +27,15 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(DIR));
     let mut cluster = open(args, dir)?;
-    let stopped = serve(&mut cluster, out).await;
+    let served = serve(&mut cluster, out).await;
     let killed = cluster.stop().await;
-    out.remark(&match killed {
-        0 => "all nodes stopped".to_owned(),
-        killed => format!("all nodes stopped, {killed} of them had to be killed"),
-    });
-    stopped
+    if served.is_ok() {
+        out.remark(&match killed {
+            0 => "all nodes stopped".to_owned(),
+            killed => format!("all nodes stopped, {killed} of them had to be killed"),
+        });
+    }
+    served
 }
 
 fn open(args: &Up, dir: PathBuf) -> Result<Cluster> {

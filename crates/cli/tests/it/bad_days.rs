@@ -102,6 +102,22 @@ fn deleted_messages_do_not_come_back_with_a_node_that_slept() {
 }
 
 #[test]
+fn reading_goes_on_when_nothing_can_be_stored() {
+    let network = Network::start(4);
+    let (alice, _) = network.person("alice");
+    let (bob, bob_id) = network.person("bob");
+    bob.json(&["inbox"]);
+    alice.json(&["send", &bob_id, "still here"]);
+    // Two of four make no quorum, but the message is on one of them at least.
+    network.kill(0);
+    network.kill(1);
+    let got = bob.json(&["inbox"]);
+    assert_eq!(got[0]["text"], "still here");
+    let (code, _) = alice.fails(&["send", &bob_id, "too late"]);
+    assert!([3, 4].contains(&code), "{code}");
+}
+
+#[test]
 fn a_stalled_peer_delays_nobody() {
     let network = Network::start(10);
     let (alice, _) = network.person("alice");

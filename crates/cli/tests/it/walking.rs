@@ -52,6 +52,40 @@ fn messages_and_files_go_both_ways() {
 }
 
 #[test]
+fn strange_input_is_refused_or_made_harmless() {
+    let network = Network::start(4);
+    let (alice, _) = network.person("alice");
+    let (bob, bob_id) = network.person("bob");
+    bob.json(&["inbox"]);
+    for empty in ["", "  \n"] {
+        assert_eq!(alice.fails(&["send", &bob_id, empty]).0, 2);
+    }
+    let (code, said) = alice.fails(&["send", &bob_id, &"x".repeat(60_001)]);
+    assert_eq!(code, 2);
+    assert!(said.contains("60001") && said.contains("send it as a file"), "{said}");
+    // Errors after the client has started must not end in a crash.
+    let dir = network.dir.path().to_str().unwrap().to_owned();
+    for _ in 0..5 {
+        assert_eq!(alice.fails(&["send", &bob_id, "--file", &dir]).0, 2);
+        assert_eq!(alice.fails(&["send", &bob_id, "--file", "/no/such/file"]).0, 1);
+    }
+
+    // The longest name a file system takes, and a text that would clear the screen.
+    let name = format!("{}.txt", "n".repeat(251));
+    let file = network.dir.path().join(&name);
+    write_file(&file, 100);
+    alice.json(&["send", &bob_id, "--file", file.to_str().unwrap()]);
+    alice.json(&["send", &bob_id, "\u{1b}[2Jboo"]);
+    let folder = network.dir.path().join("saved");
+    let shown = bob.output(&["inbox", "--no-files"]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(text.contains("\\u{1b}[2Jboo") && !text.contains('\u{1b}'), "{text:?}");
+    // Listed and left: the next reading fetches it.
+    bob.json(&["inbox", "--save", folder.to_str().unwrap()]);
+    assert_eq!(fs::read(folder.join(&name)).unwrap(), fs::read(&file).unwrap());
+}
+
+#[test]
 fn followers_see_messages_as_they_arrive() {
     let network = Network::start(4);
     let (alice, _) = network.person("alice");

@@ -365,7 +365,8 @@ pub(super) async fn shutdown<P: Send + 'static>(shared: &Arc<Shared<P>>, deadlin
         for conn in shared.all() {
             draining.spawn(async move { conn.drain(drain_time).await });
         }
-        draining.join_all().await;
+        // `join_all` would panic over a task that the end of the runtime has cancelled.
+        while draining.join_next().await.is_some() {}
         for conn in shared.all() {
             conn.close(CloseReason::ShuttingDown);
         }
