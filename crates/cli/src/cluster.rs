@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use session_core::{NodeId, SwarmId};
 use session_crypto::{Identity, identity_file};
-use session_protocol::{Membership, StaticMembership};
-use session_rpc::network_file::{NetworkFile, NodeEntry, Placement};
+use session_protocol::{Membership, StaticMembership, network_file};
+use session_rpc::network_file::NetworkFile;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -251,23 +251,10 @@ fn make_network(dir: &Path, count: usize) -> Result<()> {
         std::fs::create_dir_all(&data).doing(|| format!("cannot make {}", data.display()))?;
         let key = data.join("node.key");
         home::write_secret(&key, &identity_file::encode_plain(&identity))?;
-        entries.push(NodeEntry {
-            id: identity.public().node_id(),
-            kem_public_key: identity.public().kem().as_bytes().to_vec(),
-            dsa_public_key: identity.public().dsa().as_bytes().to_vec(),
-            address: address
-                .to_string()
-                .parse()
-                .map_err(|error| Failure::failed(format!("a node's address: {error}")))?,
-            swarm: SwarmId(0),
-        });
+        let address = address.to_string().parse().doing(|| "a node's address".to_owned())?;
+        entries.push(network_file::entry(identity.public(), address, SwarmId(0)));
     }
-    let text = NetworkFile {
-        network: NETWORK_NAME.to_owned(),
-        placement: Placement::default(),
-        nodes: entries,
-    }
-    .to_toml();
+    let text = NetworkFile::new(NETWORK_NAME, entries).to_toml();
     let file = dir.join("network.toml");
     std::fs::write(&file, text).doing(|| format!("cannot write {}", file.display()))
 }

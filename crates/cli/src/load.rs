@@ -177,15 +177,23 @@ impl Run<'_> {
     }
 
     fn feed(&mut self, index: usize, input: Input) {
+        self.call(index, |network, cx| network.handle(cx, input));
+    }
+
+    /// Runs one client's machine and does what it orders.
+    fn call<T>(
+        &mut self,
+        index: usize,
+        run: impl FnOnce(&mut Network, &mut Context<'_, (), Effect>) -> T,
+    ) {
         let mut effects = Vec::new();
-        let client = &mut self.clients[index];
         let mut cx = Context {
             now: person::now(),
             store: &mut (),
             rng: &mut self.rng,
             effects: &mut effects,
         };
-        client.network.handle(&mut cx, input);
+        run(&mut self.clients[index].network, &mut cx);
         for effect in effects {
             self.perform(index, effect);
         }
@@ -228,24 +236,8 @@ impl Run<'_> {
         let request = Request { id: client.next, operations };
         client.next += 1;
         client.asked = Some(Instant::now());
-        let mut effects = Vec::new();
-        let mut cx = Context {
-            now: person::now(),
-            store: &mut (),
-            rng: &mut self.rng,
-            effects: &mut effects,
-        };
-        let to = From::Node(client.node);
-        client.network.send_to(
-            &mut cx,
-            to,
-            session_network::Class::Interactive,
-            Kind::Request,
-            &request,
-        );
-        for effect in effects {
-            self.perform(index, effect);
-        }
+        let (to, class) = (From::Node(client.node), session_network::Class::Interactive);
+        self.call(index, |network, cx| network.send_to(cx, to, class, Kind::Request, &request));
     }
 
     fn operations(&mut self, index: usize) -> Vec<Operation> {
