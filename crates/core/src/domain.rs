@@ -65,6 +65,52 @@ domains! {
     Simulation = "lux-session/simulation/v1",
     /// The root of a Merkle tree of ours, over its leaf count and tree hash.
     MerkleRoot = "lux-session/merkle-root/v1",
+    /// The id of a coordination chain that runs alone, from its genesis.
+    ChainId = "lux-session/chain-id/v1",
+    /// What the sender of a transaction signs, and the transaction's id.
+    Transaction = "lux-session/transaction/v1",
+    /// The id of a block, from its bytes.
+    Block = "lux-session/block/v1",
+    /// What a sequencer signs of a block.
+    BlockSeal = "lux-session/block-seal/v1",
+    /// A leaf of the chain's state tree.
+    StateLeaf = "lux-session/state-leaf/v1",
+    /// An inner node of the chain's state tree.
+    StateNode = "lux-session/state-node/v1",
+    /// The root of the chain's state tree, over its entry count and top hash.
+    StateRoot = "lux-session/state-root/v1",
+    /// A node's statement that it holds both of its secret keys.
+    NodePossession = "lux-session/node-possession/v1",
+    /// An endpoint in the registry.
+    Endpoint = "lux-session/endpoint/v1",
+    /// Who was chosen for a workload session.
+    Committee = "lux-session/committee/v1",
+    /// What a committee member signs of a workload session's end.
+    SessionEnd = "lux-session/session-end/v1",
+    /// The outcome of a workload session that failed.
+    SessionFailure = "lux-session/session-failure/v1",
+    /// Randomness of an epoch from the one before.
+    EpochRandomness = "lux-session/epoch-randomness/v1",
+    /// The swarm of a node that was registered.
+    SwarmChoice = "lux-session/swarm-choice/v1",
+    /// The id of a conversation.
+    Conversation = "lux-session/conversation/v1",
+    /// A participant of a conversation, hidden behind a salt.
+    ConversationParticipant = "lux-session/conversation-participant/v1",
+    /// The id of a message of a conversation.
+    ConversationMessageId = "lux-session/conversation-message-id/v1",
+    /// What the sender of a conversation's message signs.
+    ConversationMessage = "lux-session/conversation-message/v1",
+    /// What a participant signs to accept, read or close a conversation.
+    ConversationAction = "lux-session/conversation-action/v1",
+    /// The id of a channel.
+    Channel = "lux-session/channel/v1",
+    /// The name of a channel in the chain's state.
+    ChannelName = "lux-session/channel-name/v1",
+    /// The signing key of a node in the registry.
+    NodeSigningKey = "lux-session/node-signing-key/v1",
+    /// What a member signs to make, join or leave a channel.
+    ChannelAction = "lux-session/channel-action/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

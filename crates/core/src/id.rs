@@ -153,6 +153,14 @@ ids! {
     TxId,
     /// A service that sessions belong to (seed 000).
     ServiceId,
+    /// A coordination chain: what every transaction and block is bound to.
+    ChainId,
+    /// A block of the coordination chain: digest of its bytes.
+    BlockId,
+    /// A conversation (seed 003 calls it a session).
+    ConversationId,
+    /// A group channel (seed 003).
+    ChannelId,
     /// Any other SHA-256 or BLAKE3 digest.
     Digest,
 }

@@ -42,8 +42,8 @@ pub use codec::{Blob, Decode, DecodeError, Encode, List, Reader, Text};
 pub use domain::{Domain, digest, sha256};
 pub use entropy::{Entropy, SeededEntropy};
 pub use id::{
-    AccountId, Digest, Epoch, InboxAddress, MessageId, Namespace, NodeId, RequestId, ServiceId,
-    SessionId, SwarmId, TxId,
+    AccountId, BlockId, ChainId, ChannelId, ConversationId, Digest, Epoch, InboxAddress, MessageId,
+    Namespace, NodeId, RequestId, ServiceId, SessionId, SwarmId, TxId,
 };
 pub use machine::{Context, Machine};
 pub use time::{Span, Time};

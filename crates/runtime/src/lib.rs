@@ -37,8 +37,10 @@
 //! | [`bind`] | why an address could not be listened on |
 //! | [`clock`] | the system's clock, which never goes back |
 //! | [`entropy`] | the system's randomness |
+//! | [`failure`] | why a program ends, in one line and one exit code |
 //! | [`files`] | atomic writes, secret files |
-//! | [`http`] | the HTTP/1.1 server |
+//! | [`http`] | the HTTP/1.1 server, its WebSockets, and a client |
+//! | [`key_file`] | a program's keys: read, or made at the first start |
 //! | [`logging`] | logs to standard error |
 //! | [`metrics`] | counters for Prometheus |
 //! | [`quic`] | authenticated connections that carry frames |
@@ -47,8 +49,10 @@
 pub mod bind;
 pub mod clock;
 pub mod entropy;
+pub mod failure;
 pub mod files;
 pub mod http;
+pub mod key_file;
 pub mod logging;
 pub mod metrics;
 pub mod quic;

@@ -10,7 +10,7 @@ use session_rpc::address::{HostPort, Listen};
 use session_rpc::config::{self, Config};
 use session_rpc::network_file;
 
-use crate::failure::{Failure, Result};
+use session_runtime::failure::{Failure, Result};
 
 /// Workload sessions at once; the reference's default.
 const MAX_SESSIONS: u64 = 100;

@@ -8,6 +8,7 @@ use session_core::{Span, SwarmId};
 use session_protocol::request::{Push, Refusal};
 use session_rpc::api::{Encoding, Method};
 use session_rpc::json_rpc::{self, BadCall, Call, ErrorObject, Incoming};
+use session_runtime::http::limiter::Limiter;
 use session_runtime::http::{self, Request, Response};
 use tokio::sync::mpsc;
 
@@ -15,10 +16,7 @@ use crate::api;
 use crate::shell::{Handle, NoReply, Submitted};
 
 mod health;
-mod limiter;
 mod metrics;
-
-use limiter::Limiter;
 
 /// A batch of twenty items of 76,800 bytes in hex, and room for the rest.
 pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;

@@ -9,21 +9,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`args`] | flags and configuration, down to checked settings |
-//! | [`node_key`] | the node's keys |
 //! | `network` | which network the node is of |
 //! | [`node`] | start, run, stop |
 //! | [`shell`] | the thread that owns machine and store |
 //! | [`api`] | between JSON-RPC and the binary protocol |
 //! | `http` | health, metrics, JSON-RPC |
-//! | [`failure`] | why the program ends |
 
 pub mod api;
 pub mod args;
-pub mod failure;
 mod http;
 mod network;
 pub mod node;
-pub mod node_key;
 pub mod shell;
 
 use std::ffi::OsString;
@@ -31,7 +27,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use args::Task;
-use failure::{Failure, Result};
+use session_runtime::failure::{Failure, Result};
+use session_runtime::key_file;
 
 /// Runs the program with a command line, program name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -53,8 +50,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
                 session_runtime::files::create_private_directory(dir)
                     .map_err(|error| Failure::usage(error.to_string()))?;
             }
-            let passphrase = node_key::passphrase();
-            let (keys, _) = node_key::load_or_make(&identity, passphrase.as_deref())?;
+            let passphrase = key_file::passphrase();
+            let (keys, _) = key_file::load_or_make(&identity, passphrase.as_deref())?;
             let entry = session_protocol::network_file::entry(keys.public(), address, swarm);
             say(&entry.to_toml())
         }

@@ -10,7 +10,7 @@ use session_protocol::{Membership as _, StaticMembership};
 use session_rpc::{NetworkFile, Placement};
 
 use crate::args::Settings;
-use crate::failure::{Failure, Result};
+use session_runtime::failure::{Failure, Result};
 
 /// The network of a node that was given none.
 const SOLO_NAME: &str = "solo";

@@ -1,6 +1,5 @@
 //! A node's life: start, run, stop.
 
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +12,15 @@ use session_network::{Rate, Role};
 use session_protocol::{Checker, Membership, StaticMembership};
 use session_runtime::http::{Limits, Server, serve};
 use session_runtime::quic::{Options, Quic};
-use session_runtime::{BindError, OsEntropy, SystemClock, files, logging, signals};
+use session_runtime::{BindError, OsEntropy, SystemClock, files, key_file, logging, signals};
 use session_storage::disk::{self, DiskStore};
 use session_storage::{Durable, MemoryStore};
-use tokio::sync::oneshot;
 
 use crate::args::Settings;
-use crate::failure::{Failure, Result, chain};
 use crate::http::{Api, BODY_BYTES_MAX};
 use crate::shell::{self, Parts, Running};
-use crate::{network, node_key, say};
+use crate::{network, say};
+use session_runtime::failure::{Failure, Result, chain};
 
 /// What HTTP clients and peers are given to take what was sent to them; together with the shell's
 /// own two seconds below the five that a stop may take.
@@ -74,10 +72,10 @@ fn keys(settings: &Settings) -> Result<Identity> {
     let path = match (&settings.identity, &settings.data_dir) {
         (Some(path), _) => path.clone(),
         (None, Some(dir)) => dir.join("node.key"),
-        (None, None) => return node_key::generate(),
+        (None, None) => return key_file::generate(),
     };
-    let passphrase = node_key::passphrase();
-    let (keys, made) = node_key::load_or_make(&path, passphrase.as_deref())?;
+    let passphrase = key_file::passphrase();
+    let (keys, made) = key_file::load_or_make(&path, passphrase.as_deref())?;
     if made {
         let how = if passphrase.is_some() { "encrypted" } else { "without a passphrase" };
         tracing::info!("made the node's keys, {how}: {}", path.display());
@@ -172,7 +170,7 @@ async fn until_stopped(
 ) -> Result<()> {
     let why = tokio::select! {
         signal = asked => signal,
-        () = stdin_end(settings.stop_with_stdin) => "the end of standard input",
+        () = signals::stdin_end(settings.stop_with_stdin) => "the end of standard input",
         failed = running.ended() => {
             close(http).await;
             let why = failed.err().map_or("the main loop ended".to_owned(), |error| error.to_string());
@@ -196,21 +194,6 @@ async fn close(http: Option<Server>) {
     if let Some(server) = http {
         server.shutdown(CLOSE_TIMEOUT).await;
     }
-}
-
-async fn stdin_end(wanted: bool) {
-    if !wanted {
-        std::future::pending::<()>().await;
-    }
-    let (end, ended) = oneshot::channel();
-    // A thread of its own, because reading cannot be given up; the end of the process ends it.
-    std::thread::spawn(move || {
-        let mut buffer = [0; 1024];
-        let mut stdin = std::io::stdin().lock();
-        while matches!(stdin.read(&mut buffer), Ok(1..)) {}
-        let _ = end.send(());
-    });
-    let _ = ended.await;
 }
 
 /// What one client address may send: the default bytes, and more where the requests need them.

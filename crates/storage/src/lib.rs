@@ -32,10 +32,12 @@
 //! | [`store`] | the traits [`Store`] and [`Durable`], and their vocabulary |
 //! | [`memory`] | [`MemoryStore`] |
 //! | [`disk`] | [`DiskStore`], the sharded segment log |
+//! | [`kv`] | [`Database`](kv::Database): atomic batches over an ordered map, for a chain |
 //! | [`error`] | [`StoreError`] |
 
 pub mod disk;
 pub mod error;
+pub mod kv;
 pub mod memory;
 pub mod store;
 

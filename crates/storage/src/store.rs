@@ -116,11 +116,22 @@ pub enum Table {
     Peer = 3,
     /// Anything of which a node has one.
     Meta = 4,
+    /// Conversations and channels of the coordination node, and who takes part.
+    Conversation = 5,
+    /// What changes in a conversation while it lives.
+    ConversationHead = 6,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 4] = [Self::Operation, Self::Receipt, Self::Peer, Self::Meta];
+    pub const ALL: [Self; 6] = [
+        Self::Operation,
+        Self::Receipt,
+        Self::Peer,
+        Self::Meta,
+        Self::Conversation,
+        Self::ConversationHead,
+    ];
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|table| *table as u8 == tag)

@@ -1,8 +1,9 @@
-//! A small HTTP/1.1 server: whole requests in, whole or streamed responses out.
+//! A small HTTP/1.1 server: whole requests in, whole or streamed responses or a
+//! [WebSocket](websocket) out. And a small [client].
 //!
 //! *Provided*: bounded requests, bounded connections, timeouts in every state, graceful stop.
-//! *Not provided*: TLS, routing, compression, HTTP/2. It listens on the loopback interface or
-//! behind a proxy that has them.
+//! *Not provided*: TLS, routing, compression, HTTP/2, headers that open it to pages of other
+//! origins. It listens on the loopback interface or behind a proxy that has them.
 //!
 //! | what | bound | then |
 //! |---|---|---|
@@ -20,12 +21,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Frame, SizeHint};
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 
 pub use hyper::Method;
 
+pub mod client;
+mod endpoint;
+pub mod limiter;
 mod server;
 mod stall;
+pub mod websocket;
 
 pub use server::{Server, serve};
 
@@ -43,13 +49,48 @@ pub struct Request {
     /// The body; empty when there is none.
     pub body: Vec<u8>,
     headers: HeaderMap,
+    /// Whether the connection can become a WebSocket.
+    upgradable: bool,
 }
 
 impl Request {
+    /// Makes a request that came another way than over a socket of this server. Headers that HTTP
+    /// does not allow are left out; a method that it does not allow becomes `INVALID`, which no
+    /// handler knows.
+    #[must_use]
+    pub fn new(
+        method: &str,
+        path: impl Into<String>,
+        query: Option<String>,
+        remote: SocketAddr,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    ) -> Self {
+        let method = Method::from_bytes(method.as_bytes())
+            .unwrap_or_else(|_| Method::from_bytes(b"INVALID").expect("seven letters"));
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+            {
+                // A full map takes no more: such a request was not read within our limits either.
+                let _ = map.try_append(name, value);
+            }
+        }
+        Self { method, path: path.into(), query, remote, body, headers: map, upgradable: false }
+    }
+
     /// Returns the first header of this name that is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns the names and values of the headers whose values are text.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers
+            .iter()
+            .filter_map(|(name, value)| value.to_str().ok().map(|value| (name.as_str(), value)))
     }
 }
 
@@ -60,6 +101,7 @@ pub struct Response {
     content_type: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Body,
+    session: Option<websocket::Session>,
 }
 
 /// What a response carries.
@@ -76,7 +118,7 @@ pub enum Body {
 impl Response {
     /// Makes a response with a whole body.
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, headers: Vec::new(), body: Body::Full(body.into()) }
+        Self::with_body(status, content_type, Body::Full(body.into()))
     }
 
     /// Makes a plain text response.
@@ -92,8 +134,11 @@ impl Response {
     /// Makes a response whose body follows piece by piece.
     #[must_use]
     pub fn stream(content_type: &'static str, pieces: mpsc::Receiver<Bytes>) -> Self {
-        let body = Body::Stream(pieces);
-        Self { status: 200, content_type, headers: Vec::new(), body }
+        Self::with_body(200, content_type, Body::Stream(pieces))
+    }
+
+    fn with_body(status: u16, content_type: &'static str, body: Body) -> Self {
+        Self { status, content_type, headers: Vec::new(), body, session: None }
     }
 
     /// Adds a header.
@@ -107,6 +152,34 @@ impl Response {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// Returns the content type.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        self.content_type
+    }
+
+    /// Returns the other headers, as they were added.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// Returns what it carries.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+}
+
+impl Body {
+    /// Returns the bytes of a whole body, or `None` for a stream.
+    #[must_use]
+    pub fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Full(whole) => Some(whole),
+            Self::Stream(_) => None,
+        }
     }
 }
 
@@ -125,6 +198,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// A pause in which the client takes nothing of the response.
     pub write_timeout: Duration,
+    /// A message that comes over a WebSocket.
+    pub message_bytes_max: usize,
+    /// The time between two pings on a WebSocket.
+    pub ping_every: Duration,
 }
 
 impl Default for Limits {
@@ -136,6 +213,8 @@ impl Default for Limits {
             read_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
+            message_bytes_max: 256 << 10,
+            ping_every: Duration::from_secs(30),
         }
     }
 }
@@ -167,3 +246,6 @@ impl hyper::body::Body for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,15 +3,16 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -19,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::stall::StallGuard;
+use super::websocket::{self, Session};
 use super::{Body, Limits, Request, Response};
 use crate::bind::BindError;
 
@@ -132,13 +134,18 @@ async fn serve_one<H, F>(
     // Answers are small and whole; failing to say so costs only latency.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(StallGuard::new(stream, limits.write_timeout));
-    let service = service_fn(|request| {
-        let (handler, limits) = (handler.clone(), limits.clone());
+    let upgrade = Arc::new(Mutex::new(None));
+    let service = service_fn(|mut request| {
+        let (handler, limits, upgrade) = (handler.clone(), limits.clone(), upgrade.clone());
         async move {
-            let response = match whole(request, remote, &limits).await {
+            let upgraded = hyper::upgrade::on(&mut request);
+            let mut response = match whole(request, remote, &limits).await {
                 Ok(request) => handler(request).await,
                 Err(refusal) => refusal,
             };
+            if let Some(session) = response.session.take() {
+                *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgraded, session));
+            }
             Ok::<_, Infallible>(into_hyper(response))
         }
     });
@@ -146,19 +153,50 @@ async fn serve_one<H, F>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.read_timeout)
         .max_buf_size(limits.head_bytes_max.max(8192)) // hyper's own minimum
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     tokio::pin!(connection);
     loop {
         tokio::select! {
-            result = connection.as_mut() => {
-                if let Err(error) = result {
+            result = connection.as_mut() => match result {
+                Ok(()) => break,
+                Err(error) => {
                     tracing::debug!(%error, "an HTTP connection failed");
+                    return;
                 }
-                return;
-            }
+            },
             _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
         }
     }
+    let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((upgraded, session)) = upgrade {
+        run_session(upgraded, session, &limits, stopped).await;
+    }
+}
+
+/// Runs the session of a connection that became a WebSocket, in its place and until the stop.
+async fn run_session(
+    upgraded: OnUpgrade,
+    session: Session,
+    limits: &Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let parts = match upgraded.await.map(Upgraded::downcast::<TokioIo<StallGuard>>) {
+        Ok(Ok(parts)) => parts,
+        Ok(Err(_)) => {
+            tracing::error!("an upgraded connection is not the one it was");
+            return;
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a connection was not upgraded");
+            return;
+        }
+    };
+    let stop = async move {
+        // An error: the server is gone, which is a stop too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    websocket::serve(parts.io.into_inner(), parts.read_buf.to_vec(), session, limits, stop).await;
 }
 
 /// Reads the whole body, within the limits.
@@ -199,6 +237,8 @@ async fn whole(
         remote,
         body,
         headers: head.headers,
+        // HTTP/1.0 has no upgrades.
+        upgradable: head.version == Version::HTTP_11,
     })
 }
 
@@ -209,7 +249,9 @@ fn into_hyper(response: Response) -> hyper::Response<Body> {
     *out.status_mut() =
         StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = out.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
+    if response.status != 101 {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
+    }
     if refused {
         // The rest of the body is still on its way; the connection cannot be used again.
         headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));

@@ -79,6 +79,7 @@ async fn requests_arrive_whole_and_answers_have_status_type_and_length() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("content-type: text/plain; charset=utf-8\r\n"));
     assert!(answer.contains("x-answer: yes\r\n"));
+    assert!(!answer.contains("access-control"), "pages of other origins read nothing");
     let body = "POST /a/b Some(\"c=d\") http://o 5";
     assert!(answer.contains(&format!("content-length: {}\r\n", body.len())));
     assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{answer}");

@@ -116,7 +116,7 @@ impl Pair {
     }
 
     fn record(&mut self) {
-        let table = Table::ALL[usize::try_from(self.rng.below(4)).expect("small")];
+        let table = Table::ALL[usize::try_from(self.rng.below(6)).expect("small")];
         let number = self.rng.below(KEYS);
         let key = data(number, 1 + usize::try_from(number).expect("small"));
         if self.rng.below(4) == 0 {

@@ -1,12 +1,12 @@
-//! The node's keys: read, or made at the first start.
+//! A program's keys in a file: read, or made at the first start.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::entropy::OsEntropy;
+use crate::files::{self, Existing, FileError, Loose, SECRET_MODE};
 use session_crypto::Identity;
 use session_crypto::identity_file::{self, IdentityFileError};
-use session_runtime::OsEntropy;
-use session_runtime::files::{self, Existing, FileError, Loose, SECRET_MODE};
 
 use crate::failure::{Failure, Result};
 
@@ -27,7 +27,7 @@ pub fn load_or_make(path: &Path, passphrase: Option<&[u8]>) -> Result<(Identity,
         Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
             Ok((make(path, passphrase)?, true))
         }
-        Err(error) => Err(Failure::usage(format!("the node's keys: {error}"))),
+        Err(error) => Err(Failure::usage(format!("the keys: {error}"))),
     }
 }
 
@@ -53,7 +53,7 @@ fn make(path: &Path, passphrase: Option<&[u8]>) -> Result<Identity> {
     };
     // Never over keys that somebody else put there meanwhile.
     files::write_atomic(path, &bytes, SECRET_MODE, Existing::Keep)
-        .map_err(|error| Failure::usage(format!("the node's keys: {error}")))?;
+        .map_err(|error| Failure::usage(format!("the keys: {error}")))?;
     Ok(identity)
 }
 
