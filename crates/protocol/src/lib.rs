@@ -30,7 +30,9 @@
 //! | [`membership`] | who is a node, behind one trait |
 //! | [`network_file`] | from the network file to the view of the network |
 //! | [`inbound`] | bytes to checked messages |
+//! | [`chain`] | transactions, blocks and certificates of the coordination chain |
 
+pub mod chain;
 pub mod frame;
 pub mod inbound;
 pub mod inbox;

@@ -23,12 +23,15 @@
 //! | [`fields`] | typed reading of a table, with errors that name the field |
 //! | [`json_rpc`] | calls, batches, responses, error objects |
 //! | [`network_file`] | who is a node of the network |
+//! | [`vm`] | SessionVM: its methods, genesis and configuration |
 
 pub mod address;
 pub mod api;
 pub mod config;
+mod digits;
 pub mod fields;
 pub mod json_rpc;
 pub mod network_file;
+pub mod vm;
 
 pub use network_file::{NetworkFile, NodeEntry, Placement};

@@ -1,5 +1,6 @@
 //! The wire vocabulary: golden bytes, refusals, and what the checker believes.
 
+mod chain;
 mod checker;
 mod codec;
 mod frame;

@@ -1,0 +1,10 @@
+//! The chain as a driver sees it, with the simulator's signatures.
+
+mod building;
+mod crashes;
+mod deciding;
+mod harness;
+mod opening;
+mod pooling;
+mod replicas;
+mod verifying;
