@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use session_sim::Story;
 
+mod chain;
+
+pub(crate) use chain::{Chain, ChainCommand, Given, Order, Sending, Subject};
+
 /// Private messages through a swarm of nodes, sealed against quantum computers.
 #[derive(Debug, Parser)]
 #[command(
@@ -13,12 +17,13 @@ use session_sim::Story;
     propagate_version = true,
     after_help = "Examples:\n  \
         session up --demo                   the whole story on this machine, then stop\n  \
-        session up                          a network of ten nodes on this machine\n  \
+        session up                          ten nodes and their chain on this machine\n  \
         session id new --plain              a new identity without a passphrase\n  \
         session send 07… 'hello'            a message\n  \
-        session inbox --follow              messages as they arrive\n\n\
-        Exit codes: 0 done, 1 failed, 2 wrong use, 3 network not reachable, 4 refused by a node,\n\
-        5 not found."
+        session inbox --follow              messages as they arrive\n  \
+        session chain status                how the coordination chain is\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong use, 3 network not reachable, 4 refused (by a node,\n\
+        by the chain, or because a proof does not prove what it says), 5 not found."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -65,9 +70,17 @@ pub(crate) enum Command {
     /// Look at the nodes of the network.
     #[command(subcommand)]
     Node(Node),
-    /// Run a whole network on this machine.
+    /// Look at the coordination chain, and give it orders.
     #[command(after_help = "Examples:\n  \
-        session up --demo          messages and files both ways, three nodes killed, all repaired\n  \
+        session chain status\n  \
+        session chain tx transfer 07ab… 2.5\n  \
+        session chain network --out network.toml      the nodes that the chain knows\n  \
+        session chain proof account 07ab… --out proof.json\n  \
+        session chain check proof.json --genesis genesis.json     needs no network")]
+    Chain(Chain),
+    /// Run a whole network on this machine: a chain, and nodes that it knows.
+    #[command(after_help = "Examples:\n  \
+        session up --demo          messages, files and LUX sent while programs are killed\n  \
         session up --nodes 10      keeps running until Ctrl-C; prints the commands to try")]
     Up(Up),
     /// Measure how many stores a node or network stands.
@@ -185,6 +198,9 @@ pub(crate) struct Up {
     /// The node program; without it, `sessiond` beside this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) sessiond: Option<PathBuf>,
+    /// The chain's program; without it, `sessionvm` beside this program.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sessionvm: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,15 @@
-//! A whole network on one machine: real node processes in one directory.
+//! A whole network on one machine: real processes in one directory.
 //!
 //! ```text
-//! DIR/network.toml      who the nodes are
+//! DIR/genesis.json      how the chain began, with all nodes; see `local_chain`
+//! DIR/network.toml      who the nodes are, as the chain says
 //! DIR/node-00/          data directory and key of the first node
 //! DIR/node-00.log       what it says
 //! ```
 
-use std::fs::File;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,25 +17,33 @@ use session_core::{NodeId, SwarmId};
 use session_crypto::{Identity, identity_file};
 use session_protocol::{Membership, StaticMembership, network_file};
 use session_rpc::network_file::NetworkFile;
-use tokio::process::{Child, Command};
+use session_runtime::http::client::{Client, Options};
 use tokio::time::Instant;
 
+use crate::args::Up;
+use crate::chain::network;
 use crate::exit::{Doing, Failure, Result};
-use crate::{home, http};
+use crate::home;
+use crate::local_chain::{self, LocalChain};
+use crate::out::Out;
+use crate::process::{self, Process};
 
 /// How long a node may take from its start to being ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a node may take to stop before it is killed.
+/// How long a program may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a node may take to say how it is.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The name of the networks that `session up` makes.
 const NETWORK_NAME: &str = "local";
 
-/// The nodes of a local network, and their processes.
+/// The nodes of a local network and their chain, and their processes.
 pub(crate) struct Cluster {
-    sessiond: PathBuf,
     dir: PathBuf,
+    chain: LocalChain,
     nodes: Vec<Local>,
     client_rate: Option<u32>,
 }
@@ -44,7 +52,8 @@ struct Local {
     id: NodeId,
     address: SocketAddr,
     http: SocketAddr,
-    process: Option<Child>,
+    data: PathBuf,
+    process: Process,
 }
 
 /// What a node says of itself over `/health`.
@@ -56,40 +65,52 @@ pub(crate) struct Health {
 }
 
 impl Cluster {
-    /// Opens the network in `dir`, or makes one of `count` nodes there.
-    pub(crate) fn open(dir: &Path, count: usize, sessiond: Option<&Path>) -> Result<Self> {
-        let sessiond = find_sessiond(sessiond)?;
+    /// Opens the network in `dir`, or makes one there. Its chain runs afterwards, its nodes not.
+    pub(crate) async fn open(dir: &Path, args: &Up, out: Out) -> Result<Self> {
+        let sessiond = process::find("sessiond", args.sessiond.as_deref())?;
+        let sessionvm = process::find("sessionvm", args.sessionvm.as_deref())?;
         std::fs::create_dir_all(dir).doing(|| format!("cannot make {}", dir.display()))?;
         let file = dir.join("network.toml");
-        if !file.exists() {
-            make_network(dir, count)?;
+        if !local_chain::genesis_file(dir).exists() {
+            let nodes = if file.exists() {
+                // Made before networks had a chain: it gets one that knows its nodes.
+                out.warn(&format!("the network in {} had no chain: it gets one", dir.display()));
+                nodes_made_here(dir, &file)?
+            } else {
+                make_nodes(dir, usize::from(args.nodes))?
+            };
+            local_chain::make_genesis(dir, nodes)?;
         }
+        let keys = node_keys(dir)?;
+        let mut ports = free_tcp_ports(keys.len() + 1)?;
+        let http = ports.pop().ok_or_else(|| Failure::failed("no free TCP port"))?;
+        let mut chain = LocalChain::open(dir, sessionvm, http);
+        chain.start().await?;
+        network::write(&file, &network::fetch(&chain.rpc()?).await?)?;
         let membership = home::read_network(&file)?;
         let mut nodes = Vec::new();
-        for index in 0.. {
-            let key = node_dir(dir, index).join("node.key");
-            if !key.exists() {
-                break;
-            }
-            nodes.push(read_node(&key, &membership)?);
+        for ((index, id), http) in keys.into_iter().zip(ports) {
+            let Some(record) = membership.node(&id) else {
+                out.warn(&format!("node {index} is not active on the chain: it is not started"));
+                continue;
+            };
+            let address = record.address.parse().doing(|| format!("node {id}: address"))?;
+            let log = dir.join(format!("node-{index:02}.log"));
+            let process = Process::new(format!("node {index}"), sessiond.clone(), log);
+            nodes.push(Local { id, address, http, data: node_dir(dir, index), process });
         }
         if nodes.is_empty() {
-            return Err(Failure::usage(format!(
-                "{} is a network file without node keys beside it: this network was not made here",
-                file.display()
-            )));
+            return Err(not_made_here(&file));
         }
-        let http = free_tcp_ports(nodes.len())?;
-        for (node, http) in nodes.iter_mut().zip(http) {
-            node.http = http;
-        }
-        Ok(Self { sessiond, dir: dir.to_owned(), nodes, client_rate: None })
+        Ok(Self { dir: dir.to_owned(), chain, nodes, client_rate: args.client_rate })
     }
 
-    /// Sets how many requests a second a node takes from one address; 0 for no limit.
-    pub(crate) const fn with_client_rate(mut self, rate: Option<u32>) -> Self {
-        self.client_rate = rate;
-        self
+    pub(crate) const fn chain(&self) -> &LocalChain {
+        &self.chain
+    }
+
+    pub(crate) const fn chain_mut(&mut self) -> &mut LocalChain {
+        &mut self.chain
     }
 
     pub(crate) fn network_file(&self) -> PathBuf {
@@ -113,62 +134,45 @@ impl Cluster {
     }
 
     pub(crate) fn pid(&self, index: usize) -> Option<u32> {
-        self.nodes[index].process.as_ref().and_then(Child::id)
+        self.nodes[index].process.pid()
     }
 
     /// Starts one node; it stops by itself when this program ends, however it ends.
     pub(crate) fn start(&mut self, index: usize) -> Result<()> {
-        let dir = node_dir(&self.dir, index);
-        let log = log_file(&self.dir, index);
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .doing(|| format!("cannot open {}", log.display()))?;
-        let errors = output.try_clone().doing(|| format!("cannot open {}", log.display()))?;
+        let network = self.network_file();
         let node = &mut self.nodes[index];
-        let mut command = Command::new(&self.sessiond);
+        let mut args: Vec<OsString> = Vec::new();
         if let Some(rate) = self.client_rate {
-            command.arg("--client-rate").arg(rate.to_string());
+            args.extend(["--client-rate".into(), rate.to_string().into()]);
         }
-        let process = command
-            .arg("--listen")
-            .arg(node.address.to_string())
-            .arg("--http")
-            .arg(node.http.to_string())
-            .arg("--data-dir")
-            .arg(&dir)
-            .arg("--network")
-            .arg(self.dir.join("network.toml"))
-            .arg("--stop-with-stdin")
-            .stdin(Stdio::piped())
-            .stdout(output)
-            .stderr(errors)
-            .kill_on_drop(true)
-            .spawn()
-            .doing(|| format!("cannot start {}", self.sessiond.display()))?;
-        node.process = Some(process);
-        Ok(())
+        args.extend([
+            "--listen".into(),
+            node.address.to_string().into(),
+            "--http".into(),
+            node.http.to_string().into(),
+            "--data-dir".into(),
+            node.data.clone().into(),
+            "--network".into(),
+            network.into(),
+        ]);
+        node.process.start(&args)
     }
 
     /// Ends one node the hard way, with SIGKILL.
     pub(crate) async fn kill(&mut self, index: usize) -> Result<()> {
-        if let Some(mut process) = self.nodes[index].process.take() {
-            process.kill().await.doing(|| format!("cannot kill node {index}"))?;
-        }
-        Ok(())
+        self.nodes[index].process.kill().await
     }
 
     /// Waits until every running node sees every other running node.
     pub(crate) async fn wait_ready(&mut self) -> Result<Duration> {
         let started = Instant::now();
-        let running = self.nodes.iter().filter(|node| node.process.is_some()).count() as u64;
+        let running = self.nodes.iter().filter(|node| node.process.is_started()).count() as u64;
         for index in 0..self.nodes.len() {
             loop {
-                if self.nodes[index].process.is_none() {
+                if !self.nodes[index].process.is_started() {
                     break;
                 }
-                self.check_alive(index)?;
+                self.nodes[index].process.check_alive()?;
                 if self.health(index).await.is_some_and(|it| it.ready && it.members_up >= running) {
                     break;
                 }
@@ -176,7 +180,7 @@ impl Cluster {
                     return Err(Failure::failed(format!(
                         "node {index} is not ready after {} s; see {}",
                         START_TIMEOUT.as_secs(),
-                        log_file(&self.dir, index).display()
+                        self.nodes[index].process.log().display()
                     )));
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -187,7 +191,9 @@ impl Cluster {
 
     /// Asks a node how it is; `None` when it does not answer.
     pub(crate) async fn health(&self, index: usize) -> Option<Health> {
-        let body = http::get(self.nodes[index].http, "/health").await.ok()?;
+        let options = Options { total_timeout: HEALTH_TIMEOUT, ..Options::default() };
+        let endpoint = format!("http://{}", self.nodes[index].http).parse().ok()?;
+        let (_, body) = Client::new(endpoint, options).get("/health").await.ok()?;
         let value: serde_json::Value = serde_json::from_slice(&body).ok()?;
         Some(Health {
             ready: value.get("status")? == "ok",
@@ -196,49 +202,21 @@ impl Cluster {
         })
     }
 
-    /// Stops every node: SIGTERM, five seconds, SIGKILL. Returns how many had to be killed.
+    /// Stops every program: SIGTERM, five seconds, SIGKILL. Returns how many had to be killed.
     pub(crate) async fn stop(&mut self) -> usize {
-        for node in &self.nodes {
-            if let Some(pid) = node.process.as_ref().and_then(Child::id) {
-                terminate(pid);
-            }
-        }
+        self.nodes.iter().for_each(|node| node.process.terminate());
+        self.chain.terminate();
         let deadline = Instant::now() + STOP_TIMEOUT;
         let mut killed = 0;
         for node in &mut self.nodes {
-            let Some(mut process) = node.process.take() else { continue };
-            if tokio::time::timeout_at(deadline, process.wait()).await.is_err() {
-                killed += 1;
-                // The process may end by itself right now: nothing to do then.
-                let _ = process.kill().await;
-            }
+            killed += usize::from(node.process.wait_stopped(deadline).await);
         }
-        killed
-    }
-
-    fn check_alive(&mut self, index: usize) -> Result<()> {
-        let log = log_file(&self.dir, index);
-        let Some(process) = &mut self.nodes[index].process else { return Ok(()) };
-        match process.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Failure::failed(format!(
-                "node {index} ended at once ({status}): {}",
-                last_line(&log)
-            ))),
-            Err(error) => Err(Failure::failed(format!("cannot watch node {index}: {error}"))),
-        }
+        killed + usize::from(self.chain.wait_stopped(deadline).await)
     }
 }
 
-fn terminate(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // Fails only when the process is gone already.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-fn make_network(dir: &Path, count: usize) -> Result<()> {
+/// Makes the keys of `count` nodes, each with a free port.
+fn make_nodes(dir: &Path, count: usize) -> Result<NetworkFile> {
     let mut entries = Vec::with_capacity(count);
     let sockets = (0..count)
         .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -254,21 +232,43 @@ fn make_network(dir: &Path, count: usize) -> Result<()> {
         let address = address.to_string().parse().doing(|| "a node's address".to_owned())?;
         entries.push(network_file::entry(identity.public(), address, SwarmId(0)));
     }
-    let text = NetworkFile::new(NETWORK_NAME, entries).to_toml();
-    let file = dir.join("network.toml");
-    std::fs::write(&file, text).doing(|| format!("cannot write {}", file.display()))
+    Ok(NetworkFile::new(NETWORK_NAME, entries))
 }
 
-fn read_node(key: &Path, membership: &StaticMembership) -> Result<Local> {
-    let bytes = std::fs::read(key).doing(|| format!("cannot read {}", key.display()))?;
-    let identity = identity_file::decode(&bytes, None)
-        .doing(|| format!("{} is not a node key", key.display()))?;
-    let id = identity.public().node_id();
-    let record = membership.node(&id).ok_or_else(|| {
-        Failure::usage(format!("{} is not a node of the network file", key.display()))
-    })?;
-    let address = record.address.parse().doing(|| format!("node {id}: address"))?;
-    Ok(Local { id, address, http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), process: None })
+/// Reads the network file of a network that has no chain yet, and whose nodes' keys are all here.
+fn nodes_made_here(dir: &Path, file: &Path) -> Result<NetworkFile> {
+    let membership = home::read_network(file)?;
+    let keys = node_keys(dir)?;
+    let here = |id: &NodeId| keys.iter().any(|(_, key)| key == id);
+    if !membership.nodes().iter().all(|(id, _)| here(id)) {
+        return Err(not_made_here(file));
+    }
+    let text = std::fs::read_to_string(file).doing(|| format!("cannot read {}", file.display()))?;
+    let (network, _) = NetworkFile::parse(&text).doing(|| file.display().to_string())?;
+    Ok(network)
+}
+
+fn not_made_here(file: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} is a network file without node keys beside it: this network was not made here",
+        file.display()
+    ))
+}
+
+/// Returns the nodes whose keys are in the directory, by their numbers.
+fn node_keys(dir: &Path) -> Result<Vec<(usize, NodeId)>> {
+    let mut nodes = Vec::new();
+    for index in 0.. {
+        let key = node_dir(dir, index).join("node.key");
+        if !key.exists() {
+            break;
+        }
+        let bytes = std::fs::read(&key).doing(|| format!("cannot read {}", key.display()))?;
+        let identity = identity_file::decode(&bytes, None)
+            .doing(|| format!("{} is not a node key", key.display()))?;
+        nodes.push((index, identity.public().node_id()));
+    }
+    Ok(nodes)
 }
 
 fn free_tcp_ports(count: usize) -> Result<Vec<SocketAddr>> {
@@ -282,32 +282,8 @@ fn free_tcp_ports(count: usize) -> Result<Vec<SocketAddr>> {
         .collect()
 }
 
-fn find_sessiond(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.to_owned());
-    }
-    let own = std::env::current_exe().doing(|| "cannot find this program's folder".to_owned())?;
-    let beside = own.with_file_name("sessiond");
-    if beside.exists() {
-        return Ok(beside);
-    }
-    Err(Failure::not_found(format!(
-        "{} is not there: build it with 'cargo build --release', or name it with --sessiond",
-        beside.display()
-    )))
-}
-
 fn node_dir(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("node-{index:02}"))
-}
-
-fn log_file(dir: &Path, index: usize) -> PathBuf {
-    dir.join(format!("node-{index:02}.log"))
-}
-
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("it said nothing").to_owned()
 }
 
 /// A membership that tasks share.

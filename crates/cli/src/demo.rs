@@ -1,5 +1,6 @@
 //! The whole story by itself: messages and files both ways, three nodes killed in the middle,
-//! everything received and checked, the nodes restarted and repaired.
+//! everything received and checked, the nodes restarted and repaired; LUX sent, and the chain's
+//! sequencer killed in between.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +11,12 @@ use session_core::{Entropy, SeededEntropy, Span};
 use session_crypto::Identity;
 use session_messaging::attachment::Manifest;
 use session_messaging::content::Content;
+use session_protocol::chain::Amount;
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
 use tokio::time::Instant;
 
 use crate::args::Common;
+use crate::chain::{network, order};
 use crate::cluster::Cluster;
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
@@ -34,6 +37,12 @@ const VICTIMS_MAX: usize = 3;
 const REPAIR_TIMEOUT: Duration = Duration::from_secs(60);
 
 const TTL: Span = Span::from_days(1);
+
+/// What alice and bob are given.
+const GIFT: Amount = Amount::lux(25);
+
+/// How long a transfer may take to be in a block.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Prints each step with its time.
 struct Teller {
@@ -178,6 +187,11 @@ fn file_bytes(from: &str) -> Vec<u8> {
 /// Tells the story on a network that is not running yet. An error means that something was lost.
 pub(crate) async fn tell(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<()> {
     let mut teller = Teller::new(out);
+    teller.step(&format!(
+        "a chain started at height {} that knows {} nodes; their network file written from it",
+        cluster.chain().tip().await?.height,
+        network::fetch(&cluster.chain().rpc()?).await?.nodes.len()
+    ));
     for index in 0..cluster.len() {
         cluster.start(index)?;
     }
@@ -241,11 +255,65 @@ pub(crate) async fn tell(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<
     }
     teller.step("every item read again from each restarted node alone, and verified");
 
+    chain_survives(cluster, &mut teller, [&alice, &bob]).await?;
+
     let total = teller.started.elapsed();
     out.remark(&format!("\nNothing was lost. The whole story took {:.1} s.", total.as_secs_f64()));
     alice.person.agent.stop().await;
     bob.person.agent.stop().await;
     Ok(())
+}
+
+/// Sends LUX on the chain, kills its sequencer, and sends LUX again.
+async fn chain_survives(
+    cluster: &mut Cluster,
+    teller: &mut Teller,
+    [alice, bob]: [&Actor; 2],
+) -> Result<()> {
+    let height = give(cluster, alice).await?;
+    teller.step(&format!("{GIFT} LUX transferred to alice in block {height} of the chain"));
+
+    let before = cluster.chain().tip().await?;
+    cluster.chain_mut().kill().await?;
+    cluster.chain_mut().start().await?;
+    let after = cluster.chain().tip().await?;
+    // It may have turned an epoch meanwhile, but it forgets nothing.
+    let same = after.height > before.height || after == before;
+    if !same || balance(cluster, alice).await? != GIFT {
+        return Err(Failure::failed(format!(
+            "the chain was at height {}, and after SIGKILL at {}: LOST",
+            before.height, after.height
+        )));
+    }
+    teller.step(&format!(
+        "the chain's sequencer killed with SIGKILL and restarted: at height {} as before",
+        after.height
+    ));
+
+    give(cluster, bob).await?;
+    let health = cluster.chain().health().await?;
+    let listed = network::fetch(&cluster.chain().rpc()?).await?.nodes.len();
+    if !health.flag("healthy")? || balance(cluster, bob).await? != GIFT || listed != cluster.len() {
+        return Err(Failure::failed(format!("the chain is not well: {}", health.json())));
+    }
+    teller.step(&format!(
+        "{GIFT} LUX transferred to bob; the chain is healthy at height {} and lists {listed} nodes",
+        cluster.chain().tip().await?.height
+    ));
+    Ok(())
+}
+
+async fn give(cluster: &Cluster, to: &Actor) -> Result<u64> {
+    let (rpc, operator) = (cluster.chain().rpc()?, cluster.chain().operator()?);
+    let account = to.person.account();
+    let done = order::transfer(&rpc, &operator, account, GIFT, TRANSFER_TIMEOUT).await?;
+    done.accepted.map(|(height, _)| height).ok_or_else(|| Failure::failed("it is in no block"))
+}
+
+async fn balance(cluster: &Cluster, of: &Actor) -> Result<Amount> {
+    let params = json!({ "account": of.person.text_id() });
+    let answer = cluster.chain().rpc()?.call("GetAccount", params).await?;
+    answer.inner("account")?.amount("balance")
 }
 
 /// The last nodes, as many as the swarm can miss.

@@ -9,9 +9,9 @@ pub(crate) enum Code {
     Failed = 1,
     /// The command makes no sense.
     Usage = 2,
-    /// Too few nodes answered.
+    /// Too few nodes answered, or none.
     Network = 3,
-    /// A node said no.
+    /// A node or the chain said no, or a proof proves something else.
     Refused = 4,
     /// There is no such thing.
     NotFound = 5,
@@ -38,6 +38,10 @@ impl Failure {
 
     pub(crate) fn failed(why: impl fmt::Display) -> Self {
         Self::new(Code::Failed, why)
+    }
+
+    pub(crate) fn refused(why: impl fmt::Display) -> Self {
+        Self::new(Code::Refused, why)
     }
 
     pub(crate) fn not_found(why: impl fmt::Display) -> Self {

@@ -93,6 +93,11 @@ fn import(home: &Home, out: Out, file: &Path, plain: bool, force: bool) -> Resul
     Ok(())
 }
 
+/// Returns what follows the first line of a public key file, or the whole of another text.
+pub(crate) fn without_header(text: &str) -> &str {
+    text.trim().strip_prefix(PUBLIC_HEADER).unwrap_or(text).trim()
+}
+
 fn public_keys(text: &[u8]) -> Result<PublicIdentity, String> {
     let text = std::str::from_utf8(text).map_err(|error| error.to_string())?.trim();
     let bytes = hex::decode(text).map_err(|error| error.to_string())?;

@@ -2,18 +2,20 @@
 
 mod agent;
 mod args;
+mod chain;
 mod cluster;
 mod demo;
 mod exit;
 mod home;
-mod http;
 mod id;
 mod link;
 mod load;
+mod local_chain;
 mod mail;
 mod node;
 mod out;
 mod person;
+mod process;
 mod sim;
 mod span;
 mod transfer;
@@ -67,6 +69,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Inbox(args) => wait(mail::inbox(&home()?, out, args)),
         Command::Node(command) => wait(node::run(&home()?, out, command)),
         Command::Load(args) => wait(load::run(&home()?, out, args)),
+        Command::Chain(args) => wait(chain::run(&home, out, args)),
         Command::Up(args) => wait(up::run(out, args)),
     }
 }

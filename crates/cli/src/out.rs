@@ -41,6 +41,14 @@ impl Out {
     }
 }
 
+/// Returns names and values as lines, the values below each other; empty ones are left out.
+pub(crate) fn rows(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines = rows.iter().filter(|(_, value)| !value.is_empty());
+    let lines = lines.map(|(name, value)| format!("{name:width$}  {}", harmless(value)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Makes text of strangers fit for a terminal: what would steer it is shown as its code.
 pub(crate) fn harmless(text: &str) -> String {
     let steers = |c: char| {

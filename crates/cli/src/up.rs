@@ -1,6 +1,6 @@
 //! `session up`: a whole network on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
     if args.demo {
         let scratch = tempfile::tempdir().doing(|| "cannot make a scratch directory".to_owned())?;
         let dir = args.dir.clone().unwrap_or_else(|| scratch.path().to_owned());
-        let mut cluster = open(args, dir.clone())?;
+        let mut cluster = open(args, &dir, out).await?;
         let told = tokio::select! {
             told = demo::tell(&mut cluster, &dir, out) => told,
             _ = tokio::signal::ctrl_c() => Err(Failure::failed("stopped by Ctrl-C")),
@@ -26,22 +26,23 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
         return told;
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(DIR));
-    let mut cluster = open(args, dir)?;
+    let mut cluster = open(args, &dir, out).await?;
     let served = serve(&mut cluster, out).await;
     let killed = cluster.stop().await;
     if served.is_ok() {
         out.remark(&match killed {
-            0 => "all nodes stopped".to_owned(),
-            killed => format!("all nodes stopped, {killed} of them had to be killed"),
+            0 => "the chain and all nodes stopped".to_owned(),
+            killed => {
+                format!("the chain and all nodes stopped, {killed} of them had to be killed")
+            }
         });
     }
     served
 }
 
-fn open(args: &Up, dir: PathBuf) -> Result<Cluster> {
-    let dir = std::path::absolute(&dir).doing(|| format!("cannot find {}", dir.display()))?;
-    Cluster::open(&dir, usize::from(args.nodes), args.sessiond.as_deref())
-        .map(|cluster| cluster.with_client_rate(args.client_rate))
+async fn open(args: &Up, dir: &Path, out: Out) -> Result<Cluster> {
+    let dir = std::path::absolute(dir).doing(|| format!("cannot find {}", dir.display()))?;
+    Cluster::open(&dir, args, out).await
 }
 
 async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
@@ -56,9 +57,11 @@ async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
     };
     print_table(cluster, out);
     out.remark(&format!(
-        "\n{} nodes are ready after {:.1} s. Try, in another terminal:\n{}\nCtrl-C stops them all.",
+        "\n{} nodes are ready after {:.1} s. Their chain: {}/ (also a page for the browser).\n\
+         Try, in another terminal:\n{}\nCtrl-C stops them all.",
         cluster.len(),
         took.as_secs_f64(),
+        cluster.chain().url(),
         commands(cluster)
     ));
     tokio::select! {
@@ -93,6 +96,11 @@ fn print_table(cluster: &Cluster, out: Out) {
             },
         );
     }
+    // Programs find the chain behind the nodes; people are told of it below the table.
+    if out.is_json() {
+        let (url, process) = (cluster.chain().url(), cluster.chain().pid());
+        out.result(String::new, || json!({ "chain": url, "process": process }));
+    }
 }
 
 fn commands(cluster: &Cluster) -> String {
@@ -101,13 +109,18 @@ fn commands(cluster: &Cluster) -> String {
     let network = cluster.network_file();
     let folder = network.parent().map(|path| path.display().to_string()).unwrap_or_default();
     format!(
-        "  export SESSION_NETWORK={}\n  \
+        "  export SESSION_NETWORK={} SESSION_CHAIN={}\n  \
            {session} --home {folder}/alice id new --plain\n  \
            {session} --home {folder}/bob id new --plain\n  \
            {session} --home {folder}/bob inbox            # publishes bob's keys\n  \
            {session} --home {folder}/alice send BOBS_ID 'hello'\n  \
            {session} --home {folder}/bob inbox\n  \
-           {session} node list",
-        network.display()
+           {session} node list\n  \
+           {session} chain status\n  \
+           {session} chain nodes\n  \
+           {session} --home {folder}/operator chain tx transfer ALICES_ID 100\n  \
+           {session} --home {folder}/alice chain account",
+        network.display(),
+        cluster.chain().url(),
     )
 }

@@ -12,17 +12,25 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Long enough for a debug build on a busy machine; no test waits for it when all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 fn session_path() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_session"))
 }
 
 fn sessiond_path() -> PathBuf {
-    let path = session_path().with_file_name("sessiond");
+    beside("sessiond")
+}
+
+pub(crate) fn sessionvm_path() -> PathBuf {
+    beside("sessionvm")
+}
+
+fn beside(program: &str) -> PathBuf {
+    let path = session_path().with_file_name(program);
     assert!(
         path.exists(),
-        "sessiond is not built: run 'cargo build -p sessiond' or the whole suite"
+        "{program} is not built: run 'cargo build -p {program}' or the whole suite"
     );
     path
 }
@@ -57,6 +65,7 @@ impl Person {
             command.arg("--network").arg(network);
         }
         command.args(args).env_remove("SESSION_PASSPHRASE").env_remove("SESSION_LOG");
+        command.env_remove("SESSION_CHAIN");
         command.stdin(Stdio::null());
         command
     }
@@ -100,6 +109,7 @@ pub(crate) struct Node {
 /// A network that `session up` runs.
 pub(crate) struct Network {
     pub(crate) dir: TempDir,
+    pub(crate) chain: String,
     pub(crate) nodes: Vec<Node>,
     up: Child,
     restarted: Vec<Child>,
@@ -107,8 +117,26 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn start(nodes: usize) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a directory"), nodes)
+    }
+
+    /// Stops it, and starts it again in the same directory.
+    pub(crate) fn again(self, nodes: usize) -> Self {
+        self.again_after(nodes, |_| {})
+    }
+
+    /// Stops it, does something to its directory, and starts it again.
+    pub(crate) fn again_after(mut self, nodes: usize, change: impl FnOnce(&Path)) -> Self {
+        let empty = tempfile::tempdir().expect("a directory");
+        let dir = std::mem::replace(&mut self.dir, empty);
+        drop(self);
+        change(&dir.path().join("net"));
+        Self::start_in(dir, nodes)
+    }
+
+    fn start_in(dir: TempDir, nodes: usize) -> Self {
         sessiond_path();
-        let dir = tempfile::tempdir().expect("a directory");
+        sessionvm_path();
         let mut up = Command::new(session_path())
             .args(["--json", "up", "--nodes", &nodes.to_string(), "--dir"])
             .arg(dir.path().join("net"))
@@ -117,20 +145,23 @@ impl Network {
             .spawn()
             .expect("session starts");
         let stdout = BufReader::new(up.stdout.take().expect("piped"));
-        let nodes: Vec<Node> = stdout
+        let mut lines: Vec<Value> = stdout
             .lines()
-            .take(nodes)
-            .map(|line| {
-                let line: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
-                Node {
-                    listen: line["address"].as_str().expect("an address").to_owned(),
-                    http: line["http"].as_str().expect("an address").to_owned(),
-                    pid: u32::try_from(line["pid"].as_u64().expect("a pid")).expect("a pid"),
-                }
+            .take(nodes + 1)
+            .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
+            .collect();
+        let chain = lines.pop().expect("session up printed something");
+        let chain = chain["chain"].as_str().expect("the chain comes last").to_owned();
+        let nodes: Vec<Node> = lines
+            .iter()
+            .map(|line| Node {
+                listen: line["address"].as_str().expect("an address").to_owned(),
+                http: line["http"].as_str().expect("an address").to_owned(),
+                pid: u32::try_from(line["pid"].as_u64().expect("a pid")).expect("a pid"),
             })
             .collect();
         assert!(!nodes.is_empty(), "session up printed no nodes");
-        Self { dir, nodes, up, restarted: Vec::new() }
+        Self { dir, chain, nodes, up, restarted: Vec::new() }
     }
 
     pub(crate) fn file(&self) -> PathBuf {

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "these tests live in the world and read its clock")]
 
 mod bad_days;
+mod chain;
+mod chains;
 mod harness;
 mod identities;
 mod walking;

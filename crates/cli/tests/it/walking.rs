@@ -14,7 +14,12 @@ fn the_demo_loses_nothing() {
     let nobody = Person::new(dir.path(), "nobody", None);
     let steps = nobody.json(&["up", "--demo"]);
     assert!(steps.len() >= 9, "{steps:?}");
-    assert!(steps.iter().any(|step| step["what"].as_str().unwrap().contains("SIGKILL")));
+    for what in
+        ["nodes [7, 8, 9] killed with SIGKILL", "sequencer killed with SIGKILL", "is healthy"]
+    {
+        let told = |step: &Value| step["what"].as_str().unwrap().contains(what);
+        assert!(steps.iter().any(told), "{what}: {steps:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! `session chain`: the coordination chain, looked at and ordered.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`rpc`] | questions to a node of the chain, and its answers |
+//! | [`show`] | status, blocks, accounts, nodes |
+//! | [`order`] | transactions: made, signed, handed over, waited for |
+//! | [`participants`] | the hidden participants of a conversation |
+//! | [`network`] | the network file |
+//! | [`proof`] | proofs in files: exported, and checked without a network |
+//! | [`record`] | entries of the state, for people and programs |
+//! | [`genesis`] | from the genesis file to the rules' genesis |
+
+pub(crate) mod genesis;
+pub(crate) mod network;
+pub(crate) mod order;
+mod participants;
+mod proof;
+mod record;
+pub(crate) mod rpc;
+mod show;
+
+use crate::args::{Chain, ChainCommand, Order};
+use crate::exit::Result;
+use crate::home::Home;
+use crate::out::Out;
+
+use rpc::Rpc;
+
+/// Carries out a command; only those that sign need a home.
+pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain) -> Result<()> {
+    let rpc = Rpc::new(args.url.clone());
+    match &args.command {
+        ChainCommand::Status => show::status(&rpc, out).await,
+        ChainCommand::Block { block, raw: false } => show::block(&rpc, out, *block).await,
+        ChainCommand::Block { block, raw: true } => show::raw_block(&rpc, out, *block).await,
+        ChainCommand::Account { account } => {
+            let id = match account {
+                Some(account) => account.0,
+                None => home()?.identity()?.public().account_id(),
+            };
+            show::account(&rpc, out, id).await
+        }
+        ChainCommand::Tx(tx) => match &tx.order {
+            Order::Show { tx } => show::transaction(&rpc, out, tx).await,
+            order => order::run(&rpc, home, out, order, &tx.sending).await,
+        },
+        ChainCommand::Nodes { active } => show::nodes(&rpc, out, *active).await,
+        ChainCommand::Node { node } => show::node(&rpc, out, node).await,
+        ChainCommand::Network { out: file } => network::run(&rpc, out, file.as_deref()).await,
+        ChainCommand::Proof { subject, id, out: file } => {
+            proof::export(&rpc, out, (*subject, id), file.as_deref()).await
+        }
+        ChainCommand::Check { file, genesis, sequencer, root } => {
+            let trust = proof::Trust::find(genesis.as_deref(), sequencer.as_deref(), *root)?;
+            proof::check(out, file, &trust)
+        }
+    }
+}

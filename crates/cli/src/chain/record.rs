@@ -1,0 +1,310 @@
+//! Entries of the state, for people and programs.
+
+use serde_json::{Map, Value, json};
+use session_core::{Decode, NodeId, Time};
+use session_crypto::{AccountRef, PublicIdentity};
+use session_protocol::chain::Amount;
+use session_rpc::vm::rfc3339;
+use session_vm::records::{
+    Account, AccountKeys, Accounts, Chain, ChainRecord, Channel, ChannelMembers, ChannelNames,
+    Channels, Conversation, Conversations, CurrentEpoch, Endpoints, EpochRecord, NodeAliases,
+    NodeKeys, NodeStatus, Nodes, Parameters, Params, Sequencer, ServiceNode, SessionState,
+    Sessions, SigningKeys, SwarmMembers, TABLES, Table, Treasury, WorkloadSession,
+};
+
+/// Names and values, in the order in which people read them.
+type Rows = Vec<(&'static str, Cell)>;
+
+/// A value, as people and as programs read it.
+enum Cell {
+    /// The same for both.
+    Plain(Value),
+    /// LUX for people, base units for programs, as in the chain's API.
+    Lux(Amount),
+}
+
+macro_rules! plain {
+    ($($from:ty)*) => {$(
+        impl From<$from> for Cell {
+            fn from(value: $from) -> Self {
+                Self::Plain(value.into())
+            }
+        }
+    )*};
+}
+
+plain! { Value String &str u16 u64 }
+
+impl From<Amount> for Cell {
+    fn from(amount: Amount) -> Self {
+        Self::Lux(amount)
+    }
+}
+
+impl Cell {
+    fn line(&self) -> String {
+        match self {
+            Self::Plain(Value::String(text)) => text.clone(),
+            Self::Plain(Value::Array(list)) => {
+                let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                texts.join(" ")
+            }
+            Self::Plain(value) => value.to_string(),
+            Self::Lux(amount) => format!("{amount} LUX"),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Plain(value) => value.clone(),
+            Self::Lux(amount) => amount.0.to_string().into(),
+        }
+    }
+}
+
+/// An entry of the state in words.
+pub(super) struct Entry {
+    /// Which table it is of.
+    pub(super) table: &'static str,
+    /// Whose entry it is.
+    key: Rows,
+    /// What it holds; nothing if there is no such entry.
+    record: Option<Rows>,
+}
+
+/// Reads an entry by its raw key.
+///
+/// # Errors
+/// With what is wrong, when the key is of no table or the value is no record of its table.
+pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Entry, String> {
+    let tag = key.first().copied().ok_or("the key is empty")?;
+    match tag {
+        Chain::TAG => entry::<Chain>(key, value, |_| vec![], chain),
+        Parameters::TAG => entry::<Parameters>(key, value, |_| vec![], parameters),
+        CurrentEpoch::TAG => entry::<CurrentEpoch>(key, value, |_| vec![], epoch),
+        Treasury::TAG => {
+            entry::<Treasury>(key, value, |_| vec![], |fees| vec![("fees", fees.into())])
+        }
+        Sequencer::TAG => entry::<Sequencer>(key, value, |_| vec![], keys),
+        Accounts::TAG => {
+            entry::<Accounts>(key, value, |id| vec![("account", text(AccountRef(id)))], account)
+        }
+        AccountKeys::TAG => {
+            entry::<AccountKeys>(key, value, |id| vec![("account", text(AccountRef(id)))], keys)
+        }
+        Nodes::TAG => entry::<Nodes>(key, value, node_key, node),
+        NodeKeys::TAG => entry::<NodeKeys>(key, value, node_key, keys),
+        NodeAliases::TAG => entry::<NodeAliases>(key, value, node_key, node_key),
+        Endpoints::TAG => {
+            entry::<Endpoints>(key, value, |digest| vec![("endpoint", text(digest))], node_key)
+        }
+        SigningKeys::TAG => {
+            entry::<SigningKeys>(key, value, |digest| vec![("signingKey", text(digest))], node_key)
+        }
+        SwarmMembers::TAG => entry::<SwarmMembers>(
+            key,
+            value,
+            |seat| vec![("swarmId", text(seat.swarm)), ("nodeId", text(seat.node))],
+            |since| vec![("since", since.0.into())],
+        ),
+        Sessions::TAG => {
+            entry::<Sessions>(key, value, |id| vec![("sessionId", text(id))], workload)
+        }
+        Conversations::TAG => entry::<Conversations>(
+            key,
+            value,
+            |id| vec![("conversationId", text(id))],
+            conversation,
+        ),
+        Channels::TAG => entry::<Channels>(key, value, |id| vec![("channelId", text(id))], channel),
+        ChannelNames::TAG => entry::<ChannelNames>(
+            key,
+            value,
+            |digest| vec![("name", text(digest))],
+            |id| vec![("channelId", text(id))],
+        ),
+        ChannelMembers::TAG => entry::<ChannelMembers>(
+            key,
+            value,
+            |seat| {
+                vec![("channelId", text(seat.channel)), ("account", text(AccountRef(seat.account)))]
+            },
+            |joined| vec![("joined", time(joined))],
+        ),
+        tag => Err(format!("no table has the tag {tag:02x}")),
+    }
+}
+
+fn entry<T: Table>(
+    key: &[u8],
+    value: Option<&[u8]>,
+    of: impl Fn(T::Key) -> Rows,
+    holds: impl Fn(T::Value) -> Rows,
+) -> Result<Entry, String> {
+    let table = TABLES.iter().find(|(tag, _)| *tag == T::TAG).map_or("?", |(_, name)| *name);
+    let id = T::Key::decode_exact(&key[1..]).map_err(|error| format!("{table}: key: {error}"))?;
+    let read = |bytes| T::Value::decode_exact(bytes);
+    let value = value.map(read).transpose().map_err(|error| format!("{table}: value: {error}"))?;
+    Ok(Entry { table, key: of(id), record: value.map(holds) })
+}
+
+impl Entry {
+    /// Returns the lines that people read.
+    pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
+        let rows = self.key.iter().chain(self.record.iter().flatten());
+        rows.map(|(name, value)| (*name, value.line())).collect()
+    }
+
+    /// Returns what it holds, for programs; null if there is no such entry.
+    pub(super) fn to_json(&self) -> Value {
+        self.record.as_ref().map_or(Value::Null, object)
+    }
+
+    /// Returns whose entry it is, for programs.
+    pub(super) fn key_json(&self) -> Value {
+        object(&self.key)
+    }
+}
+
+fn object(rows: &Rows) -> Value {
+    let members: Map<String, Value> =
+        rows.iter().map(|(name, value)| ((*name).to_owned(), value.to_json())).collect();
+    Value::Object(members)
+}
+
+fn text(id: impl ToString) -> Cell {
+    id.to_string().into()
+}
+
+fn time(time: Time) -> Cell {
+    rfc3339::format(time).into()
+}
+
+fn node_key(id: NodeId) -> Rows {
+    vec![("nodeId", text(id))]
+}
+
+fn chain(chain: ChainRecord) -> Rows {
+    let ChainRecord { name, genesis, supply } = chain;
+    vec![("name", text(&*name)), ("genesis", time(genesis)), ("supply", supply.into())]
+}
+
+fn parameters(params: Params) -> Rows {
+    vec![
+        ("epochMs", params.epoch.as_millis().into()),
+        ("stakeMin", params.stake_min.into()),
+        ("feeBase", params.fee_base.into()),
+        ("feePerKib", params.fee_per_kib.into()),
+        ("unbondingMs", params.unbonding.as_millis().into()),
+        ("swarmSize", params.swarm_size.into()),
+        ("sessionTimeMaxMs", params.session_time_max.as_millis().into()),
+    ]
+}
+
+fn epoch(epoch: EpochRecord) -> Rows {
+    vec![
+        ("epoch", epoch.number.0.into()),
+        ("start", time(epoch.start)),
+        ("randomness", text(epoch.randomness)),
+        ("beacon", text(epoch.beacon)),
+        ("previousBeacon", text(epoch.previous_beacon)),
+    ]
+}
+
+fn account(account: Account) -> Rows {
+    vec![("balance", account.balance.into()), ("nonce", account.nonce.into())]
+}
+
+fn keys(keys: PublicIdentity) -> Rows {
+    vec![
+        ("id", text(keys.node_id())),
+        ("publicKey", hex::encode(keys.kem()).into()),
+        ("signingKey", hex::encode(keys.dsa()).into()),
+    ]
+}
+
+fn node(node: ServiceNode) -> Rows {
+    let mut rows = vec![
+        ("operator", text(AccountRef(node.operator))),
+        ("endpoint", text(&*node.endpoint)),
+        ("stake", node.stake.into()),
+        ("originalStake", node.stake_original.into()),
+        ("status", node.status.name().into()),
+    ];
+    match node.status {
+        NodeStatus::Registered => {}
+        NodeStatus::Active { swarm, since } => {
+            rows.extend([("swarmId", text(swarm)), ("since", since.0.into())]);
+        }
+        NodeStatus::Decommissioning { until } => rows.push(("stakeFree", time(until))),
+        NodeStatus::Retired { at } => rows.push(("retired", time(at))),
+    }
+    rows.extend([
+        ("registered", time(node.registered)),
+        ("lastPing", time(node.last_ping)),
+        ("uptimeBps", node.uptime_bps.into()),
+        ("first", text(node.first)),
+    ]);
+    rows
+}
+
+fn workload(session: WorkloadSession) -> Rows {
+    let committee: Vec<String> = session.committee.iter().map(ToString::to_string).collect();
+    let mut rows = vec![
+        ("serviceId", text(session.service)),
+        ("epoch", session.epoch.0.into()),
+        ("txId", text(session.tx)),
+        ("creator", text(AccountRef(session.creator))),
+        ("program", text(session.program)),
+        ("input", text(session.input)),
+        ("committee", json!(committee).into()),
+        ("created", time(session.created)),
+        ("deadline", time(session.deadline)),
+        ("state", text(session.state.phase())),
+    ];
+    match session.state {
+        SessionState::Pending => {}
+        SessionState::Running { started } => rows.push(("started", time(started))),
+        SessionState::Finalized {
+            started,
+            ended,
+            output,
+            oracle_root,
+            receipts_root,
+            attestation,
+        } => rows.extend([
+            ("started", time(started)),
+            ("ended", time(ended)),
+            ("output", text(output)),
+            ("oracleRoot", text(oracle_root)),
+            ("receiptsRoot", text(receipts_root)),
+            ("attestation", text(attestation)),
+        ]),
+        SessionState::Failed { started, ended, reason } => {
+            rows.extend(started.map(|started| ("started", time(started))));
+            rows.extend([("ended", time(ended)), ("reason", text(&*reason))]);
+        }
+    }
+    rows
+}
+
+fn conversation(conversation: Conversation) -> Rows {
+    let mut rows = vec![
+        ("participantsRoot", text(conversation.participants_root)),
+        ("participants", conversation.participants.into()),
+        ("opener", text(AccountRef(conversation.opened_by))),
+        ("opened", time(conversation.created)),
+        ("expires", time(conversation.expires)),
+    ];
+    rows.extend(conversation.closed.map(|closed| ("closed", time(closed))));
+    rows
+}
+
+fn channel(channel: Channel) -> Rows {
+    vec![
+        ("name", text(&*channel.name)),
+        ("owner", text(AccountRef(channel.owner))),
+        ("members", channel.members.into()),
+        ("created", time(channel.created)),
+    ]
+}

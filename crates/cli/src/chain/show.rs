@@ -1,0 +1,240 @@
+//! Status, blocks, accounts, nodes: what a node of the chain says, for people.
+
+use serde_json::{Value, json};
+use session_core::{AccountId, BlockId, NodeId, Time, TxId};
+use session_crypto::AccountRef;
+use session_protocol::chain::Amount;
+use session_protocol::chain::block::block_id;
+use session_rpc::vm::rfc3339;
+use session_vm::records::{Chain, Only, Sequencer};
+
+use super::network;
+use super::rpc::{Answer, Rpc};
+use crate::args::Given;
+use crate::exit::{Failure, Result};
+use crate::out::{Out, harmless, rows};
+
+/// Characters of an id in a table.
+const SHORT: usize = 16;
+
+pub(super) async fn status(rpc: &Rpc, out: Out) -> Result<()> {
+    let health = rpc.call("Health", json!({})).await?;
+    let last = rpc.call("GetHeight", json!({})).await?;
+    let epoch = rpc.call("GetEpoch", json!({})).await?;
+    let chain = rpc.entry::<Chain>(&Only {}).await?;
+    let chain = chain.ok_or_else(|| Failure::failed("the chain has no name"))?;
+    let sequencer = rpc.entry::<Sequencer>(&Only {}).await?;
+    let sequencer = sequencer.map(|keys| keys.account_ref().to_string());
+    let time: Time = time(&last, "timestamp")?;
+    let healthy = health.flag("healthy")?;
+    let fault = if health.has("fault") { health.text("fault")? } else { "" }.to_owned();
+    let rows = rows(&[
+        ("chain", format!("{}, {}", &*chain.name, health.text("chainId")?)),
+        ("height", format!("{}, block {}", last.number("height")?, last.text("blockId")?)),
+        ("time", format!("{}, {} ago", rfc3339::format(time), crate::person::now().since(time))),
+        ("state root", last.text("stateRoot")?.to_owned()),
+        ("epoch", format!("{}, until {}", epoch.number("epoch")?, epoch.text("end")?)),
+        (
+            "nodes",
+            format!(
+                "{} active in {} swarms, {} LUX staked",
+                epoch.number("nodes")?,
+                epoch.number("swarms")?,
+                epoch.amount("stake")?
+            ),
+        ),
+        ("supply", format!("{} LUX", chain.supply)),
+        ("waiting", format!("{} transactions", health.number("mempool")?)),
+        (
+            "this node",
+            format!(
+                "{}, version {}, {} conversations, {} channels",
+                health.text("phase")?,
+                health.text("version")?,
+                health.number("sessions")?,
+                health.number("channels")?
+            ),
+        ),
+        ("sequencer", sequencer.clone().unwrap_or_else(|| "none: a host decides".to_owned())),
+        ("health", if healthy { "good".to_owned() } else { fault.clone() }),
+    ]);
+    out.result(
+        || rows,
+        || {
+            json!({ "network": chain.name.to_string(), "supply": chain.supply.0.to_string(),
+                    "sequencer": sequencer, "health": health.json(), "last": last.json(),
+                    "epoch": epoch.json() })
+        },
+    );
+    if healthy {
+        return Ok(());
+    }
+    Err(Failure::failed(harmless(&format!("the node is not healthy: {fault}"))))
+}
+
+pub(super) async fn block(rpc: &Rpc, out: Out, which: Option<Given>) -> Result<()> {
+    let answer = rpc.call("GetBlock", which_block(which, "json")).await?;
+    let block = answer.inner("block")?;
+    let transactions = block.list("txs")?;
+    let sealed = if block.has("seal") { "sealed by the sequencer" } else { "no seal" };
+    let mut lines = rows(&[
+        ("block", block.text("blockId")?.to_owned()),
+        ("height", block.number("height")?.to_string()),
+        ("parent", block.text("parentId")?.to_owned()),
+        ("time", block.text("timestamp")?.to_owned()),
+        ("state root", block.text("stateRoot")?.to_owned()),
+        ("chain", block.text("chainId")?.to_owned()),
+        ("size", format!("{} bytes, {sealed}", block.number("size")?)),
+        ("transactions", transactions.len().to_string()),
+    ]);
+    for tx in &transactions {
+        let (id, action) = (tx.text("txId")?, tx.text("action")?);
+        lines.push_str(&format!("\n  {id}  {action} of {}", tx.text("sender")?));
+    }
+    out.result(|| harmless(&lines), || block.json());
+    Ok(())
+}
+
+/// Prints the bytes of a block, after checking that they are those of the block that was named.
+pub(super) async fn raw_block(rpc: &Rpc, out: Out, which: Option<Given>) -> Result<()> {
+    let bytes = block_bytes(rpc, which).await?;
+    let id = block_id(&bytes);
+    let text = hex::encode(&bytes);
+    out.result(|| text.clone(), || json!({ "blockId": id.to_string(), "bytes": text }));
+    Ok(())
+}
+
+pub(super) async fn block_bytes(rpc: &Rpc, which: Option<Given>) -> Result<Vec<u8>> {
+    let answer = rpc.call("GetBlock", which_block(which, "hex")).await?;
+    let bytes = answer.bytes("bytes")?;
+    match which {
+        Some(Given::Id(id)) if block_id(&bytes) != id => {
+            Err(answer.wrong(&format!("the bytes are those of block {}", block_id(&bytes))))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+pub(super) fn which_block(which: Option<Given>, encoding: &str) -> Value {
+    match which {
+        None => json!({ "encoding": encoding }),
+        Some(Given::Height(height)) => json!({ "encoding": encoding, "height": height }),
+        Some(Given::Id(id)) => json!({ "encoding": encoding, "blockId": id.to_string() }),
+    }
+}
+
+pub(super) async fn account(rpc: &Rpc, out: Out, id: AccountId) -> Result<()> {
+    let params = json!({ "account": AccountRef(id).to_string() });
+    let account = rpc.call("GetAccount", params).await?.inner("account")?;
+    let keys = if account.flag("hasKeys")? { "known" } else { "not known yet" };
+    let rows = rows(&[
+        ("account", AccountRef(id).to_string()),
+        ("balance", format!("{} LUX", account.amount("balance")?)),
+        ("orders", account.number("nonce")?.to_string()),
+        ("keys", keys.to_owned()),
+    ]);
+    out.result(|| rows, || account.json());
+    Ok(())
+}
+
+pub(super) async fn transaction(rpc: &Rpc, out: Out, id: &TxId) -> Result<()> {
+    let tx = rpc.call("GetTx", json!({ "txId": id.to_string() })).await?.inner("tx")?;
+    let at = match tx.text("status")? {
+        "accepted" => format!("accepted in block {}", tx.number("height")?),
+        other => other.to_owned(),
+    };
+    let fee = match tx.has("fee") {
+        true => format!("{} LUX", tx.amount("fee")?),
+        false => format!("at most {} LUX", tx.amount("feeMax")?),
+    };
+    let mut lines = rows(&[
+        ("order", tx.text("action")?.to_owned()),
+        ("id", tx.text("txId")?.to_owned()),
+        ("status", at),
+        ("sender", format!("{}, nonce {}", tx.text("sender")?, tx.number("nonce")?)),
+        ("fee", fee),
+        ("expires", tx.text("expires")?.to_owned()),
+        ("size", format!("{} bytes", tx.number("size")?)),
+    ]);
+    if let Some(Value::Object(details)) = tx.json().get("details") {
+        for (name, value) in details {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            lines.push_str(&format!("\n  {}: {}", name, harmless(&value)));
+        }
+    }
+    out.result(|| lines, || tx.json());
+    Ok(())
+}
+
+pub(super) async fn nodes(rpc: &Rpc, out: Out, active: bool) -> Result<()> {
+    let params = if active { json!({ "status": "active" }) } else { json!({}) };
+    let nodes = network::list(rpc, params).await?;
+    out.remark("node              swarm             status           stake LUX  operator          endpoint");
+    for node in &nodes {
+        let swarm = if node.has("swarmId") { node.text("swarmId")? } else { "-" };
+        let line = format!(
+            "{}  {swarm:<16}  {:<15}  {:>9}  {}  {}",
+            short(node, "nodeId")?,
+            node.text("status")?,
+            node.amount("stake")?.to_string(),
+            short(node, "operator")?,
+            node.text("endpoint")?,
+        );
+        out.result(|| harmless(&line), || node.json());
+    }
+    Ok(())
+}
+
+pub(super) async fn node(rpc: &Rpc, out: Out, id: &NodeId) -> Result<()> {
+    let node = rpc.call("GetNode", json!({ "nodeId": id.to_string() })).await?.inner("node")?;
+    let optional = |field| if node.has(field) { node.text(field) } else { Ok("") };
+    let stake = (node.amount("stake")?, node.amount("originalStake")?);
+    let unbonds = match node.has("unbondsAt") {
+        true => rfc3339::format(seconds(node.number("unbondsAt")?)),
+        false => String::new(),
+    };
+    let rows = rows(&[
+        ("node", node.text("nodeId")?.to_owned()),
+        ("status", node.text("status")?.to_owned()),
+        ("operator", node.text("operator")?.to_owned()),
+        ("endpoint", node.text("endpoint")?.to_owned()),
+        ("swarm", optional("swarmId")?.to_owned()),
+        ("stake", staked(stake)),
+        ("stake free", unbonds),
+        (
+            "uptime",
+            format!(
+                "{}.{:02} %",
+                node.number("uptimeScore")? / 100,
+                node.number("uptimeScore")? % 100
+            ),
+        ),
+        ("registered", rfc3339::format(seconds(node.number("registeredAt")?))),
+    ]);
+    out.result(|| rows, || node.json());
+    Ok(())
+}
+
+fn staked((left, original): (Amount, Amount)) -> String {
+    if left == original { format!("{left} LUX") } else { format!("{left} of {original} LUX") }
+}
+
+fn seconds(seconds: u64) -> Time {
+    Time::from_millis(seconds.saturating_mul(1000))
+}
+
+fn time(answer: &Answer, field: &'static str) -> Result<Time> {
+    rfc3339::parse(answer.text(field)?).map_err(|error| answer.wrong(&error))
+}
+
+fn short<'a>(answer: &'a Answer, field: &'static str) -> Result<&'a str> {
+    let text = answer.text(field)?;
+    Ok(text.get(..SHORT).unwrap_or(text))
+}
+
+/// Returns the seal of a block, or nothing where nobody seals, as at the genesis.
+pub(super) async fn seal(rpc: &Rpc, id: &BlockId) -> Result<Option<Vec<u8>>> {
+    let block = rpc.call("GetBlock", which_block(Some(Given::Id(*id)), "json")).await?;
+    let block = block.inner("block")?;
+    if block.has("seal") { block.bytes("seal").map(Some) } else { Ok(None) }
+}

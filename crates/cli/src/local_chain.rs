@@ -1,0 +1,214 @@
+//! The chain of a local network: its genesis, its operator, and the process that runs it.
+//!
+//! ```text
+//! DIR/genesis.json      how the chain began
+//! DIR/chain/            its blocks and state, and the sequencer's key
+//! DIR/chain.log         what it says
+//! DIR/operator/         a home: the account that owns the nodes, and LUX to give away
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use session_core::{BlockId, Encode, Span};
+use session_crypto::Identity;
+use session_protocol::chain::Amount;
+use session_rpc::network_file::NetworkFile;
+use session_rpc::vm::genesis::{Genesis, GenesisAccount, GenesisNode};
+use session_runtime::files::{self, Existing};
+use session_runtime::key_file;
+use tokio::time::Instant;
+
+use crate::args::Common;
+use crate::chain::rpc::{Answer, Rpc};
+use crate::exit::{Doing, Failure, Result};
+use crate::home::Home;
+use crate::process::Process;
+
+/// How long the chain may take from its start to its first answer.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What each node stakes: the least that is possible.
+const STAKE: Amount = Amount::lux(100);
+
+/// What the operator has to give away.
+const FAUCET: Amount = Amount::lux(1_000_000);
+
+/// Short enough that a node that registers serves while its operator is still looking.
+const EPOCH: Span = Span::from_secs(60);
+
+/// Short enough that a stake can be withdrawn while its owner is still looking.
+const UNBONDING: Span = Span::from_secs(120);
+
+/// Where the chain keeps its blocks, in its folder.
+const DATABASE: &str = "chain.redb";
+
+/// The genesis is public.
+const MODE: u32 = 0o644;
+
+/// The chain of the network in a directory.
+pub(crate) struct LocalChain {
+    dir: PathBuf,
+    http: SocketAddr,
+    process: Process,
+}
+
+/// What the chain says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub(crate) height: u64,
+    pub(crate) block: BlockId,
+}
+
+impl LocalChain {
+    /// Opens the chain in `dir`, whose genesis is there.
+    pub(crate) fn open(dir: &Path, sessionvm: PathBuf, http: SocketAddr) -> Self {
+        let process = Process::new("the chain".to_owned(), sessionvm, dir.join("chain.log"));
+        Self { dir: dir.to_owned(), http, process }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
+    pub(crate) fn rpc(&self) -> Result<Rpc> {
+        self.url().parse().map(Rpc::new).doing(|| "the chain's address".to_owned())
+    }
+
+    /// Starts the sequencer, and waits until it answers.
+    pub(crate) async fn start(&mut self) -> Result<Duration> {
+        let args = [
+            "--listen".into(),
+            self.http.to_string().into(),
+            "--data-dir".into(),
+            chain_dir(&self.dir).into_os_string(),
+            "--genesis".into(),
+            genesis_file(&self.dir).into_os_string(),
+        ];
+        self.process.start(&args)?;
+        let started = Instant::now();
+        let rpc = self.rpc()?;
+        loop {
+            self.process.check_alive()?;
+            match tip(&rpc).await {
+                Ok(_) => return Ok(started.elapsed()),
+                Err(_) if started.elapsed() < START_TIMEOUT => {}
+                Err(failure) => {
+                    return Err(Failure::failed(format!(
+                        "the chain does not answer after {} s ({failure}); see {}",
+                        START_TIMEOUT.as_secs(),
+                        self.process.log().display()
+                    )));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    pub(crate) async fn wait_stopped(&mut self, deadline: Instant) -> bool {
+        self.process.wait_stopped(deadline).await
+    }
+
+    pub(crate) async fn tip(&self) -> Result<Tip> {
+        tip(&self.rpc()?).await
+    }
+
+    /// Asks the chain how it is.
+    pub(crate) async fn health(&self) -> Result<Answer> {
+        self.rpc()?.call("Health", json!({})).await
+    }
+
+    /// Returns the operator's keys.
+    pub(crate) fn operator(&self) -> Result<Identity> {
+        Home::find(&Common {
+            home: Some(operator_home(&self.dir)),
+            network: None,
+            json: false,
+            passphrase_file: None,
+        })?
+        .identity()
+    }
+}
+
+async fn tip(rpc: &Rpc) -> Result<Tip> {
+    let last = rpc.call("GetHeight", json!({})).await?;
+    Ok(Tip { height: last.number("height")?, block: last.parsed("blockId")? })
+}
+
+/// Where the genesis of a local network is.
+pub(crate) fn genesis_file(dir: &Path) -> PathBuf {
+    dir.join("genesis.json")
+}
+
+/// Where the operator's identity is: a home of its own.
+pub(crate) fn operator_home(dir: &Path) -> PathBuf {
+    dir.join("operator")
+}
+
+fn chain_dir(dir: &Path) -> PathBuf {
+    dir.join("chain")
+}
+
+/// Makes the genesis of a chain that knows these nodes; keys first, so that a genesis that is there
+/// is complete.
+pub(crate) fn make_genesis(dir: &Path, network: NetworkFile) -> Result<()> {
+    let blocks = chain_dir(dir).join(DATABASE);
+    if blocks.exists() {
+        return Err(Failure::usage(format!(
+            "{} is there without its genesis, {}: put it back, or remove the folder of the chain to \
+             begin a new one",
+            blocks.display(),
+            genesis_file(dir).display()
+        )));
+    }
+    let sequencer = make_keys(&chain_dir(dir).join("sequencer.key"))?;
+    let operator = make_keys(&operator_home(dir).join("identity.key"))?;
+    let swarm_size = u16::try_from(network.nodes.len()).unwrap_or(u16::MAX);
+    let mut genesis = Genesis::new(network.network, crate::person::now());
+    genesis.epoch = EPOCH;
+    genesis.unbonding = UNBONDING;
+    genesis.stake_min = STAKE.0;
+    // One swarm for all: who joins later makes another one only when this one is large.
+    genesis.swarm_size = genesis.swarm_size.max(swarm_size);
+    genesis.sequencer = Some(sequencer.public().to_bytes());
+    genesis.accounts = vec![GenesisAccount {
+        account: operator.public().account_id(),
+        balance: FAUCET.0,
+        keys: Some(operator.public().to_bytes()),
+    }];
+    let nodes = network.nodes.into_iter().map(|node| GenesisNode {
+        operator: operator.public().account_id(),
+        kem_public_key: node.kem_public_key,
+        dsa_public_key: node.dsa_public_key,
+        endpoint: node.address,
+        stake: STAKE.0,
+        swarm: node.swarm,
+    });
+    genesis.nodes = nodes.collect();
+    genesis.supply = genesis.sum().doing(|| "the genesis".to_owned())?;
+    let path = genesis_file(dir);
+    files::write_atomic(&path, genesis.to_json().as_bytes(), MODE, Existing::Keep)
+        .map_err(Failure::failed)
+}
+
+/// Keys that are there already are kept: they may be all that is left of a chain.
+fn make_keys(path: &Path) -> Result<Identity> {
+    if let Some(dir) = path.parent() {
+        files::create_private_directory(dir).map_err(Failure::failed)?;
+    }
+    key_file::load_or_make(path, None).map(|(keys, _)| keys).map_err(Failure::failed)
+}
