@@ -29,6 +29,9 @@ use crate::workers::Threads;
 const BLOCKS_BEHIND_MAX: usize = 256;
 /// Where the mailbox is kept, below the directory that a host gives: hosts keep files there too.
 const MAILBOX_DIR: &str = "sessionvm/mailbox";
+/// One program writes them, and each shard costs a thread that waits for the disk.
+const MAILBOX_OPTIONS: disk::Options =
+    disk::Options { shards: 2, segment_bytes: 64 * 1024 * 1024, bytes_max: None };
 
 /// The database behind a chain: the host's, our own on disk, or memory.
 pub type AnyDatabase = Box<dyn Database>;
@@ -324,7 +327,7 @@ fn open_post(
             let dir = dir.join(MAILBOX_DIR);
             session_runtime::files::create_private_directory(&dir)
                 .map_err(|error| failed(error.to_string()))?;
-            let store = DiskStore::open(&dir, disk::Options::default())
+            let store = DiskStore::open(&dir, MAILBOX_OPTIONS)
                 .map_err(|error| failed(session_runtime::failure::chain(&error)))?;
             start(limits, store, failed)
         }

@@ -23,6 +23,7 @@
 //! | [`scenario`] | [`Scenario`]: what goes wrong when |
 //! | [`world`] | [`World`]: hosts, network, events |
 //! | [`invariants`] | what must hold |
+//! | [`chain`] | the coordination chain: a world of its own |
 //! | [`byzantine`] | nodes that do not follow the protocol |
 //! | [`fault`] | everything else that goes wrong |
 //! | [`node`], [`person`] | the shells around daemon and client |
@@ -31,6 +32,7 @@
 //! | [`link`] | delay, loss, repetition |
 
 pub mod byzantine;
+pub mod chain;
 pub mod disk;
 pub mod fault;
 pub mod host;

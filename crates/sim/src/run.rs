@@ -5,6 +5,7 @@ use std::fmt;
 use session_core::{Digest, Span};
 use session_storage::Store;
 
+use crate::chain;
 use crate::fault::FaultCounts;
 use crate::net::Traffic;
 use crate::node::Node;
@@ -75,6 +76,9 @@ pub struct Report {
     pub retrieved: usize,
     /// Those of them that were deleted by their recipients.
     pub deleted: usize,
+    /// In a story of the chain, what happened there; acknowledged are then the transactions in
+    /// blocks, retrieved those of them that every honest follower executed.
+    pub chain: Option<chain::Summary>,
 }
 
 /// Runs a story in a world of the usual size.
@@ -103,6 +107,9 @@ pub fn run(options: &Options) -> Result<Report, Box<Violation>> {
 /// # Errors
 /// When an invariant is broken, or the world does not come to rest.
 pub fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violation>> {
+    if scenario.story.is_of_the_chain() {
+        return chain::play(scenario, seed);
+    }
     let mut world = scenario.world(seed);
     world.run_until(Span::from_secs(scenario.minutes * 60))?;
     let settled_after = settle(&mut world)?;
@@ -190,12 +197,13 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         acknowledged: world.ledger().messages().count(),
         retrieved: world.ledger().messages().filter(|(id, _)| seen(id)).count(),
         deleted: world.ledger().messages().filter(|(_, message)| message.deleted).count(),
+        chain: None,
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { story, seed, digest, nodes, persons, events, checks, .. } = self;
+        let Self { story, seed, nodes, persons, events, checks, .. } = self;
         let minutes = self.simulated.as_millis() / 60_000;
         writeln!(f, "{story}, seed {seed}: {nodes} nodes, {persons} persons, {minutes} minutes")?;
         writeln!(f, "  events        {events}, {checks} checks of invariants, none failed")?;
@@ -214,6 +222,10 @@ impl fmt::Display for Report {
             "  byzantine     {byzantine} nodes, disconnected {} times by honest ones",
             self.penalties
         )?;
+        if let Some(chain) = &self.chain {
+            write!(f, "{chain}")?;
+            return self.end(f);
+        }
         let Tally { sent, retried, given_up, pushed } = self.tally;
         writeln!(
             f,
@@ -222,7 +234,13 @@ impl fmt::Display for Report {
             self.acknowledged, self.retrieved, self.deleted
         )?;
         writeln!(f, "  commands      {retried} tried again, {given_up} given up")?;
+        self.end(f)
+    }
+}
+
+impl Report {
+    fn end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  at rest       {} s after healing", self.settled_after.as_millis() / 1000)?;
-        write!(f, "  digest        {digest}")
+        write!(f, "  digest        {}", self.digest)
     }
 }

@@ -40,11 +40,15 @@ pub enum Story {
     Everything,
     /// One member of each swarm misbehaves, up to two others crash at a time, over bad links.
     Siege,
+    /// A chain that runs alone: crashes, also in writes, partitions, wrong clocks, bad links.
+    Chain,
+    /// The same with liars: the sequencer, a follower, somebody on the way.
+    ChainLiars,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -55,6 +59,8 @@ impl Story {
         Self::DiskLoss,
         Self::Everything,
         Self::Siege,
+        Self::Chain,
+        Self::ChainLiars,
     ];
 
     /// Returns the name that [`FromStr`] takes.
@@ -71,7 +77,16 @@ impl Story {
             Self::DiskLoss => "disk-loss",
             Self::Everything => "everything",
             Self::Siege => "siege",
+            Self::Chain => "chain",
+            Self::ChainLiars => "chain-liars",
         }
+    }
+
+    /// Returns whether it happens to the coordination chain, a world of its own
+    /// ([`crate::chain`]), and not to swarms.
+    #[must_use]
+    pub const fn is_of_the_chain(self) -> bool {
+        matches!(self, Self::Chain | Self::ChainLiars)
     }
 }
 
@@ -84,7 +99,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything or siege"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain or chain-liars"
 )]
 pub struct UnknownStory;
 
@@ -133,7 +148,8 @@ impl Scenario {
         }
     }
 
-    /// Makes the world of a seed, with everything planned that will go wrong.
+    /// Makes the world of a seed, with everything planned that will go wrong. In a story of the
+    /// chain nothing goes wrong with the swarms.
     #[must_use]
     pub fn world(&self, seed: u64) -> World {
         let members = self.members.clamp(1, self.nodes.max(1));
@@ -172,7 +188,7 @@ struct Author<'a> {
 impl Author<'_> {
     fn write(&mut self, story: Story) {
         match story {
-            Story::Calm => {}
+            Story::Calm | Story::Chain | Story::ChainLiars => {}
             Story::Lossy => self.broken_connections(),
             Story::Crashes => self.crashes(spare_of, false),
             Story::Outage => self.crashes(|members| members, false),

@@ -38,6 +38,12 @@ pub(crate) enum What {
     Frame,
     Disconnected,
     Fault,
+    /// Of the stories of the chain; `number` is who sent it.
+    Packet,
+    /// A block was accepted; `number` is its height.
+    Accepted,
+    /// A node stopped following.
+    Stopped,
 }
 
 /// Hash and memory of a run.
@@ -96,6 +102,10 @@ impl fmt::Display for Trace {
             write!(f, "{:>12} ms  host {:<5} ", at.as_millis(), host.0)?;
             match what {
                 What::Frame => writeln!(f, "{} of {size} bytes on {number}", kind_name(*kind))?,
+                What::Packet => {
+                    let name = crate::chain::kind_name(*kind);
+                    writeln!(f, "{name} of {size} bytes from {number}")?;
+                }
                 what => writeln!(f, "{what:?} {number}")?,
             }
         }

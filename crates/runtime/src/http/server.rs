@@ -28,6 +28,9 @@ use crate::bind::BindError;
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// Memory that is taken for a body before any of it has come.
+const RESERVED_MAX: usize = 64 << 10;
+
 /// How long to wait before accepting again when the system has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -211,9 +214,11 @@ async fn whole(
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
+    // What is announced need not come: more than this grows as it does.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(RESERVED_MAX);
     let mut body = Limited::new(body, limit);
     let reading = async {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(announced);
         loop {
             match timeout(limits.read_timeout, body.frame()).await {
                 Ok(None) => return Ok(bytes),
