@@ -1,12 +1,14 @@
 //! The follower: fetches sealed blocks, executes them, refuses forks; hands transactions on.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::Decode as _;
+use session_core::{Decode as _, Encode as _};
 use session_protocol::chain::SealedBlock;
+use session_runtime::files::{self, Existing};
 use session_runtime::http::client::{Client, Endpoint, Options};
-use session_vm::solo::{self, Taken};
+use session_vm::solo::{self, ForkEvidence, Taken};
 use tokio::sync::watch;
 
 use crate::engine::Engine;
@@ -20,6 +22,8 @@ pub(crate) use forward::Forward;
 const WAIT: Duration = Duration::from_secs(10);
 /// How long to wait after a failure before trying again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The evidence is for everybody.
+const EVIDENCE_MODE: u32 = 0o644;
 /// Longest answer: a block and its seal.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
@@ -28,12 +32,22 @@ pub(crate) async fn run(
     app: App,
     upstream: Endpoint,
     forward: Arc<Forward>,
+    evidence: Option<PathBuf>,
     fault: watch::Sender<Option<String>>,
 ) {
     let engine = Arc::clone(app.engine());
+    if let Some(path) = evidence.as_ref().filter(|path| path.exists()) {
+        let why = format!(
+            "FORK: seen before, the evidence is {}; remove it to follow again",
+            path.display()
+        );
+        tracing::error!("not following: {why}");
+        app.set_upstream_fault(Some(why));
+        return std::future::pending().await;
+    }
     engine.set_fetching(true);
     let client = client(upstream, WAIT + Duration::from_secs(5));
-    let mut follower = Follower { engine, client, fetching: true, agreed: false };
+    let mut follower = Follower { engine, client, evidence, fetching: true, agreed: false };
     let mut failing = false;
     loop {
         match follower.step().await {
@@ -106,6 +120,8 @@ impl From<solo::Refusal> for Stumble {
 struct Follower {
     engine: Arc<Engine>,
     client: Client,
+    /// Where two seals that contradict each other are written, so that a restart remembers them.
+    evidence: Option<PathBuf>,
     /// Whether there may be blocks of the past to fetch: then no request is held for new ones.
     fetching: bool,
     /// Whether the sequencer showed lately that it has the same last block.
@@ -150,8 +166,15 @@ impl Follower {
     }
 
     async fn take(&self, sealed: SealedBlock) -> Result<(), Stumble> {
-        let engine = Arc::clone(&self.engine);
-        let taken = tokio::task::spawn_blocking(move || take(&engine, &sealed)).await;
+        let (engine, evidence) = (Arc::clone(&self.engine), self.evidence.clone());
+        let taken = tokio::task::spawn_blocking(move || {
+            let taken = take(&engine, &sealed);
+            if let (Err(solo::Refusal::Fork { height, .. }), Some(path)) = (&taken, evidence) {
+                keep_evidence(&engine, *height, sealed, &path);
+            }
+            taken
+        })
+        .await;
         taken.map_err(|panicked| Stumble::Ours(panicked.to_string()))?.map_err(Stumble::from)
     }
 
@@ -181,6 +204,23 @@ fn take(engine: &Engine, sealed: &SealedBlock) -> Result<(), solo::Refusal> {
     };
     engine.accept(&id, extra)?;
     Ok(())
+}
+
+fn keep_evidence(engine: &Engine, height: u64, theirs: SealedBlock, path: &Path) {
+    let ours = solo::sealed_at(&engine.chain(), height);
+    let kept = match ours {
+        Ok(Some(ours)) => {
+            let bytes = ForkEvidence { ours, theirs }.to_bytes();
+            let kept = files::write_atomic(path, &bytes, EVIDENCE_MODE, Existing::Keep);
+            kept.map_err(|error| error.to_string())
+        }
+        Ok(None) => Err(format!("block {height} has no seal here")),
+        Err(error) => Err(error.to_string()),
+    };
+    match kept {
+        Ok(()) => tracing::error!("the evidence of the fork is {}", path.display()),
+        Err(error) => tracing::error!("the evidence of the fork is not kept: {error}"),
+    }
 }
 
 fn client(upstream: Endpoint, total: Duration) -> Client {

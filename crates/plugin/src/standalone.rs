@@ -30,6 +30,8 @@ const DATABASE: &str = "chain.redb";
 const GENESIS: &str = "genesis.json";
 /// Followers' operators take it from there.
 const GENESIS_MODE: u32 = 0o644;
+/// Two sealed blocks that contradict each other, in the data directory of a follower.
+const EVIDENCE: &str = "fork.evidence";
 /// The sequencer's keys, in the data directory.
 const KEY: &str = "sequencer.key";
 /// Connections at once: browsers, tools, followers, and one for each WebSocket.
@@ -86,7 +88,8 @@ async fn live(settings: Settings) -> Result<()> {
             tokio::spawn(run)
         }
         (None, Some((upstream, forward))) => {
-            tokio::spawn(follow::run(app.clone(), upstream, forward, fault))
+            let evidence = settings.data_dir.as_ref().map(|dir| dir.join(EVIDENCE));
+            tokio::spawn(follow::run(app.clone(), upstream, forward, evidence, fault))
         }
         (None, None) => return Err(Failure::usage("a chain needs a sequencer or whom to follow")),
     };

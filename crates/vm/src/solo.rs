@@ -5,9 +5,9 @@
 //! are evidence that anybody can check. *Not provided:* progress without the sequencer; that is
 //! what hosts with consensus are for.
 
-use session_core::{Blob, BlockId, ChainId, Decode, Encode, Entropy};
-use session_crypto::{Signature, Signer, Verifier};
-use session_protocol::chain::block::{BadBlock, Sealed};
+use session_core::{Blob, BlockId, ChainId, Decode, Encode, Entropy, record};
+use session_crypto::{DsaPublicKey, Signature, Signer, Verifier};
+use session_protocol::chain::block::{BadBlock, Sealed, block_id};
 use session_protocol::chain::{Block, SealedBlock};
 use session_storage::kv::{Batch, Database};
 
@@ -89,7 +89,9 @@ impl Refusal {
     pub fn is_final(&self) -> bool {
         match self {
             // A clock that is behind catches up; a connection may bring other bytes next time.
-            Self::Invalid { why, .. } => !matches!(**why, InvalidBlock::Future { .. }),
+            Self::Invalid { why, .. } => {
+                !matches!(**why, InvalidBlock::Future { .. } | InvalidBlock::TooManyUndecided)
+            }
             Self::NoSequencer | Self::Fork { .. } => true,
             Self::Bad(_) | Self::Seal { .. } | Self::Gap { .. } => false,
             Self::Read(_) | Self::Accept(_) => true,
@@ -98,8 +100,79 @@ impl Refusal {
 
     /// Returns whether it is this node's own fault.
     #[must_use]
-    pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::Accept(_))
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::Accept(_) => true,
+            Self::Invalid { why, .. } => {
+                matches!(**why, InvalidBlock::Read(_) | InvalidBlock::Closed(_))
+            }
+            _ => false,
+        }
+    }
+}
+
+record! {
+    /// Two sealed blocks that cannot both be of one chain.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ForkEvidence {
+        /// The one that was accepted first.
+        pub ours: SealedBlock,
+        /// The one that contradicts it.
+        pub theirs: SealedBlock,
+    }
+}
+
+/// Why two blocks are no evidence of a fork.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoFork {
+    /// One is no block of the chain.
+    #[error(transparent)]
+    Bad(#[from] BadBlock),
+    /// One was not sealed by the sequencer.
+    #[error("the seal of block {height} is not the sequencer's")]
+    Seal {
+        /// The height it claims.
+        height: u64,
+    },
+    /// A chain can have both.
+    #[error("blocks {ours} and {theirs} do not contradict each other")]
+    Compatible {
+        /// The height of the first.
+        ours: u64,
+        /// The height of the second.
+        theirs: u64,
+    },
+}
+
+impl ForkEvidence {
+    /// Checks that `sequencer` sealed both blocks and that they contradict each other: two of one
+    /// height, or one that names another parent than the one below it. Returns the height.
+    ///
+    /// # Errors
+    /// When it proves nothing.
+    pub fn check(
+        &self,
+        chain: &ChainId,
+        sequencer: &DsaPublicKey,
+        verifier: &dyn Verifier,
+    ) -> Result<u64, NoFork> {
+        let opened = |sealed: &SealedBlock| {
+            let block = Block::parse(&sealed.block, chain)?;
+            let (id, height) = (block_id(&sealed.block), block.height);
+            Sealed { chain: *chain, height, block: id }
+                .verify(sequencer, &sealed.seal, verifier)
+                .map_err(|_| NoFork::Seal { height })?;
+            Ok::<_, NoFork>((id, block))
+        };
+        let ((our_id, ours), (their_id, theirs)) = (opened(&self.ours)?, opened(&self.theirs)?);
+        let contradict = (ours.height == theirs.height && our_id != their_id)
+            || (ours.height + 1 == theirs.height && theirs.parent != our_id);
+        if contradict {
+            Ok(ours.height)
+        } else {
+            Err(NoFork::Compatible { ours: ours.height, theirs: theirs.height })
+        }
     }
 }
 
@@ -168,7 +241,7 @@ pub fn verify_sealed<D: Database>(
 ) -> Result<Taken, Refusal> {
     let sequencer = query::sequencer(chain.state()).ok_or(Refusal::NoSequencer)?;
     let block = Block::parse(&sealed.block, chain.id())?;
-    let id = session_protocol::chain::block::block_id(&sealed.block);
+    let id = block_id(&sealed.block);
     let height = block.height;
     Sealed { chain: *chain.id(), height, block: id }
         .verify(sequencer.dsa(), &sealed.seal, verifier)

@@ -53,7 +53,10 @@ const ROOMS: &[Room] = &[
 /// Outside crates, by the start of their names, and the packages that may name them.
 const OWNED: &[(&[&str], &[&str])] = &[
     (&["serde", "toml"], &["session-rpc", "sessiond", "sessionvm", "session-cli", "xtask"]),
-    (&["tokio", "hyper", "quinn", "rustls"], &["session-runtime", "sessiond", "sessionvm", "session-cli"]),
+    (
+        &["tokio", "hyper", "quinn", "rustls"],
+        &["session-runtime", "sessiond", "sessionvm", "session-cli"],
+    ),
     // The disk engine of storage touches the world already; logic gets its entropy handed in.
     (&["getrandom"], &["session-runtime", "session-storage", "sessiond", "session-cli"]),
     // TLS in the runtime; the second implementation for the tests of crypto.

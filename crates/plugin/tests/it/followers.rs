@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use session_core::{Decode as _, Digest, Entropy as _, SeededEntropy, Span};
+use session_core::{Blob, Decode as _, Digest, Encode as _, Entropy as _, SeededEntropy, Span};
+use session_crypto::{Identity, RealVerifier};
+use session_protocol::chain::block::Sealed;
 use session_protocol::chain::{Block, SealedBlock};
+use session_vm::solo::{ForkEvidence, NoFork};
 
 use crate::common::{Impostor, Node, Person, Place, eventually, get, raw, transfer};
 
@@ -153,6 +156,48 @@ fn false_sequencers_are_refused_and_forks_are_remembered() {
     impostor.serve(2, second);
     std::thread::sleep(Duration::from_millis(700));
     assert!(follower.health()["fault"].as_str().unwrap().contains("FORK"));
+
+    // A restart does not forget it; whoever has the evidence can check it.
+    follower.kill();
+    let path = place.path().join("one/fork.evidence");
+    let evidence = ForkEvidence::decode_exact(&std::fs::read(&path).unwrap()).unwrap();
+    let key = owner.public().dsa();
+    assert_eq!(evidence.check(&chain, key, &RealVerifier), Ok(2));
+    let follower = place.follow("one", impostor.address, &[]);
+    eventually("the fork", || {
+        let health = follower.health();
+        health["fault"].as_str().filter(|fault| fault.contains("seen before")).map(str::to_owned)
+    });
+    assert_eq!(follower.tip(), tip);
+}
+
+#[test]
+fn only_two_seals_that_contradict_each_other_are_evidence() {
+    let place = Place::new();
+    let sequencer = place.start(&[]);
+    let (chain, owner, bob) = (sequencer.chain(), place.owner(), Person::new(2));
+    for nonce in 0..2 {
+        sequencer.accepted(&sequencer.issue(&transfer(chain, &owner, nonce, bob.account(), 1)));
+    }
+    let (ours, theirs) = (sealed(sequencer.http, 1).1, sealed(sequencer.http, 2).1);
+    let key = owner.public().dsa();
+    let check = |ours: &SealedBlock, theirs: &SealedBlock| {
+        let evidence = ForkEvidence { ours: ours.clone(), theirs: theirs.clone() };
+        evidence.check(&chain, key, &RealVerifier)
+    };
+    assert_eq!(check(&ours, &theirs), Err(NoFork::Compatible { ours: 1, theirs: 2 }));
+    assert_eq!(check(&ours, &ours), Err(NoFork::Compatible { ours: 1, theirs: 1 }));
+    let block = Block::parse(&theirs.block, &chain).unwrap();
+    let mut rng = SeededEntropy::new(9);
+    let mut seal = |block: &Block, by: &Identity| {
+        let sealed = Sealed { chain, height: block.height, block: block.id() };
+        SealedBlock { block: Blob::new(block.to_bytes()).unwrap(), seal: sealed.sign(by, &mut rng) }
+    };
+    let later = Block { time: block.time + Span::from_millis(1), ..block.clone() };
+    assert_eq!(check(&theirs, &seal(&later, &owner)), Ok(2));
+    assert_eq!(check(&theirs, &seal(&later, &bob.identity)), Err(NoFork::Seal { height: 2 }));
+    let orphan = Block { parent: session_core::BlockId::from([7; 32]), ..block };
+    assert_eq!(check(&ours, &seal(&orphan, &owner)), Ok(1));
 }
 
 #[test]
