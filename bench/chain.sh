@@ -15,7 +15,7 @@ finish() {
   rm -rf "$work"
 }
 trap finish EXIT
-cargo build --release --quiet -p sessionvm --no-default-features --bins --example rpc_load
+cargo build --release --quiet -p sessionvm --bins --example rpc_load
 release=${CARGO_TARGET_DIR:-target}/release
 
 echo '{"maxMessages": 10000000}' >"$work/config.json"
