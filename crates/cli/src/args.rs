@@ -183,9 +183,9 @@ pub(crate) enum Node {
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// How many nodes.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=32))]
-    pub(crate) nodes: u16,
+    /// How many nodes a new network gets [default: 10]; one that is there keeps its own.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) nodes: Option<u16>,
     /// Where the network lives; made if it is not there, continued if it is.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

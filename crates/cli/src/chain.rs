@@ -23,13 +23,25 @@ mod show;
 use crate::args::{Chain, ChainCommand, Order};
 use crate::exit::Result;
 use crate::home::Home;
+use crate::local_chain;
 use crate::out::Out;
 
 use rpc::Rpc;
+use session_runtime::http::client::Endpoint;
+
+/// Where a chain is when nobody says otherwise.
+const USUAL: &str = "http://127.0.0.1:9652";
 
 /// Carries out a command; only those that sign need a home.
 pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain) -> Result<()> {
-    let rpc = Rpc::new(args.url.clone());
+    if let ChainCommand::Check { file, genesis, sequencer, root, present, subject, id, .. } =
+        &args.command
+    {
+        let trust = proof::Trust::find(genesis.as_deref(), sequencer.as_deref(), *root)?;
+        let about = subject.zip(id.as_deref());
+        return proof::check(out, file, &trust, &proof::Wanted { present: *present, about });
+    }
+    let rpc = Rpc::new(url(home, args)?);
     match &args.command {
         ChainCommand::Status => show::status(&rpc, out).await,
         ChainCommand::Block { block, raw: false } => show::block(&rpc, out, *block).await,
@@ -51,9 +63,19 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain
         ChainCommand::Proof { subject, id, out: file } => {
             proof::export(&rpc, out, (*subject, id), file.as_deref()).await
         }
-        ChainCommand::Check { file, genesis, sequencer, root } => {
-            let trust = proof::Trust::find(genesis.as_deref(), sequencer.as_deref(), *root)?;
-            proof::check(out, file, &trust)
-        }
+        ChainCommand::Check { .. } => Ok(()),
+    }
+}
+
+/// Returns where the chain is: as it was named, as the local network says, or the usual place.
+fn url(home: &impl Fn() -> Result<Home>, args: &Chain) -> Result<Endpoint> {
+    if let Some(url) = &args.url {
+        return Ok(url.clone());
+    }
+    // Nobody needs a home to look at the chain of this machine.
+    let beside = home().ok().map(|home| local_chain::url_beside(home.network_file()));
+    match beside.transpose()?.flatten() {
+        Some(url) => Ok(url),
+        None => Ok(USUAL.parse().expect("it is a URL")),
     }
 }

@@ -37,6 +37,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node may take to say how it is.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How many nodes a network gets when nobody says otherwise.
+const NODES: u16 = 10;
+
 /// The name of the networks that `session up` makes.
 const NETWORK_NAME: &str = "local";
 
@@ -71,17 +74,25 @@ impl Cluster {
         let sessionvm = process::find("sessionvm", args.sessionvm.as_deref())?;
         std::fs::create_dir_all(dir).doing(|| format!("cannot make {}", dir.display()))?;
         let file = dir.join("network.toml");
-        if !local_chain::genesis_file(dir).exists() {
+        let old = local_chain::genesis_file(dir).exists();
+        if !old {
             let nodes = if file.exists() {
                 // Made before networks had a chain: it gets one that knows its nodes.
                 out.warn(&format!("the network in {} had no chain: it gets one", dir.display()));
                 nodes_made_here(dir, &file)?
             } else {
-                make_nodes(dir, usize::from(args.nodes))?
+                make_nodes(dir, usize::from(args.nodes.unwrap_or(NODES)))?
             };
             local_chain::make_genesis(dir, nodes)?;
         }
         let keys = node_keys(dir)?;
+        if let Some(nodes) = args.nodes.filter(|nodes| old && usize::from(*nodes) != keys.len()) {
+            out.remark(&format!(
+                "the network in {} has {} nodes and keeps them: --nodes {nodes} is for a new one",
+                dir.display(),
+                keys.len()
+            ));
+        }
         let mut ports = free_tcp_ports(keys.len() + 1)?;
         let http = ports.pop().ok_or_else(|| Failure::failed("no free TCP port"))?;
         let mut chain = LocalChain::open(dir, sessionvm, http);
@@ -200,6 +211,12 @@ impl Cluster {
             items: value.get("items")?.as_u64()?,
             members_up: value.get("members_up")?.as_u64()?,
         })
+    }
+
+    /// Tells, once for each, which programs ended by themselves, and how.
+    pub(crate) fn ended(&mut self) -> Vec<String> {
+        let nodes = self.nodes.iter_mut().map(|node| node.process.ended());
+        std::iter::once(self.chain.ended()).chain(nodes).flatten().collect()
     }
 
     /// Stops every program: SIGTERM, five seconds, SIGKILL. Returns how many had to be killed.

@@ -54,6 +54,11 @@ impl Home {
         Ok(Self { dir, network, passphrase_file: common.passphrase_file.clone() })
     }
 
+    /// Returns where the network file is, or would be.
+    pub(crate) fn network_file(&self) -> &Path {
+        &self.network
+    }
+
     /// Reads the network file.
     pub(crate) fn network(&self) -> Result<SharedMembership> {
         if !self.network.exists() {

@@ -4,6 +4,7 @@
 //! DIR/genesis.json      how the chain began
 //! DIR/chain/            its blocks and state, and the sequencer's key
 //! DIR/chain.log         what it says
+//! DIR/chain.url         where it is asked; 'session chain' finds it beside the network file
 //! DIR/operator/         a home: the account that owns the nodes, and LUX to give away
 //! ```
 
@@ -18,6 +19,7 @@ use session_protocol::chain::Amount;
 use session_rpc::network_file::NetworkFile;
 use session_rpc::vm::genesis::{Genesis, GenesisAccount, GenesisNode};
 use session_runtime::files::{self, Existing};
+use session_runtime::http::client::Endpoint;
 use session_runtime::key_file;
 use tokio::time::Instant;
 
@@ -44,6 +46,12 @@ const UNBONDING: Span = Span::from_secs(120);
 
 /// Where the chain keeps its blocks, in its folder.
 const DATABASE: &str = "chain.redb";
+
+/// Where the chain is asked; a new place at each start.
+const URL_FILE: &str = "chain.url";
+
+/// A URL is shorter.
+const URL_BYTES_MAX: usize = 4096;
 
 /// The genesis is public.
 const MODE: u32 = 0o644;
@@ -73,6 +81,13 @@ impl LocalChain {
         format!("http://{}", self.http)
     }
 
+    /// Writes where the chain is, for those who have the network file.
+    pub(crate) fn write_url(&self) -> Result<()> {
+        let text = format!("{}\n", self.url());
+        files::write_atomic(&self.dir.join(URL_FILE), text.as_bytes(), MODE, Existing::Replace)
+            .map_err(Failure::failed)
+    }
+
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.pid()
     }
@@ -92,6 +107,7 @@ impl LocalChain {
             genesis_file(&self.dir).into_os_string(),
         ];
         self.process.start(&args)?;
+        self.write_url()?;
         let started = Instant::now();
         let rpc = self.rpc()?;
         loop {
@@ -109,6 +125,11 @@ impl LocalChain {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Tells, once, how the chain ended if it ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.process.ended()
     }
 
     pub(crate) async fn kill(&mut self) -> Result<()> {
@@ -157,6 +178,19 @@ pub(crate) fn genesis_file(dir: &Path) -> PathBuf {
 /// Where the operator's identity is: a home of its own.
 pub(crate) fn operator_home(dir: &Path) -> PathBuf {
     dir.join("operator")
+}
+
+/// Returns where the chain is whose network has this file; nothing if nobody wrote it down.
+pub(crate) fn url_beside(network: &Path) -> Result<Option<Endpoint>> {
+    let path = network.with_file_name(URL_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = files::read(&path, URL_BYTES_MAX).map_err(Failure::usage)?;
+    let url = String::from_utf8_lossy(&bytes);
+    url.trim().parse().map(Some).map_err(|error| {
+        Failure::usage(format!("{}: {error}; name the chain with --url", path.display()))
+    })
 }
 
 fn chain_dir(dir: &Path) -> PathBuf {

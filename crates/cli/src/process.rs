@@ -68,6 +68,13 @@ impl Process {
         }
     }
 
+    /// Tells, once, how it ended if it ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
+        self.child = None;
+        Some(format!("{} ended ({status}); see {}", self.name, self.log.display()))
+    }
+
     /// Ends it the hard way, with SIGKILL.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {

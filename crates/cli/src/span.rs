@@ -17,6 +17,17 @@ pub(crate) fn parse(text: &str) -> Result<Span, String> {
     Ok(Span::from_secs(number.saturating_mul(secs)))
 }
 
+/// Says about how long a time is.
+pub(crate) fn rough(span: Span) -> String {
+    let secs = span.as_millis() / 1000;
+    match secs {
+        0..120 => format!("{secs} s"),
+        120..7200 => format!("{} min", secs / 60),
+        7200..172_800 => format!("{} h", secs / 3600),
+        _ => format!("{} days", secs / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,6 +40,14 @@ mod tests {
         assert_eq!(parse("14d"), Ok(Span::from_days(14)));
         for bad in ["", "d", "14", "-1d", "1 d", "1w", "é", "99999999999999999999d"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_times_are_told_in_large_units() {
+        let told = [(0, "0 s"), (54, "54 s"), (150, "2 min"), (7200, "2 h"), (259_200, "3 days")];
+        for (secs, text) in told {
+            assert_eq!(rough(Span::from_secs(secs)), text);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `session up`: a whole network on this machine.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,6 +13,9 @@ use crate::out::Out;
 
 /// Where the network lives when nobody says otherwise.
 const DIR: &str = "lux-session-network";
+
+/// How often the programs are looked at.
+const WATCH: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
     if args.demo {
@@ -64,11 +68,26 @@ async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
         cluster.chain().url(),
         commands(cluster)
     ));
+    let stopped = async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = stopped => Ok(()),
+        () = watch(cluster, out) => Ok(()),
     }
-    Ok(())
+}
+
+/// Says which programs end by themselves, for as long as it is asked.
+async fn watch(cluster: &mut Cluster, out: Out) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        for ended in cluster.ended() {
+            out.remark(&ended);
+        }
+    }
 }
 
 fn terminate() -> Result<tokio::signal::unix::Signal> {
@@ -109,7 +128,7 @@ fn commands(cluster: &Cluster) -> String {
     let network = cluster.network_file();
     let folder = network.parent().map(|path| path.display().to_string()).unwrap_or_default();
     format!(
-        "  export SESSION_NETWORK={} SESSION_CHAIN={}\n  \
+        "  export SESSION_NETWORK={}\n  \
            {session} --home {folder}/alice id new --plain\n  \
            {session} --home {folder}/bob id new --plain\n  \
            {session} --home {folder}/bob inbox            # publishes bob's keys\n  \
@@ -121,6 +140,5 @@ fn commands(cluster: &Cluster) -> String {
            {session} --home {folder}/operator chain tx transfer ALICES_ID 100\n  \
            {session} --home {folder}/alice chain account",
         network.display(),
-        cluster.chain().url(),
     )
 }

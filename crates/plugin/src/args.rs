@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use session_rpc::address::Listen;
+use session_runtime::args::with_two_dashes;
 use session_runtime::failure::{Failure, Result};
 use session_runtime::http::client::Endpoint;
 
@@ -25,7 +26,6 @@ const RPCCHAINVM_VARIABLE: &str = "GRPC_SESSIONVM_PROTOCOL";
 #[command(
     name = "sessionvm",
     version,
-    disable_version_flag = true,
     about = "The coordination chain: runs alone, or as a plugin inside luxd and avalanchego.",
     args_conflicts_with_subcommands = true,
     after_help = "Started by luxd (VM_TRANSPORT, VM_RUNTIME_ENGINE_ADDR) or avalanchego\n\
@@ -154,7 +154,7 @@ pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Task> {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(with_two_dashes(args)) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => return Ok(Task::Print(error.to_string())),
         Err(error) => return Err(Failure::usage(short(&error.to_string()))),

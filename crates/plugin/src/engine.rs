@@ -16,7 +16,7 @@ use session_runtime::{OsEntropy, SystemClock};
 use session_storage::disk::{self, DiskStore};
 use session_storage::kv::{Batch, Database};
 use session_storage::{Durable, MemoryStore};
-use session_vm::chain::{Accepted, BuildError, Chain, Config, SubmitError};
+use session_vm::chain::{Accepted, BuildError, Chain, Config, FUTURE_MAX, SubmitError};
 use session_vm::genesis::Genesis;
 use session_vm::{chain, genesis_file, mailbox};
 use tokio::sync::{broadcast, watch};
@@ -91,6 +91,13 @@ impl Engine {
         let genesis = genesis_file::from_file(&file)
             .map_err(|error| HostedError::Refused(format!("the genesis: {error}")))?;
         let chain_id = chain_id.unwrap_or_else(|| genesis.chain_id());
+        let clock = SystemClock::new();
+        let ahead = genesis.time.since(clock.now());
+        if ahead > FUTURE_MAX {
+            let why =
+                format!("the genesis: its time is {} s in the future", ahead.as_millis() / 1000);
+            return Err(HostedError::Refused(why));
+        }
         let chain = open_chain(database, &genesis, chain_id)?;
         let post = open_post(&chain_id, data_dir.as_deref(), &config, &file)?;
         let last = chain.last_accepted();
@@ -101,7 +108,7 @@ impl Engine {
             genesis_json,
             network,
             config,
-            clock: SystemClock::new(),
+            clock,
             post,
             gossip,
             phase: RwLock::new(Phase::Ready),

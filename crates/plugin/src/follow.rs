@@ -47,7 +47,9 @@ pub(crate) async fn run(
     }
     engine.set_fetching(true);
     let client = client(upstream, WAIT + Duration::from_secs(5));
-    let mut follower = Follower { engine, client, evidence, fetching: true, agreed: false };
+    tracing::info!("following {}", client.endpoint().authority());
+    let mut follower =
+        Follower { engine, client, evidence, met: false, fetching: true, agreed: false };
     let mut failing = false;
     loop {
         match follower.step().await {
@@ -122,6 +124,8 @@ struct Follower {
     client: Client,
     /// Where two seals that contradict each other are written, so that a restart remembers them.
     evidence: Option<PathBuf>,
+    /// Whether the sequencer has said that it is of this chain.
+    met: bool,
     /// Whether there may be blocks of the past to fetch: then no request is held for new ones.
     fetching: bool,
     /// Whether the sequencer showed lately that it has the same last block.
@@ -131,6 +135,9 @@ struct Follower {
 impl Follower {
     /// Asks for a block, and takes it.
     async fn step(&mut self) -> Result<Step, Stumble> {
+        if !self.met {
+            self.meet().await?;
+        }
         let height = self.engine.chain().last_accepted().height;
         let stepped = if self.agreed || height == 0 {
             self.next(height + 1).await
@@ -138,9 +145,26 @@ impl Follower {
             self.agree(height).await
         };
         if stepped.is_err() {
-            (self.fetching, self.agreed) = (true, false);
+            (self.fetching, self.agreed, self.met) = (true, false, false);
         }
         stepped
+    }
+
+    /// Asks which chain it is: two chains without blocks look alike.
+    async fn meet(&mut self) -> Result<(), Stumble> {
+        let at = self.client.endpoint().authority();
+        let passing = |why: String| Stumble::Passing(format!("{at}: {why}"));
+        let answer = self.client.get("/health").await;
+        let (_, body) = answer.map_err(|error| passing(session_runtime::failure::chain(&error)))?;
+        let health: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let chain = health["chainId"].as_str();
+        let chain = chain.ok_or_else(|| passing("nobody there runs a chain".to_owned()))?;
+        if chain != self.engine.chain_id().to_string() {
+            let own = self.engine.chain_id();
+            return Err(Stumble::Final(format!("{at} runs chain {chain}, this is {own}")));
+        }
+        self.met = true;
+        Ok(())
     }
 
     /// Looks at what the sequencer says of the last block here: a fork shows before its next one.

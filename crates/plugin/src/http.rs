@@ -109,7 +109,12 @@ impl App {
 
     /// Answers a request.
     pub async fn answer(self, request: Request) -> Response {
-        let Some(origin) = cors::allowed(&request, &self.engine().config().cors_origins) else {
+        let origins = &self.engine().config().cors_origins;
+        // Hosts decide themselves which pages reach them.
+        if self.0.role != Role::Hosted && cors::is_refused(&request, origins) {
+            return cors::refuse();
+        }
+        let Some(origin) = cors::allowed(&request, origins) else {
             return self.route(request).await;
         };
         let response = if cors::is_preflight(&request) {

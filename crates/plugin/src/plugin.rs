@@ -69,7 +69,7 @@ impl Hosted for Plugin {
         let (genesis, unknown) =
             GenesisFile::parse(&with.genesis).map_err(|error| refused("genesis", &error))?;
         for warning in unknown {
-            tracing::warn!("the genesis: {warning}");
+            tracing::warn!("the genesis: nobody knows the key {warning}");
         }
         let config = if with.config.trim_ascii().is_empty() {
             ChainConfig::default()
@@ -77,7 +77,7 @@ impl Hosted for Plugin {
             let (config, unknown) = ChainConfig::parse(&with.config)
                 .map_err(|error| refused("configuration", &error))?;
             for warning in unknown {
-                tracing::warn!("the configuration: {warning}");
+                tracing::warn!("the configuration: nobody knows the key {warning}");
             }
             config
         };

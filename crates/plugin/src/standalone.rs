@@ -11,7 +11,8 @@ use session_runtime::failure::{Failure, Result, chain as chained};
 use session_runtime::files::Existing;
 use session_runtime::http::{Limits, serve};
 use session_runtime::{OsEntropy, SystemClock, files, key_file, logging, signals};
-use session_storage::kv::{DiskDatabase, MemoryDatabase};
+use session_storage::kv::{Database as _, DiskDatabase, MemoryDatabase};
+use session_vm::chain::layout;
 use session_vm::genesis_file;
 use tokio::sync::watch;
 
@@ -60,18 +61,17 @@ async fn live(settings: Settings) -> Result<()> {
         files::create_private_directory(dir)
             .map_err(|error| Failure::usage(format!("the data directory: {error}")))?;
     }
-    let keys = match &settings.follow {
-        None => Some(Arc::new(keys(&settings)?)),
-        Some(_) => None,
-    };
-    let file = load_genesis(&settings, keys.as_deref())?;
     let config = load_config(&settings)?;
+    let given = given_genesis(&settings)?;
+    // It locks the directory: nothing is written there before.
+    let database = database(settings.data_dir.as_deref())?;
+    let (file, keys) = begin(&settings, given, &database)?;
     let configured = Duration::from_millis(config.block_time.as_millis());
     let block_time = settings.block_time.unwrap_or(configured);
     let forward = settings.follow.clone().map(|upstream| Arc::new(Forward::start(upstream)));
     let engine = Engine::open(Parts {
         chain_id: None,
-        database: database(settings.data_dir.as_deref())?,
+        database,
         data_dir: settings.data_dir.clone(),
         genesis: file,
         config,
@@ -131,12 +131,13 @@ async fn until_stopped(
     Ok(())
 }
 
+fn key_path(settings: &Settings) -> Option<PathBuf> {
+    let beside = || settings.data_dir.as_ref().map(|dir| dir.join(KEY));
+    settings.sequencer_key.clone().or_else(beside)
+}
+
 fn keys(settings: &Settings) -> Result<Identity> {
-    let path = match (&settings.sequencer_key, &settings.data_dir) {
-        (Some(path), _) => path.clone(),
-        (None, Some(dir)) => dir.join(KEY),
-        (None, None) => return key_file::generate(),
-    };
+    let Some(path) = key_path(settings) else { return key_file::generate() };
     let passphrase = key_file::passphrase();
     let (keys, made) = key_file::load_or_make(&path, passphrase.as_deref())?;
     if made {
@@ -159,38 +160,72 @@ fn database(dir: Option<&Path>) -> Result<AnyDatabase> {
     }
 }
 
-/// Reads the genesis that was asked for, or the one in the data directory; a sequencer that has
-/// neither begins a chain of its own.
-fn load_genesis(settings: &Settings, keys: Option<&Identity>) -> Result<GenesisFile> {
+/// Reads the genesis that was asked for, or the one in the data directory.
+fn given_genesis(settings: &Settings) -> Result<Option<GenesisFile>> {
     let beside = settings.data_dir.as_ref().map(|dir| dir.join(GENESIS));
-    let given = settings.genesis.clone().or_else(|| beside.clone().filter(|file| file.exists()));
-    let file = match (given, keys) {
-        (Some(path), _) => read_genesis(&path)?,
-        (None, Some(keys)) => own_genesis(keys, beside)?,
-        (None, None) => {
-            let why = "--follow needs the genesis of the chain: --genesis FILE (the sequencer \
-                       serves it at /genesis; check it with whoever runs it)";
+    let given = settings.genesis.clone().or_else(|| beside.filter(|file| file.exists()));
+    if let Some(path) = given {
+        return read_genesis(&path).map(Some);
+    }
+    if settings.follow.is_some() {
+        let why = "--follow needs the genesis of the chain: --genesis FILE (the sequencer serves \
+                   it at /genesis; check it with whoever runs it)";
+        return Err(Failure::usage(why));
+    }
+    Ok(None)
+}
+
+/// Returns the genesis, and the keys of a sequencer; one that was given no genesis begins a chain
+/// of its own.
+fn begin(
+    settings: &Settings,
+    given: Option<GenesisFile>,
+    database: &AnyDatabase,
+) -> Result<(GenesisFile, Option<Arc<Identity>>)> {
+    let Some(file) = given else {
+        if holds_a_chain(database)? {
+            let why = format!(
+                "the data directory holds a chain and no {GENESIS}: name the chain's with \
+                 --genesis, and whom to follow with --follow if this is a copy"
+            );
             return Err(Failure::usage(why));
         }
+        let keys = keys(settings)?;
+        let beside = settings.data_dir.as_ref().map(|dir| dir.join(GENESIS));
+        let file = own_genesis(&keys, beside)?;
+        return Ok((file, Some(Arc::new(keys))));
     };
-    match (&file.sequencer, keys) {
-        (Some(named), Some(keys)) if *named != keys.public().to_bytes() => {
-            Err(Failure::usage(format!(
-                "the genesis names another sequencer than {} (--sequencer-key names its key file, \
-                 --follow follows another one)",
-                keys.public().account_ref()
-            )))
-        }
-        (None, Some(_)) => {
-            tracing::warn!("the genesis names no sequencer: nobody can follow this chain");
-            Ok(file)
-        }
-        (None, None) => {
+    if settings.follow.is_some() {
+        if file.sequencer.is_none() {
             let why = "the genesis names no sequencer: there is nobody to follow";
-            Err(Failure::usage(why))
+            return Err(Failure::usage(why));
         }
-        _ => Ok(file),
+        return Ok((file, None));
     }
+    let Some(named) = &file.sequencer else {
+        tracing::warn!("the genesis names no sequencer: nobody can follow this chain");
+        let keys = keys(settings)?;
+        return Ok((file, Some(Arc::new(keys))));
+    };
+    let hint = "--sequencer-key names its key file, --follow follows another one";
+    if let Some(path) = key_path(settings).filter(|path| !path.exists()) {
+        let at = path.display();
+        let why = format!("the genesis names a sequencer, and {at} is not there ({hint})");
+        return Err(Failure::usage(why));
+    }
+    let keys = keys(settings)?;
+    if *named != keys.public().to_bytes() {
+        return Err(Failure::usage(format!(
+            "the genesis names another sequencer than {} ({hint})",
+            keys.public().account_ref()
+        )));
+    }
+    Ok((file, Some(Arc::new(keys))))
+}
+
+fn holds_a_chain(database: &AnyDatabase) -> Result<bool> {
+    let stamp = database.get(layout::STAMP_KEY);
+    stamp.map(|stamp| stamp.is_some()).map_err(|error| Failure::runtime(error.to_string()))
 }
 
 fn read_genesis(path: &Path) -> Result<GenesisFile> {
@@ -200,7 +235,7 @@ fn read_genesis(path: &Path) -> Result<GenesisFile> {
     let (file, warnings) = GenesisFile::parse(&text)
         .map_err(|error| Failure::usage(format!("the genesis {at}: {error}")))?;
     for warning in warnings {
-        tracing::warn!("the genesis {at}: {warning}");
+        tracing::warn!("the genesis {at}: nobody knows the key {warning}");
     }
     Ok(file)
 }
@@ -233,7 +268,7 @@ fn load_config(settings: &Settings) -> Result<ChainConfig> {
         }
     };
     for warning in warnings {
-        tracing::warn!("the configuration: {warning}");
+        tracing::warn!("the configuration: nobody knows the key {warning}");
     }
     if settings.compat {
         config.profile = Profile::Go;

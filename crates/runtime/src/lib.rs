@@ -34,6 +34,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`args`] | command lines as the seeds write them |
 //! | [`bind`] | why an address could not be listened on |
 //! | [`clock`] | the system's clock, which never goes back |
 //! | [`entropy`] | the system's randomness |
@@ -46,6 +47,7 @@
 //! | [`quic`] | authenticated connections that carry frames |
 //! | [`signals`] | SIGTERM and SIGINT |
 
+pub mod args;
 pub mod bind;
 pub mod clock;
 pub mod entropy;

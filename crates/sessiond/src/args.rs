@@ -10,6 +10,7 @@ use session_rpc::address::{HostPort, Listen};
 use session_rpc::config::{self, Config};
 use session_rpc::network_file;
 
+use session_runtime::args::with_two_dashes;
 use session_runtime::failure::{Failure, Result};
 
 /// Workload sessions at once; the reference's default.
@@ -166,21 +167,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
         Some(Command::Keygen(keygen)) => keygen.check(),
         None => cli.run.check().map(Task::Run),
     }
-}
-
-// The seed writes `-listen`, as Go does; `-h` and `-V` stay what they are.
-fn with_two_dashes(args: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
-    args.into_iter().map(|arg| match arg.to_str() {
-        Some(text) if is_long_with_one_dash(text) => OsString::from(format!("-{text}")),
-        _ => arg,
-    })
-}
-
-fn is_long_with_one_dash(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next() == Some('-')
-        && characters.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && characters.next().is_some()
 }
 
 // The first paragraph says what is wrong; the rest is usage that --help shows better.

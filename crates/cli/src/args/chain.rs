@@ -13,15 +13,11 @@ use session_runtime::http::client::Endpoint;
 
 #[derive(Debug, Args)]
 pub(crate) struct Chain {
-    /// Where the chain is asked: a sequencer, a follower, or a host's path for the chain.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "SESSION_CHAIN",
-        default_value = "http://127.0.0.1:9652"
-    )]
-    pub(crate) url: Endpoint,
+    /// Where the chain is asked: a sequencer, a follower, or a host's path for the chain. Without
+    /// it, what chain.url beside the network file says ('session up' writes it), or else
+    /// http://127.0.0.1:9652.
+    #[arg(long, global = true, value_name = "URL", env = "SESSION_CHAIN")]
+    pub(crate) url: Option<Endpoint>,
     #[command(subcommand)]
     pub(crate) command: ChainCommand,
 }
@@ -61,8 +57,8 @@ pub(crate) enum ChainCommand {
     },
     /// Show a service node.
     Node {
-        /// Its id; one that it gave up also finds it.
-        node: NodeId,
+        /// Its id, or at least 8 digits of its beginning; an id that it gave up also finds it.
+        node: String,
     },
     /// Write the network file: every active node with its keys, which are checked.
     Network {
@@ -89,12 +85,14 @@ pub(crate) enum ChainCommand {
         session chain check proof.json --genesis genesis.json   the whole way from the genesis\n  \
         session chain check proof.json --sequencer keys.hex     sealed by whoever has these keys\n  \
         session chain check proof.json --root 5e…               a state root that is known\n\n\
-        Exit code 0 if it is proven that the entry is there, or that it is not there; 4 if not.")]
+        session chain check proof.json --genesis genesis.json --subject account --id 07ab… --present\n\n\
+        One of --genesis, --sequencer and --root says what is believed. Exit code 0 if it is proven\n\
+        that the entry is there, or, without --present, that it is not there; 4 if not.")]
     Check {
         /// The file; `-` for standard input.
         file: PathBuf,
         /// The genesis of the chain: names the chain, and whose seals count.
-        #[arg(long, value_name = "FILE", required_unless_present_any = ["sequencer", "root"])]
+        #[arg(long, value_name = "FILE")]
         genesis: Option<PathBuf>,
         /// The sequencer's public keys, in hex or a file with them ('session id export --public').
         #[arg(long, value_name = "KEYS", conflicts_with = "genesis")]
@@ -102,6 +100,18 @@ pub(crate) enum ChainCommand {
         /// Only that the entry belongs to this state root.
         #[arg(long, value_name = "HEX", conflicts_with_all = ["genesis", "sequencer"])]
         root: Option<Digest>,
+        /// The entry must be there: that it is not there is then no success.
+        #[arg(long)]
+        present: bool,
+        /// What the proof must be about, with --id.
+        #[arg(long, requires = "id")]
+        subject: Option<Subject>,
+        /// The id, or raw key, of the --subject that the proof must be about.
+        #[arg(long, requires = "subject")]
+        id: Option<String>,
+        // Takes the place of the flag for all commands, which this one has no use for.
+        #[arg(id = "url", long = "url", hide = true)]
+        _url: Option<Endpoint>,
     },
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use session_core::{
     AccountId, ChainId, Encode, Epoch, NodeId, ServiceId, SessionId, Span, Text, TxId,
 };
-use session_crypto::{Identity, PublicIdentity, Signature};
+use session_crypto::{AccountRef, Identity, PublicIdentity, Signature};
 use session_protocol::chain::transaction::{
     Possession, ReceivedTransaction, TRANSACTION_BYTES_MAX, TRANSACTION_VERSION, channel_id,
     conversation_id,
@@ -18,7 +18,7 @@ use session_vm::query::required_fee;
 use session_vm::records::{Only, Parameters};
 
 use super::participants::{Hidden, Ticket};
-use super::rpc::Rpc;
+use super::rpc::{Answer, Rpc};
 use crate::args::{Order, Sending};
 use crate::exit::{Code, Failure, Result};
 use crate::home::{self, Home};
@@ -63,6 +63,8 @@ pub(crate) async fn run(
             .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
         let transaction = &received.signed.transaction;
         let (chain, more) = (transaction.chain, Map::new());
+        let sender = account(rpc, AccountRef(transaction.sender)).await?;
+        warn_ahead(out, transaction.nonce, sender.number("nonce")?);
         let done = hand_over(rpc, received.id, &bytes, sending.patience()).await?;
         return tell(rpc, out, &transaction.action, &chain, &done, more).await;
     }
@@ -70,6 +72,10 @@ pub(crate) async fn run(
     let identity = home.identity()?;
     let chain = sending.check(chain_id(rpc).await?)?;
     let planned = plan(&home, &identity, &chain, order)?;
+    if let Some(nonce) = sending.nonce {
+        let own = account(rpc, identity.public().account_ref()).await?;
+        warn_ahead(out, nonce, own.number("nonce")?);
+    }
     let (id, bytes) = sign(rpc, &identity, chain, planned.action.clone(), sending).await?;
     let done = hand_over(rpc, id, &bytes, sending.patience()).await?;
     tell(rpc, out, &planned.action, &chain, &done, planned.more).await
@@ -105,6 +111,20 @@ impl Sending {
             ))),
             _ => Ok(named),
         }
+    }
+}
+
+async fn account(rpc: &Rpc, account: AccountRef) -> Result<Answer> {
+    rpc.call("GetAccount", json!({ "account": account.to_string() })).await?.inner("account")
+}
+
+/// Says that an order cannot be executed before others of its sender that are not yet executed.
+fn warn_ahead(out: Out, nonce: u64, next: u64) {
+    if nonce > next {
+        out.warn(&format!(
+            "the sender's next nonce is {next}, the order has {nonce}: it waits for the {} before it",
+            nonce - next
+        ));
     }
 }
 
@@ -198,8 +218,7 @@ async fn sign(
     sending: &Sending,
 ) -> Result<(TxId, Vec<u8>)> {
     let sender = identity.public().account_id();
-    let params = json!({ "account": identity.public().account_ref().to_string() });
-    let account = rpc.call("GetAccount", params).await?.inner("account")?;
+    let account = account(rpc, identity.public().account_ref()).await?;
     let rules = rpc.entry::<Parameters>(&Only {}).await?;
     let rules = rules.ok_or_else(|| Failure::failed("the chain has no rules"))?;
     let transaction = Transaction {
@@ -249,6 +268,7 @@ async fn hand_over(rpc: &Rpc, id: TxId, bytes: &[u8], patience: Option<Duration>
     let Some(patience) = patience else { return Ok(Done { tx: id, accepted: None }) };
     let deadline = tokio::time::Instant::now() + patience;
     loop {
+        let mut code = Code::Failed;
         match rpc.call("GetTx", json!({ "txId": id.to_string() })).await {
             Ok(answer) => {
                 let tx = answer.inner("tx")?;
@@ -264,15 +284,15 @@ async fn hand_over(rpc: &Rpc, id: TxId, bytes: &[u8], patience: Option<Duration>
                 )));
             }
             // It was taken: a node that does not answer for a moment has not forgotten it.
-            Err(away) if away.code == Code::Network => {}
+            Err(away) if away.code == Code::Network => code = Code::Network,
             Err(failure) => return Err(failure),
         }
         if tokio::time::Instant::now() >= deadline {
             return Err(Failure::new(
-                Code::Network,
+                code,
                 format!(
-                    "the order {id} is in no block after {} s; it still waits: \
-                     'session chain tx show' says when it is",
+                    "the order {id} is in no block that was seen within {} s; it may still wait, in the \
+                     memory of nodes only, which a restart empties: 'session chain tx show' tells",
                     patience.as_secs()
                 ),
             ));

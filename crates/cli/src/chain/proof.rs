@@ -43,6 +43,14 @@ pub(super) enum Trust {
     Root(Digest),
 }
 
+/// What is asked of a proof beyond being one.
+pub(super) struct Wanted<'a> {
+    /// The entry must be there.
+    pub(super) present: bool,
+    /// Whose entry it must be.
+    pub(super) about: Option<(Subject, &'a str)>,
+}
+
 /// An exported proof, parsed and not believed.
 struct Bundle {
     key: Vec<u8>,
@@ -70,7 +78,9 @@ impl Trust {
             (_, Some(keys), None) => sequencer_key(keys).map(Box::new).map(Self::Sequencer),
             (Some(path), None, None) => genesis::read(path).map(Box::new).map(Self::Genesis),
             (None, None, None) => {
-                Err(Failure::usage("--genesis, --sequencer or --root says what is believed"))
+                Err(Failure::usage(
+                "what is believed is missing: one of --genesis FILE, --sequencer KEYS and --root HEX",
+            ))
             }
         }
     }
@@ -207,25 +217,32 @@ pub(super) async fn export(
 }
 
 /// Checks an exported proof, and shows what it proves.
-pub(super) fn check(out: Out, file: &Path, trust: &Trust) -> Result<()> {
+pub(super) fn check(out: Out, file: &Path, trust: &Trust, wanted: &Wanted<'_>) -> Result<()> {
+    let about = wanted.about.map(|(subject, id)| raw_key(subject, id)).transpose()?;
     let bytes = home::read_input(file)?;
     let text: Value = serde_json::from_slice(&bytes)
         .map_err(|error| not(&format!("{} is not JSON: {error}", file.display())))?;
     let bundle = Bundle::read(&text)?;
+    if about.is_some_and(|key| key != bundle.key) {
+        return Err(not("it is about another entry than that of --subject and --id"));
+    }
     let anchor = trust.anchor(&bundle)?;
     let value = bundle
         .proof
         .verify(&bundle.key, &anchor.root)
         .map_err(|error| not(&format!("the state does not have this entry: {error}")))?;
     tell(out, &bundle.key, value, &anchor);
+    if wanted.present && value.is_none() {
+        return Err(not("that the entry is there; it is proven that it is not"));
+    }
     Ok(())
 }
 
 fn tell(out: Out, key: &[u8], value: Option<&[u8]>, anchor: &Anchor) {
     // An entry of a table that this version does not know is proven all the same.
     let read = record::read(key, value);
-    let (table, mut lines) = match &read {
-        Ok(entry) => (entry.table, entry.lines()),
+    let (what, mut lines) = match &read {
+        Ok(entry) => (entry.what, entry.lines()),
         Err(why) => ("", vec![("unknown", why.clone())]),
     };
     let head = if value.is_some() { "PROVEN" } else { "PROVEN ABSENT: there is no such entry" };
@@ -242,7 +259,7 @@ fn tell(out: Out, key: &[u8], value: Option<&[u8]>, anchor: &Anchor) {
     let shown: Vec<(&str, String)> =
         lines.iter().map(|(name, value)| (*name, value.clone())).collect();
     out.result(
-        || format!("{head}{}{table}\n{}", if table.is_empty() { "" } else { ": " }, rows(&shown)),
+        || format!("{head}{}{what}\n{}", if what.is_empty() { "" } else { ": " }, rows(&shown)),
         || {
             let mut object = json!({
                 "proven": true, "exists": value.is_some(), "key": hex::encode(key),
@@ -274,7 +291,10 @@ impl Bundle {
         }
         match fields.integer("version").map_err(wrong)? {
             Some(VERSION) => {}
-            other => return Err(not(&format!("its version is {other:?}, this is {VERSION}"))),
+            Some(other) => {
+                return Err(not(&format!("its version is {other}, this is {VERSION}")));
+            }
+            None => return Err(not("version: it is missing")),
         }
         let key = hex_field(&mut fields, "key", KEY_BYTES_MAX)?;
         let proof = hex_field(&mut fields, "proof", PROOF_BYTES_MAX)?;

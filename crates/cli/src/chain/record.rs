@@ -64,8 +64,10 @@ impl Cell {
 
 /// An entry of the state in words.
 pub(super) struct Entry {
-    /// Which table it is of.
+    /// Which table it is of, for programs.
     pub(super) table: &'static str,
+    /// What it is, for people.
+    pub(super) what: &'static str,
     /// Whose entry it is.
     key: Rows,
     /// What it holds; nothing if there is no such entry.
@@ -142,10 +144,36 @@ fn entry<T: Table>(
     holds: impl Fn(T::Value) -> Rows,
 ) -> Result<Entry, String> {
     let table = TABLES.iter().find(|(tag, _)| *tag == T::TAG).map_or("?", |(_, name)| *name);
-    let id = T::Key::decode_exact(&key[1..]).map_err(|error| format!("{table}: key: {error}"))?;
+    let what = what(T::TAG);
+    let id = T::Key::decode_exact(&key[1..]).map_err(|error| format!("{what}: key: {error}"))?;
     let read = |bytes| T::Value::decode_exact(bytes);
-    let value = value.map(read).transpose().map_err(|error| format!("{table}: value: {error}"))?;
-    Ok(Entry { table, key: of(id), record: value.map(holds) })
+    let value = value.map(read).transpose().map_err(|error| format!("{what}: value: {error}"))?;
+    Ok(Entry { table, what, key: of(id), record: value.map(holds) })
+}
+
+/// Returns what the entries of a table are.
+fn what(tag: u8) -> &'static str {
+    match tag {
+        Chain::TAG => "the chain",
+        Parameters::TAG => "the rules' numbers",
+        CurrentEpoch::TAG => "the epoch",
+        Treasury::TAG => "the treasury",
+        Sequencer::TAG => "the sequencer",
+        Accounts::TAG => "account",
+        AccountKeys::TAG => "keys of an account",
+        Nodes::TAG => "node",
+        NodeKeys::TAG => "keys of a node",
+        NodeAliases::TAG => "former id of a node",
+        Endpoints::TAG => "endpoint of a node",
+        SigningKeys::TAG => "signing key of a node",
+        SwarmMembers::TAG => "member of a swarm",
+        Sessions::TAG => "workload session",
+        Conversations::TAG => "conversation",
+        Channels::TAG => "channel",
+        ChannelNames::TAG => "name of a channel",
+        ChannelMembers::TAG => "member of a channel",
+        _ => "entry",
+    }
 }
 
 impl Entry {

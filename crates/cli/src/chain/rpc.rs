@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use session_core::{Decode, Digest};
 use session_protocol::chain::Amount;
 use session_rpc::fields::{BadField, Fields};
+use session_rpc::json_rpc::METHOD_NOT_FOUND;
 use session_runtime::failure::chain as chained;
 use session_runtime::http::client::{Client, ClientError, Endpoint, Options};
 use session_vm::records::Table;
@@ -29,9 +30,14 @@ impl Rpc {
         let answered = self.client.post("/rpc", "application/json", call.to_string()).await;
         let (status, body) = answered.map_err(|error| self.unreachable(&error))?;
         let at = self.client.endpoint();
-        let body: Value = serde_json::from_slice(&body).map_err(|_| {
-            Failure::new(Code::Network, format!("{at} is no node of a chain: HTTP {status}"))
-        })?;
+        let other = |why: &str| {
+            Failure::new(Code::Network, format!("{at} is not a chain (sessionvm): {why}"))
+        };
+        let body: Value = serde_json::from_slice(&body)
+            .map_err(|_| other(&format!("it answers HTTP {status} without JSON")))?;
+        if body.pointer("/error/code").and_then(Value::as_i64) == Some(METHOD_NOT_FOUND.into()) {
+            return Err(other(&format!("it does not know the method sessionvm.{method}")));
+        }
         if let Some(error) = body.get("error").filter(|error| !error.is_null()) {
             return Err(refusal(error));
         }
@@ -39,7 +45,7 @@ impl Rpc {
             Some(Value::Object(table)) => {
                 Ok(Answer { of: method.to_owned(), table: table.clone() })
             }
-            _ => Err(Failure::failed(format!("{method}: the answer has neither result nor error"))),
+            _ => Err(other("its answer has neither a result nor an error")),
         }
     }
 

@@ -13,9 +13,19 @@ use super::rpc::{Answer, Rpc};
 use crate::args::Given;
 use crate::exit::{Failure, Result};
 use crate::out::{Out, harmless, rows};
+use crate::span;
 
 /// Characters of an id in a table.
 const SHORT: usize = 16;
+
+/// Characters of a whole id.
+const WHOLE: usize = 64;
+
+/// The least characters of an id that name a node.
+const PREFIX_MIN: usize = 8;
+
+/// What in an order is an amount, in base units.
+const AMOUNTS: [&str; 2] = ["amount", "stake"];
 
 pub(super) async fn status(rpc: &Rpc, out: Out) -> Result<()> {
     let health = rpc.call("Health", json!({})).await?;
@@ -26,20 +36,22 @@ pub(super) async fn status(rpc: &Rpc, out: Out) -> Result<()> {
     let sequencer = rpc.entry::<Sequencer>(&Only {}).await?;
     let sequencer = sequencer.map(|keys| keys.account_ref().to_string());
     let time: Time = time(&last, "timestamp")?;
+    let age = crate::person::now().since(time);
+    let swarms = epoch.number("swarms")?;
     let healthy = health.flag("healthy")?;
     let fault = if health.has("fault") { health.text("fault")? } else { "" }.to_owned();
     let rows = rows(&[
         ("chain", format!("{}, {}", &*chain.name, health.text("chainId")?)),
         ("height", format!("{}, block {}", last.number("height")?, last.text("blockId")?)),
-        ("time", format!("{}, {} ago", rfc3339::format(time), crate::person::now().since(time))),
+        ("time", format!("{}, {} ago", rfc3339::format(time), span::rough(age))),
         ("state root", last.text("stateRoot")?.to_owned()),
         ("epoch", format!("{}, until {}", epoch.number("epoch")?, epoch.text("end")?)),
         (
             "nodes",
             format!(
-                "{} active in {} swarms, {} LUX staked",
+                "{} active in {swarms} swarm{}, {} LUX staked",
                 epoch.number("nodes")?,
-                epoch.number("swarms")?,
+                if swarms == 1 { "" } else { "s" },
                 epoch.amount("stake")?
             ),
         ),
@@ -87,9 +99,12 @@ pub(super) async fn block(rpc: &Rpc, out: Out, which: Option<Given>) -> Result<(
         ("size", format!("{} bytes, {sealed}", block.number("size")?)),
         ("transactions", transactions.len().to_string()),
     ]);
+    if !transactions.is_empty() {
+        lines.push_str(&format!("\n  {:<64}  {:<19}  sender", "id", "order"));
+    }
     for tx in &transactions {
         let (id, action) = (tx.text("txId")?, tx.text("action")?);
-        lines.push_str(&format!("\n  {id}  {action} of {}", tx.text("sender")?));
+        lines.push_str(&format!("\n  {id}  {action:<19}  {}", tx.text("sender")?));
     }
     out.result(|| harmless(&lines), || block.json());
     Ok(())
@@ -158,7 +173,14 @@ pub(super) async fn transaction(rpc: &Rpc, out: Out, id: &TxId) -> Result<()> {
     ]);
     if let Some(Value::Object(details)) = tx.json().get("details") {
         for (name, value) in details {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = match value.as_str() {
+                Some(units) if AMOUNTS.contains(&name.as_str()) => {
+                    let units = units.parse().map_err(|error| tx.wrong(&error));
+                    units.map(Amount).map(|amount| format!("{amount} LUX"))?
+                }
+                Some(text) => text.to_owned(),
+                None => value.to_string(),
+            };
             lines.push_str(&format!("\n  {}: {}", name, harmless(&value)));
         }
     }
@@ -169,12 +191,15 @@ pub(super) async fn transaction(rpc: &Rpc, out: Out, id: &TxId) -> Result<()> {
 pub(super) async fn nodes(rpc: &Rpc, out: Out, active: bool) -> Result<()> {
     let params = if active { json!({ "status": "active" }) } else { json!({}) };
     let nodes = network::list(rpc, params).await?;
-    out.remark("node              swarm             status           stake LUX  operator          endpoint");
+    out.remark(&format!(
+        "{:<WHOLE$}  {:<SHORT$}  {:<15}  stake LUX  {:<SHORT$}  endpoint",
+        "node", "swarm", "status", "operator"
+    ));
     for node in &nodes {
         let swarm = if node.has("swarmId") { node.text("swarmId")? } else { "-" };
         let line = format!(
-            "{}  {swarm:<16}  {:<15}  {:>9}  {}  {}",
-            short(node, "nodeId")?,
+            "{}  {swarm:<SHORT$}  {:<15}  {:>9}  {}  {}",
+            node.text("nodeId")?,
             node.text("status")?,
             node.amount("stake")?.to_string(),
             short(node, "operator")?,
@@ -185,7 +210,8 @@ pub(super) async fn nodes(rpc: &Rpc, out: Out, active: bool) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn node(rpc: &Rpc, out: Out, id: &NodeId) -> Result<()> {
+pub(super) async fn node(rpc: &Rpc, out: Out, named: &str) -> Result<()> {
+    let id = find_node(rpc, named).await?;
     let node = rpc.call("GetNode", json!({ "nodeId": id.to_string() })).await?.inner("node")?;
     let optional = |field| if node.has(field) { node.text(field) } else { Ok("") };
     let stake = (node.amount("stake")?, node.amount("originalStake")?);
@@ -213,6 +239,28 @@ pub(super) async fn node(rpc: &Rpc, out: Out, id: &NodeId) -> Result<()> {
     ]);
     out.result(|| rows, || node.json());
     Ok(())
+}
+
+/// Finds the node with this id, or whose id alone begins so.
+async fn find_node(rpc: &Rpc, named: &str) -> Result<NodeId> {
+    let named = named.to_lowercase();
+    let digits = named.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits || !(PREFIX_MIN..=WHOLE).contains(&named.len()) {
+        return Err(Failure::usage(format!(
+            "a node is named by {PREFIX_MIN} to {WHOLE} hex digits of its id, from its beginning"
+        )));
+    }
+    if named.len() == WHOLE {
+        return named.parse().map_err(Failure::usage);
+    }
+    let nodes = network::list(rpc, json!({})).await?;
+    let ids = nodes.iter().map(|node| node.parsed("nodeId")).collect::<Result<Vec<NodeId>>>()?;
+    let fitting: Vec<_> = ids.iter().filter(|id| id.to_string().starts_with(&named)).collect();
+    match fitting[..] {
+        [id] => Ok(*id),
+        [] => Err(Failure::not_found(format!("no node's id begins with {named}"))),
+        _ => Err(Failure::usage(format!("{} nodes' ids begin with {named}", fitting.len()))),
+    }
 }
 
 fn staked((left, original): (Amount, Amount)) -> String {

@@ -314,7 +314,7 @@ fn without_any_flag_it_is_a_chain_in_memory_where_the_environment_says() {
     let mut ann = Person::new(1);
     let talk = crate::common::Talk::open(&node, &[&ann]);
     node.ask("SendMessage", talk.message(&mut ann, 0, b"x", true));
-    assert!(node.said().contains("no genesis"), "{}", node.said());
+    crate::common::eventually("it says so", || node.said().contains("no genesis").then_some(()));
 }
 
 #[test]
@@ -329,4 +329,41 @@ fn the_configuration_sets_the_time_between_blocks() {
     node.issue(&transfer(node.chain(), &owner, 1, bob.account(), 1));
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!((node.tip().0, &node.health()["mempool"]), (1, &json!(1)));
+}
+
+#[test]
+fn a_refused_start_leaves_nothing_behind() {
+    let place = Place::new();
+    let sequencer = place.start(&[]);
+    let follower = place.follow("copy", sequencer.http, &[]);
+    let copy = place.path().join("copy");
+    let made = || ["sequencer.key", "genesis.json"].map(|name| copy.join(name).exists());
+    // Flags forgotten while the follower runs, and after it ended.
+    let (code, said) = place.fails("copy", &[]);
+    assert!(code == 2 && said.contains("in use"), "{said}");
+    assert_eq!(made(), [false, false]);
+    follower.kill();
+    let (code, said) = place.fails("copy", &[]);
+    assert!(code == 2 && said.contains("--genesis"), "{said}");
+    assert_eq!(made(), [false, false]);
+    // Another's genesis, without the sequencer's key.
+    let genesis = place.genesis();
+    let (code, said) = place.fails("fresh", &["--genesis", genesis.to_str().unwrap()]);
+    assert!(code == 2 && said.contains("sequencer.key is not there"), "{said}");
+    assert!(!place.path().join("fresh/sequencer.key").exists());
+}
+
+#[test]
+fn a_genesis_of_the_future_is_refused() {
+    let place = Place::new();
+    let mut genesis: Value = {
+        let node = place.start(&[]);
+        get(node.http, "/genesis").json()
+    };
+    genesis["time"] = json!(4_070_908_800_000_u64);
+    genesis["sequencer"].take();
+    genesis.as_object_mut().unwrap().remove("sequencer");
+    let file = place.file("future.json", genesis.to_string());
+    let (code, said) = place.fails("future", &["--genesis", file.to_str().unwrap()]);
+    assert!(code == 2 && said.contains("in the future"), "{said}");
 }

@@ -314,9 +314,10 @@ fn a_follower_of_nobody_serves_what_it_has() {
     });
     assert!(fault.contains("connect") || fault.contains("connection"), "{fault}");
     assert_eq!(follower.accepted(&tx)["height"], 1);
+    let chain = follower.chain();
     drop(follower);
     // And it starts without one.
-    let impostor = Impostor::new();
+    let impostor = Impostor::new(chain);
     let follower = place.follow("one", impostor.address, &[]);
     assert_eq!(follower.tip().0, 1);
 }

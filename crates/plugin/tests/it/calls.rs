@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Node, Person, Place, Refusal, Talk, call, get, post, request};
+use crate::common::{Node, Person, Place, Refusal, Talk, call, get, post, raw, request};
 
 /// The names under which a call is known.
 fn names(call: &str, short: &str) -> [String; 3] {
@@ -191,9 +191,25 @@ fn pages_of_other_origins_may_call_only_when_the_operator_says_so() {
     let asking = "origin: https://wallet.example\r\naccess-control-request-method: POST\r\n";
     let node = place.start(&[]);
     let answer = request(node.http, "POST", "/rpc", headers, body).unwrap();
-    assert!(!answer.head.contains("access-control"), "{}", answer.head);
+    assert!(!answer.head.contains("access-control") && answer.status == 403, "{}", answer.head);
     let asked = request(node.http, "OPTIONS", "/rpc", asking, b"").unwrap();
-    assert!(!asked.head.contains("access-control") && asked.status == 405, "{}", asked.head);
+    assert!(!asked.head.contains("access-control") && asked.status == 403, "{}", asked.head);
+    // A name that leads to this machine makes a page of the same origin; an address does not lie.
+    let as_host = |host: &str, path: &str, more: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\
+             {more}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        raw(node.http, &[head.as_bytes(), body].concat()).unwrap().status
+    };
+    let json = "content-type: application/json\r\n";
+    let port = node.http.port();
+    assert_eq!(as_host(&format!("rebound.example:{port}"), "/rpc", json), 403);
+    assert_eq!(as_host("rebound.example", "/ws", json), 403);
+    for own in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "[::1]".to_owned()] {
+        assert_eq!(as_host(&own, "/rpc", json), 200, "{own}");
+    }
 
     let config = place.file("cors.json", r#"{"corsOrigins": ["https://wallet.example"]}"#);
     let node = place_elsewhere(&place, &config);
@@ -204,7 +220,7 @@ fn pages_of_other_origins_may_call_only_when_the_operator_says_so() {
     assert!(asked.head.contains(allow) && asked.status == 204, "{}", asked.head);
     let other = headers.replace("wallet", "other");
     let answer = request(node.http, "POST", "/rpc", &other, body).unwrap();
-    assert!(!answer.head.contains("access-control"), "{}", answer.head);
+    assert!(!answer.head.contains("access-control") && answer.status == 403, "{}", answer.head);
 }
 
 fn place_elsewhere(place: &Place, config: &std::path::Path) -> Node {

@@ -111,7 +111,7 @@ fn false_sequencers_are_refused_and_forks_are_remembered() {
     let (first, first_sealed) = sealed(sequencer.http, 1);
     let (second, second_sealed) = sealed(sequencer.http, 2);
     let block = Block::parse(&second_sealed.block, &chain).unwrap();
-    let impostor = Impostor::new();
+    let impostor = Impostor::new(chain);
     let follower = place.follow("one", impostor.address, &[]);
     let fault = |needle: &str| {
         eventually(needle, || {
@@ -223,7 +223,7 @@ fn a_child_of_another_block_is_a_fork_and_a_wrong_state_root_is_the_end() {
             "not valid",
         ),
     ] {
-        let impostor = Impostor::new();
+        let impostor = Impostor::new(chain);
         impostor.serve(1, first.clone());
         impostor.seal(&wrong, &owner);
         let follower = place.follow(name, impostor.address, &[]);
@@ -365,8 +365,10 @@ fn settled(cluster: &Cluster, account: &str, nonce: u64) -> u64 {
     };
     let pending = || cluster.all().iter().any(|node| node.health()["mempool"] != 0);
     eventually("no transaction is under way", || {
+        // In this order: what is no longer under way is in the nonce that is read after.
+        let pending = pending();
         let expected = expected()?;
-        (expected > nonce || !pending()).then_some(expected)
+        (expected > nonce || !pending).then_some(expected)
     })
 }
 
@@ -456,4 +458,30 @@ fn a_request_that_waits_for_a_block_gets_it() {
         node.issue(&bytes);
         assert_eq!(waiting.join().unwrap().status, 200);
     });
+}
+
+#[test]
+fn who_follows_another_chain_or_no_chain_is_told_at_once() {
+    let (place, other) = (Place::new(), Place::new());
+    let (sequencer, stranger) = (place.start(&[]), other.start(&[]));
+    // Both are at height 0, where two chains look alike.
+    let follower = place.follow("lost", stranger.http, &[]);
+    let needle = format!("runs chain {}", stranger.chain());
+    let said = |follower: &Node, needle: &str| {
+        eventually(needle, || {
+            let health = follower.health();
+            health["fault"].as_str().filter(|fault| fault.contains(needle)).map(str::to_owned)
+        });
+    };
+    said(&follower, &needle);
+    drop(sequencer);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in nobody.incoming().flatten() {
+            let answer = b"HTTP/1.1 404 x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
+            let _ = std::io::Write::write_all(&mut stream, answer);
+        }
+    });
+    said(&place.follow("nowhere", address, &[]), "nobody there runs a chain");
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use session_core::{Blob, Encode as _, SeededEntropy};
+use session_core::{Blob, ChainId, Encode as _, SeededEntropy};
 use session_crypto::Signer;
 use session_protocol::chain::block::Sealed;
 use session_protocol::chain::{Block, SealedBlock};
@@ -16,7 +16,8 @@ pub(crate) struct Impostor {
 }
 
 impl Impostor {
-    pub(crate) fn new() -> Self {
+    /// Says that it is of `chain`.
+    pub(crate) fn new(chain: ChainId) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let blocks = Arc::new(Mutex::new(BTreeMap::<u64, Vec<u8>>::new()));
@@ -37,10 +38,14 @@ impl Impostor {
                     line.strip_prefix("GET /blocks/").and_then(|rest| rest.split('?').next());
                 let height = height.and_then(|height| height.parse::<u64>().ok());
                 let block = height.and_then(|height| served.lock().unwrap().get(&height).cloned());
-                if block.is_none() {
+                if height.is_some() && block.is_none() {
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                let (status, body) = block.map_or((204, Vec::new()), |block| (200, block));
+                let (status, body) = if line.starts_with("GET /health ") {
+                    (200, format!(r#"{{"chainId":"{chain}"}}"#).into_bytes())
+                } else {
+                    block.map_or((204, Vec::new()), |block| (200, block))
+                };
                 let head = format!(
                     "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                     body.len()
