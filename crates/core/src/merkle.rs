@@ -47,7 +47,7 @@ pub enum BadProof {
         got: usize,
     },
     /// The path is well-formed but leads to another root.
-    #[error("the path leads to root {got:?}, not to {expected:?}")]
+    #[error("the path leads to root {got}, not to {expected}")]
     Root {
         /// The root that the path leads to.
         got: Digest,

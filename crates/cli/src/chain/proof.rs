@@ -77,11 +77,9 @@ impl Trust {
             (_, _, Some(root)) => Ok(Self::Root(root)),
             (_, Some(keys), None) => sequencer_key(keys).map(Box::new).map(Self::Sequencer),
             (Some(path), None, None) => genesis::read(path).map(Box::new).map(Self::Genesis),
-            (None, None, None) => {
-                Err(Failure::usage(
+            (None, None, None) => Err(Failure::usage(
                 "what is believed is missing: one of --genesis FILE, --sequencer KEYS and --root HEX",
-            ))
-            }
+            )),
         }
     }
 

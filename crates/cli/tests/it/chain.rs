@@ -1,8 +1,11 @@
 //! The coordination chain as its users meet it: orders, refusals, proofs, followers.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use session_rpc::network_file::NetworkFile;
 
@@ -37,6 +40,9 @@ fn lux_is_transferred_and_every_refusal_says_why() {
     assert_eq!(text(&chain.run(&alice, &["block", id, "--raw"]), "blockId"), id);
     let shown = chain.run(&alice, &["tx", "show", text(&sent, "txId")]);
     assert_eq!(text(&shown["details"], "amount"), "12500000");
+    let show = ["chain", "--url", &chain.node.url(), "tx", "show", text(&sent, "txId")];
+    let said = String::from_utf8(chain.owner.output(&show).stdout).unwrap();
+    assert!(said.contains("amount: 12.5 LUX"), "{said}");
 
     // The same bytes a second time, and bytes that are none.
     let file = chain.dir.path().join("tx");
@@ -60,6 +66,8 @@ fn lux_is_transferred_and_every_refusal_says_why() {
         (&["block", "1000000"], 5, "unknown block"),
         (&["block", "x"], 2, "neither a height nor an id"),
         (&["node", &"ab".repeat(32)], 5, "unknown node"),
+        (&["node", &"ab".repeat(4)], 5, "no node's id begins with"),
+        (&["node", "abc"], 2, "8 to 64 hex digits"),
         (&["network"], 5, "no active nodes"),
     ];
     for (args, code, why) in refused {
@@ -90,6 +98,9 @@ fn a_node_is_registered_serves_changes_its_keys_and_leaves() {
     let id = text(&made, "nodeId");
     assert!(chain.fails(&chain.owner, &register).1.contains("already registered"));
     chain.until(&["node", id], |node| node["status"] == "active");
+    assert_eq!(text(&chain.run(&node, &["node", &id[..8]]), "nodeId"), id);
+    let table = node.output(&["chain", "--url", &chain.node.url(), "nodes"]);
+    assert!(String::from_utf8(table.stdout).unwrap().contains(id));
 
     // What the chain knows is a network file, with this node in it.
     let file = chain.dir.path().join("network.toml");
@@ -185,6 +196,12 @@ fn an_order_can_be_handed_over_without_waiting() {
         chain.until(&["tx", "show", &id], |tx| tx["status"] == "accepted");
     }
     assert_eq!(text(&chain.run(&chain.owner, &["account", &alice_id]), "balance"), "3000000");
+
+    // One that must wait for others says so at once, and that it is not safe where it waits.
+    let early = ["tx", "transfer", &alice_id, "1", "--nonce", "5", "--wait", "1s"];
+    let (code, said) = chain.fails(&chain.owner, &early);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("next nonce is 3") && said.contains("may still wait"), "{said}");
 }
 
 fn export(chain: &Chain, subject: &str, id: &str) -> PathBuf {
@@ -285,7 +302,24 @@ fn proofs_are_checked_without_a_network_and_tampering_is_found() {
     stranger.json(&["id", "export", path(&card), "--public"]);
     refuse(&whole, &["--sequencer", path(&card)], "is not the sequencer's");
     let missing = ["chain", "check", path(&file)];
-    assert_eq!(chain.owner.fails(&missing).0, 2);
+    let (code, said) = chain.owner.fails(&missing);
+    assert_eq!((code, said.contains("--url")), (2, false), "{said}");
+    assert!(
+        ["--genesis", "--sequencer", "--root"].iter().all(|flag| said.contains(flag)),
+        "{said}"
+    );
+    let help = chain.owner.output(&["chain", "check", "--help"]);
+    assert!(!String::from_utf8(help.stdout).unwrap().contains("--url"));
+
+    // Whoever says what must be proven is not content with a proof of something else.
+    let about = |id| [&trust[..], &["--subject", "account", "--id", id]].concat();
+    check(&chain, &file, &[&about(&alice_id)[..], &["--present"]].concat());
+    refuse(&whole, &about(&nobody), "another entry");
+    let whole = serde_json::from_slice(&fs::read(&absent).unwrap()).unwrap();
+    refuse(&whole, &[&trust[..], &["--present"]].concat(), "that the entry is there");
+    let args = [&["chain", "check", path(&file)], &trust[..]].concat();
+    let said = String::from_utf8(chain.owner.output(&args).stdout).unwrap();
+    assert!(said.starts_with("PROVEN: account\n"), "{said}");
 }
 
 #[test]
@@ -324,6 +358,12 @@ fn a_network_has_a_chain_that_goes_on_with_it() {
     let operator = Person::new(&network.dir.path().join("net"), "operator", None);
     let (_, alice_id) = network.person("alice");
     let url = network.chain.clone();
+    // Whoever has the network file finds its chain; a node of the network is none.
+    let (guest, _) = network.person("guest");
+    assert_eq!(guest.json(&["chain", "status"])[0]["network"], "local");
+    let other = format!("http://{}", network.nodes[0].http);
+    let (_, said) = guest.fails(&["chain", "status", "--url", &other]);
+    assert!(said.contains(&format!("{other} is not a chain (sessionvm)")), "{said}");
     let nodes = operator.json(&["chain", "--url", &url, "nodes", "--active"]);
     let file = fs::read_to_string(network.file()).unwrap();
     let (listed, _) = NetworkFile::parse(&file).unwrap();
@@ -386,5 +426,62 @@ fn programs_that_are_not_there_are_named() {
         let (code, said) = nobody.fails(&["up", "--dir", path(&net), flag, "/no/such/program"]);
         assert_eq!((code, said.contains(flag) && said.contains("/no/such/program")), (5, true));
         assert!(!net.exists());
+    }
+}
+
+#[test]
+fn a_network_says_when_one_of_its_programs_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = dir.path().join("net");
+    let nobody = Person::new(dir.path(), "nobody", None);
+    let up = |nodes: &str| {
+        Up::start(&mut nobody.command(&["up", "--dir", path(&net), "--nodes", nodes]))
+    };
+    let mut first = up("1");
+    let table = first.until("Ctrl-C");
+    let pid = table.lines().find(|line| line.starts_with("   0  ")).unwrap();
+    let pid = pid.split_whitespace().last().unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let said = first.until("ended");
+    let log = net.join("node-00.log");
+    assert!(said.contains("node 0 ended (signal: 9"), "{said}");
+    assert!(said.contains(path(&log)), "{said}");
+    drop(first);
+    let said = up("3").until("Ctrl-C");
+    assert!(said.contains("and keeps them") && said.contains("--nodes 3"), "{said}");
+}
+
+/// `session up` as people see it; it ends with the test.
+struct Up {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Up {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// Returns what it says, up to the first line that has `word`.
+    fn until(&mut self, word: &str) -> String {
+        let mut said = String::new();
+        for line in self.lines.by_ref() {
+            said.push_str(&line.unwrap());
+            said.push('\n');
+            if said.lines().last().is_some_and(|line| line.contains(word)) {
+                return said;
+            }
+        }
+        panic!("session up ended before it said {word}: {said}");
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let _ = self.process.wait();
     }
 }

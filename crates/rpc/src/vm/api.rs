@@ -284,7 +284,7 @@ methods! {
     /// Pushes new messages of a conversation, or new blocks, over the WebSocket that asks.
     Subscribe = "Subscribe" -> result::Subscribed,
     refused as [UnknownSession, Unauthorized, KeyNeeded, NeedsWebSocket, TooManySubscriptions] {
-        /// What to push: a conversation's messages, or `"blocks"`.
+        /// What to push: this conversation's messages, or instead of it `"topic": "blocks"`.
         topic: Topic = "sessionId", TopicChoice;
         /// For a conversation: push from the message after this sequence number on.
         after: Option<u64> = "after", Optional(ANY_NUMBER);

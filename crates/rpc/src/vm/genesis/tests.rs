@@ -113,7 +113,10 @@ fn the_wrong_vmid_names_the_right_one() {
             "{error}"
         );
     }
-    assert_eq!(parse(&json!({"network": "x"})), Err(BadGenesis::Form));
+    assert_eq!(parse(&json!({"nonsense": "x"})), Err(BadGenesis::Form));
+    // Whoever forgot the version is not told about the other form.
+    let error = parse(&json!({"network": "x", "timestamp": 1})).unwrap_err().to_string();
+    assert!(error.starts_with("version: it is missing"), "{error}");
     assert!(matches!(Genesis::parse(b"[1]"), Err(BadGenesis::Text(_))));
 }
 
