@@ -63,6 +63,7 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain
         ChainCommand::Proof { subject, id, out: file } => {
             proof::export(&rpc, out, (*subject, id), file.as_deref()).await
         }
+        // Done above: it asks nobody.
         ChainCommand::Check { .. } => Ok(()),
     }
 }

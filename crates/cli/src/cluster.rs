@@ -88,7 +88,7 @@ impl Cluster {
         let keys = node_keys(dir)?;
         if let Some(nodes) = args.nodes.filter(|nodes| old && usize::from(*nodes) != keys.len()) {
             out.remark(&format!(
-                "the network in {} has {} nodes of its own and keeps them: --nodes {nodes} is for a new one",
+                "the network in {} keeps its number of nodes, {}: --nodes {nodes} is for a new one",
                 dir.display(),
                 keys.len()
             ));

@@ -448,7 +448,7 @@ fn a_network_says_when_one_of_its_programs_ends() {
     assert!(said.contains(path(&log)), "{said}");
     drop(first);
     let said = up("3").until("Ctrl-C");
-    assert!(said.contains("and keeps them") && said.contains("--nodes 3"), "{said}");
+    assert!(said.contains("its number of nodes, 1:") && said.contains("--nodes 3"), "{said}");
 }
 
 /// `session up` as people see it; it ends with the test.
