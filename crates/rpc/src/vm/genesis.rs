@@ -188,7 +188,9 @@ impl Genesis {
         // Whoever writes these means our form.
         let ours_without = ["network", "time", "accounts", "nodes", "supply"];
         if ours_without.iter().any(|key| table.contains_key(*key)) {
-            return Err(fields.bad("version", "it is missing: this form begins with version 1").into());
+            return Err(fields
+                .bad("version", "it is missing: this form begins with version 1")
+                .into());
         }
         let wild = ["vmID", "config", "timestamp"].iter().any(|key| table.contains_key(*key));
         if wild { Ok(other(fields)?) } else { Err(BadGenesis::Form) }
