@@ -9,11 +9,11 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use session_core::{
-    BlockId, ChainId, Decode as _, Digest, Domain, Encode as _, Reader, SeededEntropy, Span,
+    BlockId, ChainId, Decode as _, Digest, Encode as _, Reader, SeededEntropy, Span,
     SwarmId, Text, Time,
 };
-use session_crypto::fake::FakeIdentity;
-use session_crypto::{BadSignature, DsaPublicKey, Signature, Signer as _, Verifier};
+use session_crypto::fake::{CredulousVerifier, FakeIdentity};
+use session_crypto::Signer as _;
 use session_protocol::chain::{Action, Amount, ReceivedTransaction, Transaction};
 use session_vm::genesis::{Genesis, GenesisAccount, GenesisNode};
 use session_vm::ledger::invariants::{indexes_agree, supply_is_conserved};
@@ -27,21 +27,6 @@ const CHAIN: [u8; 32] = [0xc1; 32];
 
 static PEOPLE: LazyLock<[FakeIdentity; 3]> =
     LazyLock::new(|| [1, 2, 3].map(|seed| FakeIdentity::new(&[seed; 32])));
-
-/// Believes everybody.
-struct Anything;
-
-impl Verifier for Anything {
-    fn verify(
-        &self,
-        _: &DsaPublicKey,
-        _: Domain,
-        _: &[u8],
-        _: &Signature,
-    ) -> Result<(), BadSignature> {
-        Ok(())
-    }
-}
 
 /// Three people with nodes of their own, a session, a conversation and a channel.
 static STATE: LazyLock<State> = LazyLock::new(|| {
@@ -129,9 +114,9 @@ fn execute(ledger: &mut Ledger, bytes: &[u8]) -> bool {
     assert_eq!(received.signed.to_bytes(), bytes);
     let mut people = PEOPLE.iter().map(|person| person.public());
     let known = people.find(|keys| keys.account_id() == received.sender());
-    let Ok(checked) = received.check(&ChainId::from(CHAIN), known, &Anything) else { return false };
+    let Ok(checked) = received.check(&ChainId::from(CHAIN), known, &CredulousVerifier) else { return false };
     let before = ledger.clone();
-    let executed = ledger.execute(&checked, &Anything).is_ok();
+    let executed = ledger.execute(&checked, &CredulousVerifier).is_ok();
     if !executed {
         assert_eq!(before.finish().1, ledger.clone().finish().1);
     }

@@ -18,7 +18,6 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use serde_json::Value;
-use session_core::Time;
 use session_rpc::json_rpc::{self, BadCall, Call, ErrorObject, Incoming};
 use session_rpc::vm::api::Method;
 use session_rpc::vm::result::{self, ChainPhase, Shape as _};
@@ -238,9 +237,4 @@ async fn blocking<T: Send + 'static>(
 fn internal(error: &dyn core::fmt::Display) -> ErrorObject {
     tracing::error!("a call failed: {error}");
     ErrorObject::new(json_rpc::INTERNAL_ERROR, "internal", "the node failed; its log says why")
-}
-
-/// Returns whether a time is over, for anchors that nobody closes.
-fn is_over(end: Time, now: Time) -> bool {
-    now >= end
 }

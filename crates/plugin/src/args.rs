@@ -1,15 +1,15 @@
 //! The command line and the environment, down to what is to be done.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use session_rpc::address::Listen;
-use session_runtime::args::with_two_dashes;
 use session_runtime::failure::{Failure, Result};
 use session_runtime::http::client::Endpoint;
+use session_runtime::program::{bad_flag, refused_arguments, resolve, with_two_dashes};
 
 /// Loopback unless asked otherwise: a chain is not exposed by accident.
 const LISTEN: &str = "127.0.0.1:9652";
@@ -157,7 +157,7 @@ pub fn parse(
     let cli = match Cli::try_parse_from(with_two_dashes(args)) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => return Ok(Task::Print(error.to_string())),
-        Err(error) => return Err(Failure::usage(short(&error.to_string()))),
+        Err(error) => return Err(refused_arguments(&error.to_string())),
     };
     let protocol = protocol(cli.run.rpcchainvm, &variable)?;
     match cli.command {
@@ -193,17 +193,11 @@ fn protocol(flag: Option<u32>, variable: &impl Fn(&str) -> Option<String>) -> Re
     }
 }
 
-// The first paragraph says what is wrong; the rest is usage that --help shows better.
-fn short(error: &str) -> String {
-    let what = error.split("\n\n").next().unwrap_or(error);
-    format!("{} (see --help)", what.strip_prefix("error: ").unwrap_or(what).trim())
-}
-
 impl Run {
     fn check(self) -> Result<Settings> {
         let follow = match &self.follow {
             None => None,
-            Some(url) => Some(url.parse().map_err(|error| bad("follow", &error))?),
+            Some(url) => Some(url.parse().map_err(|error| bad_flag("follow", &error))?),
         };
         let data_dir = self.data_dir.filter(|dir| !dir.is_empty() && dir != ":memory:");
         Ok(Settings {
@@ -223,16 +217,8 @@ impl Run {
 }
 
 fn socket(text: &str) -> Result<SocketAddr> {
-    let listen: Listen = text.parse().map_err(|error| bad("listen", &error))?;
-    let mut found = listen
-        .to_string()
-        .to_socket_addrs()
-        .map_err(|error| bad("listen", &format!("{text:?} cannot be resolved: {error}")))?;
-    found.next().ok_or_else(|| bad("listen", &format!("{text:?} has no address")))
-}
-
-fn bad(flag: &str, why: &dyn core::fmt::Display) -> Failure {
-    Failure::usage(format!("--{flag}: {why}"))
+    let listen: Listen = text.parse().map_err(|error| bad_flag("listen", &error))?;
+    resolve("listen", text, &listen.to_string())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use session_runtime::failure::chain;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -167,7 +168,7 @@ async fn shake_hands(
             .map_err(no_answer)?
             .connect()
             .await
-            .map_err(|error| no_answer(causes(&error)))?;
+            .map_err(|error| no_answer(chain(&error)))?;
         let request = InitializeRequest { protocol_version, addr: local.to_string() };
         let answer = RuntimeClient::new(channel).initialize(request).await;
         answer.map(drop).map_err(|status| match status.code() {
@@ -189,23 +190,12 @@ async fn shake_hands(
 fn endpoint(address: &str) -> Result<Endpoint, String> {
     let address: SocketAddr =
         address.parse().map_err(|_| format!("{address:?} is not an address and a port"))?;
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| causes(&e))?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| chain(&e))?;
     Ok(endpoint
         .connect_timeout(PING_TIME)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIME)
         .keep_alive_while_idle(true))
-}
-
-/// Writes an error with the errors below it, which tonic keeps out of its own text.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -42,13 +42,13 @@ pub mod workers;
 pub mod zap;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use session_rpc::vm::VMID;
 use session_runtime::failure::{Failure, Result, chain};
 use session_runtime::logging;
+use session_runtime::program::say;
 
 use args::Task;
 use plugin::Plugin;
@@ -121,12 +121,4 @@ pub fn version_json(protocol: u32) -> String {
     format!(
         r#"{{"name":"sessionvm","vmid":"{VMID}","version":"{VERSION}","rpcchainvm":{protocol}}}"#
     )
-}
-
-/// Prints a line for whoever started the program.
-fn say(line: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::runtime(format!("cannot write to standard output: {error}")))
 }

@@ -10,6 +10,7 @@ use session_rpc::vm::{Config as ChainConfig, Genesis as GenesisFile, Profile};
 use session_runtime::failure::{Failure, Result, chain as chained};
 use session_runtime::files::Existing;
 use session_runtime::http::{Limits, serve};
+use session_runtime::program::say;
 use session_runtime::{OsEntropy, SystemClock, files, key_file, logging, signals};
 use session_storage::kv::{Database as _, DiskDatabase, MemoryDatabase};
 use session_vm::chain::layout;
@@ -105,7 +106,7 @@ async fn live(settings: Settings) -> Result<()> {
     let server = serve(settings.listen, handler, limits)
         .await
         .map_err(|error| Failure::runtime(format!("--listen: {error}")))?;
-    crate::say(&format!("listening on http {}", server.local_addr()))?;
+    say(&format!("listening on http {}", server.local_addr()))?;
     let result = until_stopped(&settings, asked, faulted).await;
     work.abort();
     server.shutdown(CLOSE_TIMEOUT).await;

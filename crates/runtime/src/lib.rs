@@ -34,7 +34,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`args`] | command lines as the seeds write them |
 //! | [`bind`] | why an address could not be listened on |
 //! | [`clock`] | the system's clock, which never goes back |
 //! | [`entropy`] | the system's randomness |
@@ -44,10 +43,10 @@
 //! | [`key_file`] | a program's keys: read, or made at the first start |
 //! | [`logging`] | logs to standard error |
 //! | [`metrics`] | counters for Prometheus |
+//! | [`program`] | command lines and standard output, alike in all programs |
 //! | [`quic`] | authenticated connections that carry frames |
 //! | [`signals`] | SIGTERM and SIGINT |
 
-pub mod args;
 pub mod bind;
 pub mod clock;
 pub mod entropy;
@@ -57,6 +56,7 @@ pub mod http;
 pub mod key_file;
 pub mod logging;
 pub mod metrics;
+pub mod program;
 pub mod quic;
 pub mod signals;
 

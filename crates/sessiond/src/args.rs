@@ -1,7 +1,7 @@
 //! The command line and the configuration file, down to checked settings.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -10,8 +10,8 @@ use session_rpc::address::{HostPort, Listen};
 use session_rpc::config::{self, Config};
 use session_rpc::network_file;
 
-use session_runtime::args::with_two_dashes;
 use session_runtime::failure::{Failure, Result};
+use session_runtime::program::{bad_flag, refused_arguments, resolve, with_two_dashes};
 
 /// Workload sessions at once; the reference's default.
 const MAX_SESSIONS: u64 = 100;
@@ -161,7 +161,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
     let cli = match Cli::try_parse_from(with_two_dashes(args)) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => return Ok(Task::Print(error.to_string())),
-        Err(error) => return Err(Failure::usage(short(&error.to_string()))),
+        Err(error) => return Err(refused_arguments(&error.to_string())),
     };
     match cli.command {
         Some(Command::Keygen(keygen)) => keygen.check(),
@@ -169,17 +169,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
     }
 }
 
-// The first paragraph says what is wrong; the rest is usage that --help shows better.
-fn short(error: &str) -> String {
-    let what = error.split("\n\n").next().unwrap_or(error);
-    format!("{} (see --help)", what.strip_prefix("error: ").unwrap_or(what).trim())
-}
-
 impl Keygen {
     fn check(self) -> Result<Task> {
-        let address = self.address.parse().map_err(|error| bad("address", &error))?;
+        let address = self.address.parse().map_err(|error| bad_flag("address", &error))?;
         let swarm = network_file::swarm_id(&self.swarm)
-            .ok_or_else(|| bad("swarm", &"it must be 1 to 16 hex digits"))?;
+            .ok_or_else(|| bad_flag("swarm", &"it must be 1 to 16 hex digits"))?;
         let identity = self.identity.unwrap_or_else(|| self.data_dir.join("node.key"));
         Ok(Task::Keygen { identity, address, swarm })
     }
@@ -196,23 +190,24 @@ impl Run {
             None => file.max_sessions.unwrap_or(MAX_SESSIONS),
             Some(text) => {
                 let number =
-                    text.parse().map_err(|_| bad("max-sessions", &"it must be a number"))?;
-                config::max_sessions(number).map_err(|error| bad("max-sessions", &error.why))?
+                    text.parse().map_err(|_| bad_flag("max-sessions", &"it must be a number"))?;
+                config::max_sessions(number)
+                    .map_err(|error| bad_flag("max-sessions", &error.why))?
             }
         };
         let client_rate = match self.client_rate {
             None => file.client_rate.unwrap_or(CLIENT_RATE),
-            Some(text) => {
-                text.parse().map_err(|_| bad("client-rate", &"it must be a number below 2^32"))?
-            }
+            Some(text) => text
+                .parse()
+                .map_err(|_| bad_flag("client-rate", &"it must be a number below 2^32"))?,
         };
         let data_bytes_max = match self.data_bytes_max {
             None => file.data_bytes_max,
             Some(text) => {
                 let why = &"it must be a number of bytes";
-                let bytes = text.parse().map_err(|_| bad("data-bytes-max", why))?;
+                let bytes = text.parse().map_err(|_| bad_flag("data-bytes-max", why))?;
                 let checked = config::data_bytes_max(bytes);
-                Some(checked.map_err(|error| bad("data-bytes-max", &error.why))?)
+                Some(checked.map_err(|error| bad_flag("data-bytes-max", &error.why))?)
             }
         };
         let http = self.http.or(file.http).unwrap_or_else(|| HTTP.to_owned());
@@ -249,28 +244,20 @@ fn read_config(path: &Path, warnings: &mut Vec<String>) -> Result<Config> {
 }
 
 fn socket(flag: &str, text: &str) -> Result<SocketAddr> {
-    let listen: Listen = text.parse().map_err(|error| bad(flag, &error))?;
-    let mut found = listen
-        .to_string()
-        .to_socket_addrs()
-        .map_err(|error| bad(flag, &format!("{text:?} cannot be resolved: {error}")))?;
-    found.next().ok_or_else(|| bad(flag, &format!("{text:?} has no address")))
+    let listen: Listen = text.parse().map_err(|error| bad_flag(flag, &error))?;
+    resolve(flag, text, &listen.to_string())
 }
 
 fn path(flag: &str, text: Option<String>) -> Result<Option<PathBuf>> {
     match text {
-        Some(text) if text.is_empty() => Err(bad(flag, &"it is empty")),
+        Some(text) if text.is_empty() => Err(bad_flag(flag, &"it is empty")),
         text => Ok(text.map(PathBuf::from)),
     }
 }
 
 fn addresses(list: &str) -> Result<Vec<HostPort>> {
     let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
-    texts.map(|text| text.parse().map_err(|error| bad("bootstrap", &error))).collect()
-}
-
-fn bad(flag: &str, why: &dyn core::fmt::Display) -> Failure {
-    Failure::usage(format!("--{flag}: {why}"))
+    texts.map(|text| text.parse().map_err(|error| bad_flag("bootstrap", &error))).collect()
 }
 
 #[cfg(test)]

@@ -23,12 +23,12 @@ pub mod node;
 pub mod shell;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use args::Task;
 use session_runtime::failure::{Failure, Result};
 use session_runtime::key_file;
+use session_runtime::program::say;
 
 /// Runs the program with a command line, program name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -57,12 +57,4 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         }
         Task::Run(settings) => node::run(settings),
     }
-}
-
-/// Prints a line for whoever started the program.
-fn say(line: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::runtime(format!("cannot write to standard output: {error}")))
 }

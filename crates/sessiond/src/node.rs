@@ -18,9 +18,10 @@ use session_storage::{Durable, MemoryStore};
 
 use crate::args::Settings;
 use crate::http::{Api, BODY_BYTES_MAX};
+use crate::network;
 use crate::shell::{self, Parts, Running};
-use crate::{network, say};
 use session_runtime::failure::{Failure, Result, chain};
+use session_runtime::program::say;
 
 /// What HTTP clients and peers are given to take what was sent to them; together with the shell's
 /// own two seconds below the five that a stop may take.

@@ -7,10 +7,8 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use session_core::{AccountId, ConversationId, Digest, Domain, Entropy, SeededEntropy, Time};
-use session_crypto::fake::FakeIdentity;
-use session_crypto::{
-    BadSignature, DsaPublicKey, Identity, KemPublicKey, RealVerifier, Signature, Signer, Verifier,
-};
+use session_crypto::fake::{CredulousVerifier, FakeIdentity};
+use session_crypto::{Identity, KemPublicKey, RealVerifier, Signature, Signer, Verifier};
 use session_storage::{MemoryStore, Store};
 use session_vm::mailbox::signed::message_bytes;
 use session_vm::mailbox::{
@@ -23,21 +21,6 @@ const TEXT: [u8; 2048] = [0x5a; 2048];
 const ROUND: u64 = 5000;
 const MILLION: u64 = 1_000_000;
 const PEOPLE: u64 = 2000;
-
-/// Takes every signature, to measure all but the verification.
-struct Trusting;
-
-impl Verifier for Trusting {
-    fn verify(
-        &self,
-        _: &DsaPublicKey,
-        _: Domain,
-        _: &[u8],
-        _: &Signature,
-    ) -> Result<(), BadSignature> {
-        Ok(())
-    }
-}
 
 struct Node {
     store: MemoryStore,
@@ -122,8 +105,10 @@ fn sending(c: &mut Criterion) {
     let (alice, bob) = (Identity::generate(&mut rng), Identity::generate(&mut rng));
     let sender = alice.public().account_id();
     let unsigned = Signature::from([0; 3309]);
-    let verifiers: [(&str, bool, &dyn Verifier); 2] =
-        [("without verification", false, &Trusting), ("with verification", true, &RealVerifier)];
+    let verifiers: [(&str, bool, &dyn Verifier); 2] = [
+        ("without verification", false, &CredulousVerifier),
+        ("with verification", true, &RealVerifier),
+    ];
     for (name, signs, verifier) in verifiers {
         let node = RefCell::new(Node::new());
         let both = || vec![invite(&alice), invite(&bob)];
@@ -171,7 +156,7 @@ fn getting(c: &mut Criterion) {
     });
     let request = request(made[0], &people[0], &Signature::from([0; 3309]));
     for _ in 0..50 {
-        node.send(&Trusting, request.clone());
+        node.send(&CredulousVerifier, request.clone());
     }
     c.bench_function("mailbox/messages, a page of 50", |b| {
         b.iter(|| node.mailbox.messages(&node.store, NOW, &made[0], None, 50).expect("is known"));

@@ -34,7 +34,7 @@ pub(super) async fn issue(app: &App, call: api::IssueTx) -> Answer {
 fn submit_error(error: Refused) -> ErrorObject {
     let refused = |why: &dyn core::fmt::Display| ErrorCode::TransactionRefused.because(why);
     match error {
-        Refused::Submit(SubmitError::Refused(full)) if full.is_full() => {
+        Refused::Submit(SubmitError::Refused(full)) if is_full(&full) => {
             ErrorCode::MempoolFull.because(full)
         }
         Refused::Submit(SubmitError::Closed(closed)) => ErrorCode::NotReady.because(closed),
@@ -377,7 +377,7 @@ pub(super) fn conversation(app: &App, call: &api::GetConversation) -> Answer {
         .ok_or_else(|| ErrorCode::UnknownConversation.error())?;
     let status = match anchor.closed {
         Some(_) => AnchorStatus::Closed,
-        None if super::is_over(anchor.expires, now) => AnchorStatus::Expired,
+        None if now >= anchor.expires => AnchorStatus::Expired,
         None => AnchorStatus::Open,
     };
     let conversation = result::Conversation {
@@ -394,15 +394,7 @@ pub(super) fn conversation(app: &App, call: &api::GetConversation) -> Answer {
 }
 
 /// Whether the pool, and not the transaction, is why it was refused.
-trait IsFull {
-    fn is_full(&self) -> bool;
-}
-
-impl IsFull for mempool::Refused {
-    fn is_full(&self) -> bool {
-        matches!(
-            self,
-            Self::Full { .. } | Self::SenderBytes { .. } | Self::SenderTransactions { .. }
-        )
-    }
+const fn is_full(refused: &mempool::Refused) -> bool {
+    use mempool::Refused::{Full, SenderBytes, SenderTransactions};
+    matches!(refused, Full { .. } | SenderBytes { .. } | SenderTransactions { .. })
 }

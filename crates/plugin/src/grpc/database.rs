@@ -2,17 +2,18 @@
 
 use std::sync::mpsc;
 
+use session_runtime::failure::chain;
 use session_storage::kv::{Batch, Database, KvError};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
+use super::endpoint;
 use super::wire::rpcdb::database_client::DatabaseClient;
 use super::wire::rpcdb::{
     DeleteRequest, Error, GetRequest, IteratorErrorRequest, IteratorNextRequest,
     IteratorReleaseRequest, NewIteratorWithStartAndPrefixRequest, PutRequest, WriteBatchRequest,
 };
-use super::{causes, endpoint};
 
 /// The host's database over gRPC.
 ///
@@ -50,7 +51,7 @@ impl GrpcDatabase {
         let channel = answered
             .recv()
             .map_err(|_| failed("the connecting task ended".to_owned()))?
-            .map_err(|error| failed(format!("{address}: {}", causes(&error))))?;
+            .map_err(|error| failed(format!("{address}: {}", chain(&error))))?;
         let client = DatabaseClient::new(channel)
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX);

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
+use session_runtime::failure::chain;
 use session_runtime::http::{Body, Request as HttpRequest, Response as HttpResponse};
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status, async_trait};
 
+use super::endpoint;
 use super::wire::http::http_server::{self, HttpServer};
 use super::wire::http::responsewriter::writer_client::WriterClient;
 use super::wire::http::responsewriter::{Header, WriteHeaderRequest, WriteRequest};
@@ -18,7 +20,6 @@ use super::wire::http::{
     HttpResponse as Upgraded,
 };
 use super::wire::rpc;
-use super::{causes, endpoint};
 use crate::hosted::Hosted;
 
 /// The paths below the chain's own that the host passes on; the last is the chain's own.
@@ -188,7 +189,7 @@ fn refusal(answer: &HandleSimpleHttpResponse) -> Status {
 async fn write_not_implemented(address: &str) -> Result<(), Status> {
     let failed = |why| Status::unimplemented(format!("{NOT_IMPLEMENTED}({why})"));
     let endpoint = endpoint(address).map_err(failed)?;
-    let channel = endpoint.connect().await.map_err(|error| failed(causes(&error)))?;
+    let channel = endpoint.connect().await.map_err(|error| failed(chain(&error)))?;
     let mut writer = WriterClient::new(channel);
     let headers = vec![Header {
         key: canonical("content-type"),
