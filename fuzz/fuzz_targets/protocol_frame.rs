@@ -119,6 +119,7 @@ fn frame(checker: &Checker, body: &[u8]) {
         Inbound::Receipts(message) => message.into_inner().to_bytes(),
         Inbound::Operations(message) => message.into_inner().to_bytes(),
         Inbound::Sync(message) => message.into_inner().to_bytes(),
+        Inbound::Duty(message) => message.to_bytes(),
         Inbound::Request(request) => return checked(checker, &request, payload),
         _ => return,
     };

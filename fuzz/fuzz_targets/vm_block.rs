@@ -35,6 +35,7 @@ fn world() -> World {
         sequencer: None,
         accounts: vec![GenesisAccount { account, balance: Amount::lux(1_000), keys: None }],
         nodes: Vec::new(),
+        authority: None,
         supply: None,
     };
     let id = genesis.chain_id();

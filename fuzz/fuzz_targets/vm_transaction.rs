@@ -49,6 +49,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
         sequencer: None,
         accounts: accounts.collect(),
         nodes: nodes.collect(),
+        authority: None,
         supply: None,
     };
     let mut ledger = Ledger::begin(&genesis.state().expect("a good genesis"), context(START));

@@ -83,10 +83,6 @@ domains! {
     NodePossession = "lux-session/node-possession/v1",
     /// An endpoint in the registry.
     Endpoint = "lux-session/endpoint/v1",
-    /// Who was chosen for a workload session.
-    Committee = "lux-session/committee/v1",
-    /// What a committee member signs of a workload session's end.
-    SessionEnd = "lux-session/session-end/v1",
     /// The outcome of a workload session that failed.
     SessionFailure = "lux-session/session-failure/v1",
     /// Randomness of an epoch from the one before.
@@ -111,6 +107,38 @@ domains! {
     NodeSigningKey = "lux-session/node-signing-key/v1",
     /// What a member signs to make, join or leave a channel.
     ChannelAction = "lux-session/channel-action/v1",
+    /// A secret that a node derives from its keys.
+    NodeSecret = "lux-session/node-secret/v1",
+    /// The one-time secret of an epoch.
+    BeaconOneTime = "lux-session/beacon-one-time/v1",
+    /// What a one-time secret is registered as.
+    BeaconLeaf = "lux-session/beacon-leaf/v1",
+    /// The coefficients of a dealing's polynomial.
+    BeaconCoefficient = "lux-session/beacon-coefficient/v1",
+    /// What a dealer posts of the secret that it dealt.
+    BeaconCommitment = "lux-session/beacon-commitment/v1",
+    /// The key that seals one share of a dealing.
+    BeaconShare = "lux-session/beacon-share/v1",
+    /// The randomness of an epoch, from the secrets of its dealers.
+    BeaconOutput = "lux-session/beacon-output/v1",
+    /// The randomness of an epoch whose dealers all failed.
+    BeaconDegraded = "lux-session/beacon-degraded/v1",
+    /// Who deals the next beacon.
+    BeaconCommittee = "lux-session/beacon-committee/v1",
+    /// What a member of a committee attests.
+    Attestation = "lux-session/attestation/v1",
+    /// A node's place in the ring of examiners.
+    ExaminerRing = "lux-session/examiner-ring/v1",
+    /// When an examiner knocks.
+    ProbeTime = "lux-session/probe-time/v1",
+    /// Which leaves of a storage commitment must be shown.
+    AuditLeaf = "lux-session/audit-leaf/v1",
+    /// What a node signs when it opens leaves of its storage commitment.
+    Opening = "lux-session/opening/v1",
+    /// The id of an accusation.
+    Case = "lux-session/case/v1",
+    /// Which members move when swarms split and merge.
+    SwarmMove = "lux-session/swarm-move/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

@@ -25,6 +25,7 @@
 //! | [`seed_ids`] | identifiers whose bytes the seeds fix |
 //! | `testing` | what every decoder is put through (feature `test-support`) |
 //! | [`time`] | [`Time`] and [`Span`] |
+//! | [`workers`] | who runs jobs side by side |
 
 pub mod codec;
 pub mod committee;
@@ -37,6 +38,7 @@ pub mod seed_ids;
 #[cfg(any(test, feature = "test-support"))]
 pub mod testing;
 pub mod time;
+pub mod workers;
 
 pub use codec::{Blob, Decode, DecodeError, Encode, List, Reader, Text};
 pub use domain::{Domain, digest, sha256};
@@ -47,3 +49,4 @@ pub use id::{
 };
 pub use machine::{Context, Machine};
 pub use time::{Span, Time};
+pub use workers::{Inline, Workers};

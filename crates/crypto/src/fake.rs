@@ -6,6 +6,7 @@
 use session_core::{Domain, Entropy, digest};
 
 use crate::dsa::{BadSignature, DSA_PUBLIC_KEY_SIZE, DsaPublicKey, SIGNATURE_SIZE, Signature};
+use crate::hash::{SymmetricKey, kdf};
 use crate::identity::PublicIdentity;
 use crate::kem::{
     KEM_CIPHERTEXT_SIZE, KEM_PUBLIC_KEY_SIZE, KemCiphertext, KemPublicKey, SharedSecret,
@@ -56,6 +57,10 @@ impl Signer for FakeIdentity {
 
     fn decapsulate(&self, ciphertext: &KemCiphertext) -> SharedSecret {
         shared(self.0.kem(), ciphertext.as_bytes())
+    }
+
+    fn derive(&self, domain: Domain, purpose: &[u8]) -> SymmetricKey {
+        kdf(domain, self.0.dsa().as_bytes(), &[purpose])
     }
 }
 

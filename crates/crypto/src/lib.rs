@@ -33,6 +33,7 @@
 //! | [`kem`] | ML-KEM-768 |
 //! | [`legacy`] | classical `05` ids |
 //! | [`seed`] | the seeds' formats, for compatibility only |
+//! | [`shamir`] | secret sharing, for the beacon |
 //! | [`signer`] | the [`Signer`] and [`Verifier`] doors |
 
 pub mod account;
@@ -49,6 +50,7 @@ pub mod identity_file;
 pub mod kem;
 pub mod legacy;
 pub mod seed;
+pub mod shamir;
 pub mod signer;
 
 pub use account::AccountRef;

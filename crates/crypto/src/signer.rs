@@ -4,6 +4,7 @@
 use session_core::{Domain, Entropy, digest};
 
 use crate::dsa::{BadSignature, DsaPublicKey, Signature};
+use crate::hash::{SymmetricKey, kdf};
 use crate::identity::{Identity, PublicIdentity};
 use crate::kem::{KemCiphertext, KemPublicKey, SharedSecret};
 
@@ -27,6 +28,10 @@ pub trait Signer: Send + Sync {
 
     /// Opens a secret that was made for this identity; garbage gives an unrelated secret.
     fn decapsulate(&self, ciphertext: &KemCiphertext) -> SharedSecret;
+
+    /// Derives a secret that only the holder of the secret keys can know, always the same for a
+    /// purpose.
+    fn derive(&self, domain: Domain, purpose: &[u8]) -> SymmetricKey;
 }
 
 /// Somebody who checks what a [`Signer`] signed.
@@ -81,5 +86,9 @@ impl Signer for Identity {
 
     fn decapsulate(&self, ciphertext: &KemCiphertext) -> SharedSecret {
         Self::decapsulate(self, ciphertext)
+    }
+
+    fn derive(&self, domain: Domain, purpose: &[u8]) -> SymmetricKey {
+        kdf(domain, self.dsa_secret().expose(), &[purpose])
     }
 }

@@ -9,14 +9,14 @@
 //! | [`amount`] | [`Amount`], in base units of LUX |
 //! | [`transaction`] | what people and nodes order the chain to do, signed |
 //! | [`block`] | blocks, their ids, the seals of a sequencer |
-//! | [`certificate`] | what a quorum of a committee signed |
+//! | [`view`] | what a node needs to know of the chain |
 
 pub mod amount;
 pub mod block;
-pub mod certificate;
 pub mod transaction;
+pub mod view;
 
 pub use amount::Amount;
 pub use block::{Block, SealedBlock};
-pub use certificate::{Certificate, SessionEnd};
 pub use transaction::{Action, ReceivedTransaction, SignedTransaction, Transaction};
+pub use view::ChainView;

@@ -70,6 +70,8 @@ kinds! {
     20 => Operations,
     /// One step of a reconciliation.
     21 => Sync,
+    /// One message about the duties of an epoch.
+    22 => Duty,
 }
 
 /// One message of a connection.

@@ -2,11 +2,12 @@
 //! on as many threads as there are.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use session_core::{AccountId, Span, Time};
 use session_crypto::{PublicIdentity, Verifier};
 
+use crate::duty::Duty;
 use crate::frame::{BadFrame, Frame, Kind};
 use crate::limits::OPERATIONS_MAX;
 use crate::membership::Membership;
@@ -47,6 +48,8 @@ pub enum Inbound {
     Operations(Verified<Operations>),
     /// From a member; every operation inside was checked.
     Sync(Verified<Sync>),
+    /// About the duties of an epoch; what it claims is checked by whoever knows the epoch.
+    Duty(Box<Duty>),
     /// A kind that nothing here handles yet.
     NoHandler(Kind),
 }
@@ -89,7 +92,7 @@ pub enum Fault {
 
 /// Turns bytes into [`Inbound`] messages.
 pub struct Checker {
-    membership: Arc<dyn Membership>,
+    membership: RwLock<Arc<dyn Membership>>,
     verifier: Arc<dyn Verifier>,
     known: Mutex<BTreeMap<AccountId, PublicIdentity>>,
 }
@@ -98,13 +101,19 @@ impl Checker {
     /// Makes a checker for a network.
     #[must_use]
     pub fn new(membership: Arc<dyn Membership>, verifier: Arc<dyn Verifier>) -> Self {
-        Self { membership, verifier, known: Mutex::default() }
+        Self { membership: RwLock::new(membership), verifier, known: Mutex::default() }
     }
 
     /// Returns the view of the network it checks against.
     #[must_use]
-    pub fn membership(&self) -> &Arc<dyn Membership> {
-        &self.membership
+    pub fn membership(&self) -> Arc<dyn Membership> {
+        // Whoever panicked while it held the lock did not change half of a pointer.
+        Arc::clone(&self.membership.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Checks against another view of the network from here on.
+    pub fn set_membership(&self, membership: Arc<dyn Membership>) {
+        *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
     }
 
     /// Returns the signature verifier.
@@ -136,6 +145,7 @@ impl Checker {
                 Inbound::Operations(self.check_operations(Frame::payload(kind, payload)?)?)
             }
             Kind::Sync => Inbound::Sync(self.check_sync(Frame::payload(kind, payload)?)?),
+            Kind::Duty => Inbound::Duty(Frame::payload(kind, payload)?),
             other => Inbound::NoHandler(other),
         })
     }
@@ -160,7 +170,7 @@ impl Checker {
         &self,
         operation: OwnerOperation,
     ) -> Result<Verified<OwnerOperation>, crate::owner::BadAuthorization> {
-        let network = self.membership.network();
+        let network = self.membership().network();
         let checked = operation.verify(network, &*self.verifier, |account| self.known(account))?;
         if let Some(keys) = &checked.authorization.keys {
             self.remember(keys);
@@ -170,9 +180,9 @@ impl Checker {
 
     fn check_receipts(&self, receipts: Receipts) -> Result<Verified<Receipts>, Fault> {
         if let Some(root) = &receipts.root {
-            let record =
-                self.membership.node(&root.node).ok_or(BadReceipt::NotAMember(root.node))?;
-            root.verify(self.membership.network(), record.keys.dsa(), &*self.verifier)?;
+            let membership = self.membership();
+            let record = membership.node(&root.node).ok_or(BadReceipt::NotAMember(root.node))?;
+            root.verify(membership.network(), record.keys.dsa(), &*self.verifier)?;
         }
         Ok(Verified::new(receipts))
     }
@@ -200,7 +210,7 @@ impl Checker {
         if !matches!(operation.action, OwnerAction::Delete { .. } | OwnerAction::Expire { .. }) {
             return Err(Fault::NotForwardable);
         }
-        let network = self.membership.network();
+        let network = self.membership().network();
         operation
             .clone()
             .verify(network, &*self.verifier, |_| None)

@@ -28,11 +28,24 @@
 //! | [`receipt`] | signed promises that an item is on disk |
 //! | [`peer`] | what nodes say to each other |
 //! | [`membership`] | who is a node, behind one trait |
+//! | [`placement`] | which swarm keeps which inbox |
 //! | [`network_file`] | from the network file to the view of the network |
 //! | [`inbound`] | bytes to checked messages |
+//! | [`schedule`] | what happens when in an epoch |
+//! | [`roster`] | who does what in an epoch |
+//! | [`beacon`] | randomness that nobody can bias |
+//! | [`commitment`] | what a node says it keeps, and how it shows it |
+//! | [`duty`] | what nodes say to each other about the duties of an epoch |
+//! | [`attestation`] | votes of committees, quorum certificates |
+//! | [`evidence`] | what a node signed that no honest node signs |
 //! | [`chain`] | transactions, blocks and certificates of the coordination chain |
 
+pub mod attestation;
+pub mod beacon;
 pub mod chain;
+pub mod commitment;
+pub mod duty;
+pub mod evidence;
 pub mod frame;
 pub mod inbound;
 pub mod inbox;
@@ -41,8 +54,11 @@ pub mod membership;
 pub mod network_file;
 pub mod owner;
 pub mod peer;
+pub mod placement;
 pub mod receipt;
 pub mod request;
+pub mod roster;
+pub mod schedule;
 mod verified;
 
 pub use frame::{Frame, Kind};

@@ -3,6 +3,7 @@
 //! A static network file answers today; the chain will answer behind the same trait.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use session_core::{Domain, List, NodeId, SwarmId, Text, digest, record};
 use session_crypto::{DsaPublicKey, PublicIdentity};
@@ -75,6 +76,12 @@ pub trait Membership: Send + Sync {
             .take(SWARM_MEMBERS_MAX)
             .collect();
         List::new(members).expect("taken up to the limit")
+    }
+}
+
+impl fmt::Debug for dyn Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Membership at {}", self.height())
     }
 }
 

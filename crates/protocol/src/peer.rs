@@ -213,11 +213,18 @@ choice! {
             fingerprint: Digest,
             /// How many there are.
             count: u64,
+            /// Which inboxes of the bucket are compared, by their place on the ring.
+            range: RingRange,
+            /// The height of the view of the network in which the initiator came to keep them: of
+            /// what the acceptor kept in earlier views the answer says whether it is whole.
+            since: u64,
         },
         /// The acceptor has the same set.
         2 => Same {
             /// The session.
             session: u64,
+            /// Whether the acceptor has all there is of the bucket and range.
+            whole: bool,
         },
         /// The acceptor has another set.
         3 => Differs {
@@ -225,6 +232,8 @@ choice! {
             session: u64,
             /// The acceptor's half of the key.
             nonce: [u8; 32],
+            /// Whether the acceptor has all there is of the bucket and range.
+            whole: bool,
         },
         /// A message of the range-based reconciliation.
         4 => Round {
@@ -258,6 +267,16 @@ choice! {
 }
 
 record! {
+    /// Places on the ring of 2^64 on which inboxes and swarms lie: from `first` upwards to `last`,
+    /// both included, beyond the highest place on to 0.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct RingRange {
+        /// The first place.
+        pub first: u64,
+        /// The last place.
+        pub last: u64,
+    }
+
     /// A pointer to an item in an inbox.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub struct ItemKey {
@@ -265,5 +284,16 @@ record! {
         pub address: InboxAddress,
         /// The item.
         pub message: MessageId,
+    }
+}
+
+impl RingRange {
+    /// The whole ring.
+    pub const ALL: Self = Self { first: 0, last: u64::MAX };
+
+    /// Tells whether a place lies in the range.
+    #[must_use]
+    pub const fn contains(&self, place: u64) -> bool {
+        place.wrapping_sub(self.first) <= self.last.wrapping_sub(self.first)
     }
 }

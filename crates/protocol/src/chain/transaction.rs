@@ -5,14 +5,20 @@
 //! the body alone, so that nobody can change the id of somebody else's transaction.
 
 use session_core::{
-    AccountId, ChainId, ChannelId, ConversationId, Decode, DecodeError, Digest, Domain, Encode,
-    Entropy, NodeId, ServiceId, SessionId, Span, Text, Time, TxId, choice, digest, merkle, record,
+    AccountId, Blob, ChainId, ChannelId, ConversationId, Decode, DecodeError, Digest, Domain,
+    Encode, Entropy, Epoch, List, NodeId, ServiceId, SessionId, Span, Text, Time, TxId, choice,
+    digest, merkle, record,
 };
 use session_crypto::{PublicIdentity, Signature, Signer, Verifier};
 
 use super::amount::Amount;
-use super::certificate::Certificate;
+use crate::attestation::QuorumCertificate;
+use crate::beacon::{BeaconKey, Dealing, Reveal, Share};
+use crate::commitment::Commitment;
+use crate::evidence::Evidence;
 use crate::membership::ADDRESS_BYTES_MAX;
+use crate::owner::OwnerOperation;
+use crate::roster::{BEACON_MEMBERS_MAX, TARGETS_MAX};
 use crate::verified::Verified;
 
 /// The longest signed transaction; the largest honest one carries 15 signatures of a committee.
@@ -72,8 +78,8 @@ record! {
 }
 
 choice! {
-    /// What can be ordered. Tags 32 to 35 are kept for uptime votes, storage commitments, evidence
-    /// and beacon shares.
+    /// What can be ordered. Those from 32 on are duties of nodes: the sender is the account of the
+    /// node's own keys, and they cost nothing while they are due.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum Action {
         /// Gives LUX to another account.
@@ -140,7 +146,7 @@ choice! {
             /// Root over the delivery receipts.
             receipts_root: Digest,
             /// Who of the committee attests it.
-            certificate: Certificate,
+            certificate: QuorumCertificate,
         },
         /// Ends a session badly: by a quorum of its committee, or by anybody after its time.
         9 => FailSession {
@@ -149,7 +155,7 @@ choice! {
             /// Why.
             reason: Text<REASON_BYTES_MAX>,
             /// Who of the committee attests it; none once the time is over.
-            certificate: Option<Certificate>,
+            certificate: Option<QuorumCertificate>,
         },
         /// Anchors a conversation without naming its participants.
         10 => OpenConversation {
@@ -184,7 +190,118 @@ choice! {
             /// The channel.
             channel: ChannelId,
         },
+        /// What an examiner found in an epoch, about its targets in their order
+        /// ([`Roster::targets`](crate::roster::Roster::targets)). Bit i of byte i / 8, from the
+        /// lowest, is about the i-th; a target in neither is one of which it cannot tell.
+        32 => UptimeVote {
+            /// The epoch.
+            epoch: Epoch,
+            /// Those that did what they should.
+            passed: Bitmap,
+            /// Those that did not.
+            failed: Bitmap,
+        },
+        /// What a node keeps.
+        33 => StorageCommitment {
+            /// It.
+            commitment: Commitment,
+        },
+        /// Accuses a node; anybody may, for the usual fee.
+        34 => Accuse {
+            /// What it signed.
+            evidence: Box<Evidence>,
+        },
+        /// Shows shares of dealers that did not reveal.
+        35 => BeaconShares {
+            /// The epoch whose randomness is made.
+            epoch: Epoch,
+            /// The dealers' places, ascending, and the sender's shares of their dealings.
+            shares: List<PostedShare, BEACON_MEMBERS_MAX>,
+        },
+        /// Registers one-time secrets for the beacon; they count from the second epoch after this.
+        36 => RegisterBeaconKey {
+            /// Their root.
+            key: BeaconKey,
+        },
+        /// Posts a dealing.
+        37 => BeaconDeal {
+            /// The epoch whose randomness is made.
+            epoch: Epoch,
+            /// The dealing.
+            dealing: Dealing,
+        },
+        /// Acknowledges shares: bit i is about the dealing of the i-th dealer.
+        38 => BeaconAck {
+            /// The epoch whose randomness is made.
+            epoch: Epoch,
+            /// The dealings of which the sender holds a good share.
+            dealings: Bitmap,
+        },
+        /// Reveals a one-time secret.
+        39 => BeaconReveal {
+            /// The epoch whose randomness is made.
+            epoch: Epoch,
+            /// The secret.
+            reveal: Reveal,
+        },
+        /// Says that the node will be away for up to so many epochs from now, or is back (0).
+        40 => Drain {
+            /// How many; the rest of the current one is the first.
+            epochs: u8,
+        },
+        /// Refutes an accusation of a false receipt with the owner's order; anybody may.
+        41 => Refute {
+            /// The case.
+            case: Digest,
+            /// The order.
+            operation: Box<OwnerOperation>,
+        },
+        /// Drops an accusation; only the authority of the genesis may.
+        42 => Veto {
+            /// The case.
+            case: Digest,
+        },
     }
+}
+
+/// One bit for each target or dealing.
+pub type Bitmap = Blob<{ TARGETS_MAX / 8 }>;
+
+record! {
+    /// A share of a dealer that did not reveal.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PostedShare {
+        /// The dealer's place.
+        pub dealer: u16,
+        /// The sender's share.
+        pub share: Share,
+    }
+}
+
+/// Returns bit `index` of a bitmap; those beyond its end are not set.
+#[must_use]
+pub fn bit(bitmap: &[u8], index: usize) -> bool {
+    bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+}
+
+/// Returns whether a bitmap is the one encoding of its bits: as many bytes as `bits` need, and no bit
+/// behind the last one.
+#[must_use]
+pub fn fits(bitmap: &[u8], bits: usize) -> bool {
+    bitmap.len() == bits.div_ceil(8) && !(bits..8 * bitmap.len()).any(|index| bit(bitmap, index))
+}
+
+/// Returns a bitmap of `bits` bits in which those of `set` are set.
+///
+/// # Panics
+/// When one of `set` is not below `bits`, or `bits` is over [`TARGETS_MAX`].
+#[must_use]
+pub fn bitmap(bits: usize, set: impl IntoIterator<Item = usize>) -> Bitmap {
+    let mut bytes = vec![0_u8; bits.div_ceil(8)];
+    for index in set {
+        bytes[index / 8] |= 1 << (index % 8);
+    }
+    Blob::new(bytes).expect("no more bits than targets")
 }
 
 /// Returns the id of the conversation that a transaction opens.
@@ -230,7 +347,34 @@ impl Action {
             Self::CreateChannel { .. } => "CreateChannel",
             Self::JoinChannel { .. } => "JoinChannel",
             Self::LeaveChannel { .. } => "LeaveChannel",
+            Self::UptimeVote { .. } => "UptimeVote",
+            Self::StorageCommitment { .. } => "StorageCommitment",
+            Self::Accuse { .. } => "Accuse",
+            Self::BeaconShares { .. } => "BeaconShares",
+            Self::RegisterBeaconKey { .. } => "RegisterBeaconKey",
+            Self::BeaconDeal { .. } => "BeaconDeal",
+            Self::BeaconAck { .. } => "BeaconAck",
+            Self::BeaconReveal { .. } => "BeaconReveal",
+            Self::Drain { .. } => "Drain",
+            Self::Refute { .. } => "Refute",
+            Self::Veto { .. } => "Veto",
         }
+    }
+
+    /// Returns whether this is a duty of a node, which costs nothing while it is due.
+    #[must_use]
+    pub const fn is_duty(&self) -> bool {
+        matches!(
+            self,
+            Self::UptimeVote { .. }
+                | Self::StorageCommitment { .. }
+                | Self::BeaconShares { .. }
+                | Self::RegisterBeaconKey { .. }
+                | Self::BeaconDeal { .. }
+                | Self::BeaconAck { .. }
+                | Self::BeaconReveal { .. }
+                | Self::Drain { .. }
+        )
     }
 }
 

@@ -1,21 +1,26 @@
 //! Transactions, blocks, certificates and seals of the coordination chain.
 
-use session_core::{ChainId, Decode as _, Encode as _, Epoch, List, SeededEntropy};
+use session_core::merkle::Proof;
+use session_core::{ChainId, Decode as _, DecodeError, Encode as _, Epoch, List, SeededEntropy};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
-use session_crypto::{DsaPublicKey, Identity, RealVerifier, Signer};
+use session_crypto::{Identity, RealVerifier, Signer};
+use session_protocol::attestation::{QuorumCertificate, Vote};
+use session_protocol::beacon::{BeaconKey, Dealing, Reveal, Share};
 use session_protocol::chain::amount::ParseAmountError;
 use session_protocol::chain::block::{BadBlock, Sealed, block_id};
-use session_protocol::chain::certificate::{
-    BadCertificate, committee_digest, failure_root, outcome_root,
+use session_protocol::chain::transaction::{
+    BadTransaction, Possession, PostedShare, TRANSACTION_BYTES_MAX, bit, bitmap, fits,
 };
-use session_protocol::chain::transaction::{BadTransaction, Possession};
 use session_protocol::chain::{
-    Action, Amount, Block, Certificate, ReceivedTransaction, SealedBlock, SessionEnd,
-    SignedTransaction, Transaction,
+    Action, Amount, Block, ReceivedTransaction, SealedBlock, SignedTransaction, Transaction,
 };
+use session_protocol::evidence::Evidence;
 
-use crate::codec::check;
-use crate::values::{blob, keys, list, proof, signature, text, time};
+use crate::codec::{check, limit};
+use crate::values::{
+    COMMITMENT, OPERATION, PROOF, STATEMENT, blob, certificate, certificate_bytes, commitment,
+    keys, list, operation, proof, signature, statement, text, time,
+};
 
 fn chain() -> ChainId {
     [0xc1; 32].into()
@@ -44,7 +49,8 @@ const HEAD: &str = "
 
 #[test]
 fn golden_transactions() {
-    let certificate = Certificate { signers: 1, signatures: list([signature()]) };
+    let certificate = certificate();
+    let with_certificate = |golden: &str| format!("{golden} {}", certificate_bytes());
     let node = [0x0a; 32].into();
     let session = [0x0e; 32].into();
     for (action, golden) in [
@@ -82,11 +88,11 @@ fn golden_transactions() {
                 receipts_root: [3; 32].into(),
                 certificate: certificate.clone(),
             },
-            "08 0e*32 01*32 02*32 03*32 00000001 00000001 33*3309",
+            &with_certificate("08 0e*32 01*32 02*32 03*32"),
         ),
         (
             Action::FailSession { session, reason: text("no"), certificate: Some(certificate) },
-            "09 0e*32 00000002 6e6f 01 00000001 00000001 33*3309",
+            &with_certificate("09 0e*32 00000002 6e6f 01"),
         ),
         (
             Action::OpenConversation {
@@ -108,13 +114,74 @@ fn golden_transactions() {
         (Action::JoinChannel { channel: [7; 32].into() }, "0d 07*32"),
         (Action::LeaveChannel { channel: [7; 32].into() }, "0e 07*32"),
     ] {
-        let signed = SignedTransaction {
-            transaction: transaction(action),
-            keys: None,
-            signature: signature(),
-        };
-        check(&signed, &format!("{HEAD} {golden}\n 00 33*3309 # no keys, signature"));
+        check_action(action, golden);
     }
+}
+
+fn check_action(action: Action, golden: &str) {
+    let signed =
+        SignedTransaction { transaction: transaction(action), keys: None, signature: signature() };
+    check(&signed, &format!("{HEAD} {golden}\n 00 33*3309 # no keys, signature"));
+}
+
+#[test]
+fn golden_duties() {
+    let epoch = Epoch(5);
+    let share = Share { value: [0x77; 32], path: proof() };
+    let vote = || {
+        Box::new(Vote { statement: statement(), node: [0x0a; 32].into(), signature: signature() })
+    };
+    for (action, golden) in [
+        (
+            Action::UptimeVote { epoch, passed: blob(&[1, 2]), failed: blob(&[4]) },
+            "20 0000000000000005 00000002 0102 00000001 04".to_owned(),
+        ),
+        (Action::StorageCommitment { commitment: commitment() }, format!("21 {COMMITMENT}")),
+        (
+            Action::Accuse {
+                evidence: Box::new(Evidence::Equivocation { first: vote(), second: vote() }),
+            },
+            format!("22 01 {STATEMENT} 0a*32 33*3309\n {STATEMENT} 0a*32 33*3309"),
+        ),
+        (
+            Action::BeaconShares { epoch, shares: list([PostedShare { dealer: 7, share }]) },
+            format!("23 0000000000000005 00000001 0007 77*32 {PROOF}"),
+        ),
+        (
+            Action::RegisterBeaconKey {
+                key: BeaconKey { root: [0x77; 32].into(), first: epoch, count: 8 },
+            },
+            "24 77*32 0000000000000005 00000008".to_owned(),
+        ),
+        (
+            Action::BeaconDeal {
+                epoch,
+                dealing: Dealing { shares: [0x77; 32].into(), commitment: [0x88; 32].into() },
+            },
+            "25 0000000000000005 77*32 88*32".to_owned(),
+        ),
+        (
+            Action::BeaconAck { epoch, dealings: blob(&[3]) },
+            "26 0000000000000005 00000001 03".to_owned(),
+        ),
+        (
+            Action::BeaconReveal { epoch, reveal: Reveal { secret: [0x77; 32], path: proof() } },
+            format!("27 0000000000000005 77*32 {PROOF}"),
+        ),
+        (Action::Drain { epochs: 2 }, "28 02".to_owned()),
+        (
+            Action::Refute { case: [0x77; 32].into(), operation: Box::new(operation()) },
+            format!("29 77*32 {OPERATION}"),
+        ),
+        (Action::Veto { case: [0x77; 32].into() }, "2a 77*32".to_owned()),
+    ] {
+        check_action(action, &golden);
+    }
+    limit::<Action>("20 0000000000000005", 8);
+    limit::<Action>("20 0000000000000005 00000000", 8);
+    limit::<Action>("23 0000000000000005", 64);
+    limit::<Action>("26 0000000000000005", 8);
+    limit::<Action>("27 0000000000000005 77*32 00*16", 64);
 }
 
 #[test]
@@ -277,98 +344,66 @@ fn real_signatures_cover_transactions_and_seals() {
     assert!(other.verify(identity.public().dsa(), &seal, &RealVerifier).is_err());
 }
 
-/// A committee of seven, its keys, and a session's end that they attest.
-struct Committee {
-    members: Vec<FakeIdentity>,
-    end: SessionEnd,
+#[test]
+fn actions_that_nobody_defined_are_refused() {
+    for tag in [0, 15, 31, 43, 255] {
+        assert!(
+            matches!(Action::decode_exact(&[tag]), Err(DecodeError::UnknownTag { .. })),
+            "{tag}"
+        );
+    }
 }
 
-impl Committee {
-    fn new() -> Self {
-        let members: Vec<_> = (0..7).map(|n| FakeIdentity::new(&[n; 32])).collect();
-        let ids: Vec<_> = members.iter().map(|member| member.public().node_id()).collect();
-        let end = SessionEnd {
-            chain: chain(),
-            committee: committee_digest(&ids),
-            session: [4; 32].into(),
-            epoch: Epoch(5),
-            root: outcome_root(&[1; 32].into(), &[2; 32].into(), &[3; 32].into()),
-        };
-        Self { members, end }
-    }
-
-    fn keys(&self) -> Vec<DsaPublicKey> {
-        self.members.iter().map(|member| member.public().dsa().clone()).collect()
-    }
-
-    fn certificate(&self, signers: &[usize]) -> Certificate {
-        let rng = &mut SeededEntropy::new(1);
-        let signatures: Vec<_> =
-            signers.iter().map(|&n| self.end.sign(&self.members[n], rng)).collect();
-        let signers = signers.iter().fold(0, |bits, n| bits | 1 << n);
-        Certificate { signers, signatures: list(signatures) }
-    }
-
-    fn verify(&self, certificate: &Certificate) -> Result<(), BadCertificate> {
-        self.end.verify(certificate, &self.keys(), &FakeVerifier)
-    }
+/// A certificate of 15 of 21 is the longest part that an honest transaction has.
+#[test]
+fn the_longest_honest_transactions_are_short_enough() {
+    let certificate = QuorumCertificate {
+        signers: blob(&[0xff, 0x7f, 0]),
+        signatures: list(vec![signature(); 15]),
+        ..certificate()
+    };
+    let fits = |action| {
+        let transaction = transaction(action);
+        let signed = SignedTransaction { transaction, keys: Some(keys()), signature: signature() };
+        let size = signed.to_bytes().len();
+        assert!(size <= TRANSACTION_BYTES_MAX, "{size} bytes");
+        size
+    };
+    let [output, oracle_root, receipts_root] = [[1; 32].into(), [2; 32].into(), [3; 32].into()];
+    let session = [4; 32].into();
+    let finalize = Action::FinalizeSession {
+        session,
+        output,
+        oracle_root,
+        receipts_root,
+        certificate: certificate.clone(),
+    };
+    assert_eq!(fits(finalize), 56_448);
+    let reason = text(&"x".repeat(256));
+    fits(Action::FailSession { session, reason, certificate: Some(certificate) });
+    let shares: Vec<_> = (0..64)
+        .map(|dealer| {
+            let path = Proof { index: 1, count: 64, siblings: list(vec![[1; 32].into(); 6]) };
+            PostedShare { dealer, share: Share { value: [1; 32], path } }
+        })
+        .collect();
+    fits(Action::BeaconShares { epoch: Epoch(1), shares: list(shares) });
 }
 
 #[test]
-fn a_quorum_of_the_committee_makes_a_certificate() {
-    let committee = Committee::new();
-    assert_eq!(committee.verify(&committee.certificate(&[0, 2, 3, 5, 6])), Ok(()));
-    let few = committee.certificate(&[0, 2, 3, 5]);
-    let expected = BadCertificate::NoQuorum { got: 4, needed: 5, members: 7 };
-    assert_eq!(committee.verify(&few), Err(expected));
-    let none = Certificate { signers: 0, signatures: list([]) };
-    let expected = BadCertificate::NoQuorum { got: 0, needed: 5, members: 7 };
-    assert_eq!(committee.verify(&none), Err(expected));
-}
-
-#[test]
-fn certificates_that_contradict_themselves_are_refused() {
-    let committee = Committee::new();
-    let good = committee.certificate(&[0, 1, 2, 3, 4]);
-    let stranger = Certificate { signers: 1 << 7 | 0b1111, ..good.clone() };
-    let expected = BadCertificate::NoSuchMember { member: 7, members: 7 };
-    assert_eq!(committee.verify(&stranger), Err(expected));
-    let more = Certificate { signers: 0b11_1111, ..good.clone() };
-    assert_eq!(committee.verify(&more), Err(BadCertificate::Count { named: 6, signatures: 5 }));
-    let swapped = Certificate { signers: 0b10_1111, ..good.clone() };
-    assert_eq!(committee.verify(&swapped), Err(BadCertificate::Signature { member: 5 }));
-    let one = good.signatures[0].clone();
-    let repeated = Certificate { signers: 0b1_1111, signatures: list(vec![one; 5]) };
-    assert_eq!(committee.verify(&repeated), Err(BadCertificate::Signature { member: 1 }));
-    assert_eq!(
-        committee.end.verify(&good, &[], &FakeVerifier),
-        Err(BadCertificate::NoSuchMember { member: 4, members: 0 })
-    );
-    let nobody = Certificate { signers: 0, signatures: list([]) };
-    let error = committee.end.verify(&nobody, &[], &FakeVerifier).unwrap_err();
-    assert!(matches!(error, BadCertificate::NoQuorum { .. }), "{error}");
-}
-
-#[test]
-fn a_certificate_means_nothing_elsewhere() {
-    let committee = Committee::new();
-    let good = committee.certificate(&[0, 1, 2, 3, 4]);
-    let end = committee.end;
-    for other in [
-        SessionEnd { chain: [9; 32].into(), ..end },
-        SessionEnd { committee: [9; 32].into(), ..end },
-        SessionEnd { session: [9; 32].into(), ..end },
-        SessionEnd { epoch: Epoch(6), ..end },
-        SessionEnd { root: failure_root("deadline"), ..end },
-    ] {
-        let verified = other.verify(&good, &committee.keys(), &FakeVerifier);
-        assert_eq!(verified, Err(BadCertificate::Signature { member: 0 }), "{other:?}");
-    }
-}
-
-#[test]
-fn reserved_actions_are_not_known_yet() {
-    for tag in [0, 15, 32, 33, 34, 35, 255] {
-        assert!(Action::decode_exact(&[tag]).is_err(), "{tag}");
+fn bitmaps_have_one_encoding() {
+    assert!(fits(&bitmap(0, []), 0) && bitmap(0, []).is_empty());
+    assert_eq!(*bitmap(9, [0, 8]), [1, 1]);
+    for bits in 0..=64 {
+        let full = bitmap(bits, 0..bits);
+        assert!(fits(&full, bits), "{bits}");
+        assert!((0..bits).all(|index| bit(&full, index)) && !bit(&full, bits), "{bits}");
+        assert!(!fits(&[&*full, &[0]].concat(), bits), "{bits} and a byte");
+        if bits > 0 {
+            assert!(!fits(&full[1..], bits), "{bits} less a byte");
+        }
+        if bits % 8 != 0 {
+            assert!(!fits(&full, bits - 1), "a bit behind the last of {}", bits - 1);
+        }
     }
 }

@@ -327,7 +327,7 @@ fn copies_carry_their_keys_even_for_known_owners() {
 #[test]
 fn other_steps_of_a_reconciliation_pass() {
     for step in [
-        Sync::Same { session: 1 },
+        Sync::Same { session: 1, whole: true },
         Sync::Round { session: 1, message: blob(b"any") },
         Sync::Want { session: 1, keys: list([[1; 32]]) },
     ] {
@@ -393,4 +393,20 @@ fn clocks_may_differ_by_the_tolerance_and_no_more() {
     assert_eq!(check_clock(time(0), time(0), Span::ZERO), Ok(()));
     let extremes = check_clock(time(0), session_core::Time::MAX, Span::from_days(1_000_000));
     assert!(extremes.is_err(), "distances do not wrap around");
+}
+
+#[test]
+fn whoever_joins_the_network_is_known_from_then_on() {
+    let (joined, checker) = (FakeIdentity::new(&[9; 32]), checker());
+    let body = Frame::encode(Kind::Receipt, &receipts(Some(root_of(&joined))));
+    let stranger = BadReceipt::NotAMember(joined.public().node_id());
+    assert_eq!(checker.check(&body), Err(Fault::Receipt(stranger)));
+    let record =
+        NodeRecord { keys: joined.public().clone(), address: text("h:2"), swarm: SwarmId(0) };
+    let network = StaticMembership::new("test", [record]).expect("one node");
+    checker.set_membership(Arc::new(network));
+    assert!(matches!(checker.check(&body), Ok(Inbound::Receipts(_))));
+    // And whoever left is not.
+    let body = Frame::encode(Kind::Receipt, &receipts(Some(root_of(&member()))));
+    assert!(checker.check(&body).is_err());
 }

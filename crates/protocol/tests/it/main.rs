@@ -1,8 +1,13 @@
 //! The wire vocabulary: golden bytes, refusals, and what the checker believes.
 
+mod attestation;
+mod beacon;
 mod chain;
 mod checker;
 mod codec;
+mod commitment;
+mod duty;
+mod evidence;
 mod frame;
 mod handshake;
 mod inbox;
@@ -12,6 +17,7 @@ mod owner;
 mod receipt;
 mod reply;
 mod request;
+mod roster;
 mod sizes;
 mod swarm;
 mod values;

@@ -4,7 +4,7 @@ use session_protocol::limits::{
     ITEM_BYTES_MAX, REPLICA_ITEMS_MAX, SYNC_KEYS_MAX, SYNC_ROUND_BYTES_MAX,
 };
 use session_protocol::peer::{
-    Element, ItemKey, Operations, Receipts, ReplicaItem, ReplicaOutcome, Replicate, Sync,
+    Element, ItemKey, Operations, Receipts, ReplicaItem, ReplicaOutcome, Replicate, RingRange, Sync,
 };
 
 use crate::codec::{check, flag, limit, tags};
@@ -87,6 +87,8 @@ fn reconciliation() {
         nonce: [0x77; 32],
         fingerprint: [0x78; 32].into(),
         count: 3,
+        range: RingRange { first: 4, last: 5 },
+        since: 6,
     };
     check(
         &open,
@@ -95,10 +97,18 @@ fn reconciliation() {
          02               # bucket
          77*32            # nonce
          78*32            # fingerprint
-         0000000000000003 # count",
+         0000000000000003 # count
+         0000000000000004 # first place of the range
+         0000000000000005 # last place
+         0000000000000006 # since",
     );
-    check(&Sync::Same { session: 1 }, "02 0000000000000001");
-    check(&Sync::Differs { session: 1, nonce: [0x77; 32] }, "03 0000000000000001 77*32");
+    check(&Sync::Same { session: 1, whole: true }, "02 0000000000000001 01");
+    flag::<Sync>("02 00*8");
+    check(
+        &Sync::Differs { session: 1, nonce: [0x77; 32], whole: false },
+        "03 0000000000000001 77*32 00",
+    );
+    flag::<Sync>("03 00*8 00*32");
     check(
         &Sync::Round { session: 1, message: blob(&[0x61, 0]) },
         "04 0000000000000001 00000002 6100",

@@ -1,9 +1,13 @@
 //! Values that the golden bytes are made of: each is one byte, repeated.
 
 use session_core::merkle::Proof;
-use session_core::{Blob, InboxAddress, List, MessageId, Namespace, NodeId, Text, Time};
+use session_core::{
+    Blob, Epoch, InboxAddress, List, MessageId, Namespace, NodeId, SwarmId, Text, Time,
+};
 use session_crypto::{DsaPublicKey, KemCiphertext, KemPublicKey, PublicIdentity, Signature};
 use session_protocol::AccessRule;
+use session_protocol::attestation::{Kind, QuorumCertificate, Scheme, Statement};
+use session_protocol::commitment::{Commitment, Leaf};
 use session_protocol::membership::Member;
 use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::peer::ReplicaItem;
@@ -104,3 +108,55 @@ pub(crate) const OPERATION: &str = "
     0000000000000005 0000000000000006    # timestamp, nonce
     33*3309                              # signature
 ";
+
+pub(crate) fn statement() -> Statement {
+    Statement {
+        chain: [0xc1; 32].into(),
+        committee: [0x0d; 32].into(),
+        kind: Kind::SessionComplete,
+        subject: [0x0e; 32].into(),
+        root: [0x0f; 32].into(),
+        epoch: Epoch(5),
+    }
+}
+
+/// The golden bytes of [`statement`].
+pub(crate) const STATEMENT: &str = "
+    c1*32 0d*32      # chain, committee
+    03               # session/complete
+    0e*32 0f*32      # subject, root
+    0000000000000005 # epoch
+";
+
+/// A certificate whose signature is only bytes.
+pub(crate) fn certificate() -> QuorumCertificate {
+    QuorumCertificate {
+        scheme: Scheme::MlDsa65List,
+        statement: statement(),
+        signers: blob(&[1]),
+        signatures: list([signature()]),
+    }
+}
+
+/// The golden bytes of [`certificate`].
+pub(crate) fn certificate_bytes() -> String {
+    format!("01 {STATEMENT} 00000001 01 00000001 33*3309")
+}
+
+pub(crate) fn leaf() -> Leaf {
+    Leaf { address: address(), message: message() }
+}
+
+pub(crate) fn commitment() -> Commitment {
+    Commitment { epoch: Epoch(5), swarm: SwarmId(3), count: 2, bytes: 9, root: [0x66; 32].into() }
+}
+
+/// The golden bytes of [`commitment`].
+pub(crate) const COMMITMENT: &str = "
+    0000000000000005 0000000000000003 # epoch, swarm
+    0000000000000002 0000000000000009 # items, bytes
+    66*32                             # root
+";
+
+/// The golden bytes of [`proof`].
+pub(crate) const PROOF: &str = "0000000000000001 0000000000000002 00000001 55*32";
