@@ -23,6 +23,10 @@ pub struct Config {
     pub data_bytes_max: Option<u64>,
     /// The network file.
     pub network: Option<String>,
+    /// Where the network's chain is, separated by commas.
+    pub chain: Option<String>,
+    /// The chain's genesis file.
+    pub genesis: Option<String>,
     /// The file of the node's keys.
     pub identity: Option<String>,
     /// Other nodes' addresses.
@@ -69,6 +73,8 @@ impl Config {
             data_dir: fields.text("data_dir")?.map(str::to_owned),
             data_bytes_max: fields.integer("data_bytes_max")?.map(data_bytes_max).transpose()?,
             network: fields.text("network")?.map(str::to_owned),
+            chain: fields.text("chain")?.map(str::to_owned),
+            genesis: fields.text("genesis")?.map(str::to_owned),
             identity: fields.text("identity")?.map(str::to_owned),
             bootstrap: bootstrap(&mut fields)?,
             max_sessions: fields.integer("max_sessions")?.map(max_sessions).transpose()?,

@@ -64,6 +64,7 @@ impl Setup {
             sequencer: None,
             accounts: accounts.collect(),
             nodes: Vec::new(),
+            authority: None,
             supply: None,
         };
         let chain = genesis.chain_id();

@@ -39,6 +39,8 @@ use session_storage::kv::Database;
 use crate::mempool::{self, Mempool};
 use crate::state::State;
 
+pub use session_core::{Inline, Workers};
+
 pub use error::{
     AcceptError, BuildError, Closed, InvalidBlock, OpenError, ReadError, SubmitError, UnknownBlock,
 };
@@ -56,22 +58,6 @@ pub const NONCE_AHEAD_MAX: u64 = 64;
 pub const ANCESTORS_BYTES_MAX: usize = 16 * 1024 * 1024 - 1024;
 /// What the frame adds to each block in an answer of ancestors.
 pub const ANCESTOR_FRAMING_BYTES: usize = 4;
-
-/// Runs jobs that do not depend on each other; a shell brings threads.
-pub trait Workers: Send + Sync {
-    /// Calls `job` once with each number below `jobs`, in any order, and returns when all are done.
-    fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync));
-}
-
-/// Runs one job after another.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Inline;
-
-impl Workers for Inline {
-    fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
-        (0..jobs).for_each(job);
-    }
-}
 
 /// What a chain needs from its shell.
 #[derive(Clone)]

@@ -14,11 +14,12 @@ use session_protocol::membership::ADDRESS_BYTES_MAX;
 
 use crate::ledger::{genesis_epoch, is_endpoint};
 use crate::records::{
-    Account, AccountKeys, Accounts, BadParams, Chain, ChainRecord, CurrentEpoch, Endpoints,
-    NodeKeys, NodeStatus, Nodes, Only, Parameters, Params, Seat, Sequencer, ServiceNode,
-    SigningKeys, SwarmMembers, Table, Treasury, endpoint_digest, signing_key_digest,
+    Account, AccountKeys, Accounts, Authority, BadParams, Chain, ChainRecord, Endpoints,
+    NetworkChanged, NodeKeys, NodeStatus, Nodes, Only, Parameters, Params, Seat, Sequencer,
+    ServiceNode, SigningKeys, SwarmMembers, Table, Treasury, endpoint_digest, signing_key_digest,
 };
 use crate::state::State;
+use crate::view::NO_SWARM;
 
 /// What a chain begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Genesis {
     pub accounts: Vec<GenesisAccount>,
     /// The nodes that are active from the beginning.
     pub nodes: Vec<GenesisNode>,
+    /// Who may drop accusations while they wait.
+    pub authority: Option<AccountId>,
     /// What balances and stakes sum up to: a check against slips.
     pub supply: Option<Amount>,
 }
@@ -124,6 +127,12 @@ pub enum BadGenesis {
         /// The least that is.
         min: Amount,
     },
+    /// A node serves the swarm that stands for none.
+    #[error("node {node}: {NO_SWARM} is no swarm")]
+    NoSwarm {
+        /// The node.
+        node: NodeId,
+    },
     /// More nodes in a swarm than its members can work with.
     #[error("swarm {swarm} has more than {SWARM_MEMBERS_MAX} nodes")]
     SwarmTooLarge {
@@ -177,6 +186,7 @@ impl Genesis {
             swarm.encode(&mut out);
         }
         self.supply.encode(&mut out);
+        self.authority.encode(&mut out);
         out
     }
 
@@ -194,14 +204,18 @@ impl Genesis {
         let chain = ChainRecord { name: self.name.clone(), genesis: self.time, supply };
         put::<Chain>(&mut state, &Only {}, &chain);
         put::<Parameters>(&mut state, &Only {}, &self.params);
-        let origin = Digest::from(*self.chain_id().as_bytes());
-        put::<CurrentEpoch>(&mut state, &Only {}, &genesis_epoch(self.time, &origin));
         put::<Treasury>(&mut state, &Only {}, &Amount::ZERO);
+        put::<NetworkChanged>(&mut state, &Only {}, &0);
         if let Some(sequencer) = &self.sequencer {
             put::<Sequencer>(&mut state, &Only {}, sequencer);
         }
+        if let Some(authority) = &self.authority {
+            put::<Authority>(&mut state, &Only {}, authority);
+        }
         self.put_accounts(&mut state)?;
         self.put_nodes(&mut state)?;
+        let origin = Digest::from(*self.chain_id().as_bytes());
+        genesis_epoch(&mut state, &self.params, self.time, &origin);
         Ok(state)
     }
 
@@ -269,6 +283,9 @@ impl Genesis {
             if has::<Endpoints>(state, &place) {
                 return Err(BadGenesis::DuplicateEndpoint { node, endpoint: text });
             }
+            if *swarm == NO_SWARM {
+                return Err(BadGenesis::NoSwarm { node });
+            }
             let members = swarms.entry(*swarm).or_default();
             *members += 1;
             if *members > SWARM_MEMBERS_MAX {
@@ -279,6 +296,8 @@ impl Genesis {
             let record = ServiceNode::new(*operator, node, endpoint.clone(), *stake, self.time);
             put::<Nodes>(state, &node, &ServiceNode { status, ..record });
             put::<NodeKeys>(state, &node, keys);
+            // It signs its duties with them.
+            put::<AccountKeys>(state, &keys.account_id(), keys);
             put::<SigningKeys>(state, &signing, &node);
             put::<Endpoints>(state, &place, &node);
             put::<SwarmMembers>(state, &Seat { swarm: *swarm, node }, &since);

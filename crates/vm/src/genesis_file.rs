@@ -3,6 +3,7 @@
 use session_core::{Text, Time};
 use session_crypto::{DsaPublicKey, InvalidKey, KemPublicKey, PublicIdentity};
 use session_protocol::chain::Amount;
+use session_protocol::chain::view::DutyParams;
 use session_rpc::vm::Genesis as GenesisFile;
 use session_rpc::vm::genesis as file;
 
@@ -46,6 +47,19 @@ pub fn from_file(file: &GenesisFile) -> Result<Genesis, BadGenesisFile> {
         unbonding: file.unbonding,
         swarm_size: file.swarm_size,
         session_time_max: file.workload_max,
+        duties: DutyParams {
+            settle: file.duties.settle,
+            examiners: file.duties.examiners,
+            min_peers: file.duties.min_peers,
+            free_bytes_min: file.duties.free_bytes_min,
+        },
+        activation_epochs: file.duties.activation_epochs,
+        penalty_bps: file.duties.penalty_bps,
+        penalty_max_bps: file.duties.penalty_bps_max,
+        misses_free: file.duties.misses_free,
+        slash_bps: file.duties.slash_bps,
+        veto_window: file.duties.veto_window,
+        drain_epochs_max: file.duties.drain_epochs_max,
     };
     let name = Text::new(file.network.clone())
         .map_err(|_| BadGenesisFile::TooLong { at: "network".to_owned() })?;
@@ -64,6 +78,7 @@ pub fn from_file(file: &GenesisFile) -> Result<Genesis, BadGenesisFile> {
         sequencer,
         accounts: accounts.collect::<Result<_, _>>()?,
         nodes: nodes.collect::<Result<_, _>>()?,
+        authority: file.authority,
         supply: Some(Amount(file.supply)),
     })
 }
@@ -116,7 +131,7 @@ pub fn of_one(name: &str, now: Time, keys: &PublicIdentity) -> GenesisFile {
 
 #[cfg(test)]
 mod tests {
-    use session_core::{SeededEntropy, Span};
+    use session_core::{AccountId, SeededEntropy, Span};
     use session_crypto::Identity;
 
     use super::*;
@@ -131,7 +146,21 @@ mod tests {
         file.unbonding = Span::from_secs(11);
         file.swarm_size = 12;
         file.workload_max = Span::from_secs(13);
-        let params = from_file(&file).unwrap().params;
+        file.duties = file::Duties {
+            settle: Span::from_secs(14),
+            examiners: 15,
+            min_peers: 14,
+            free_bytes_min: 17,
+            activation_epochs: 18,
+            penalty_bps: 19,
+            penalty_bps_max: 20,
+            misses_free: 21,
+            slash_bps: 22,
+            veto_window: Span::from_secs(23),
+            drain_epochs_max: 24,
+        };
+        file.authority = Some(AccountId::from([25; 32]));
+        let genesis = from_file(&file).unwrap();
         let expected = Params {
             epoch: Span::from_secs(7),
             stake_min: Amount(8),
@@ -140,8 +169,25 @@ mod tests {
             unbonding: Span::from_secs(11),
             swarm_size: 12,
             session_time_max: Span::from_secs(13),
+            duties: DutyParams {
+                settle: Span::from_secs(14),
+                examiners: 15,
+                min_peers: 14,
+                free_bytes_min: 17,
+            },
+            activation_epochs: 18,
+            penalty_bps: 19,
+            penalty_max_bps: 20,
+            misses_free: 21,
+            slash_bps: 22,
+            veto_window: Span::from_secs(23),
+            drain_epochs_max: 24,
         };
-        assert_eq!(params, expected);
+        assert_eq!(genesis.params, expected);
+        assert_eq!(genesis.authority, file.authority);
+        // Whoever writes nothing about them gets the rules' defaults.
+        let usual = of_one("test", Time::ZERO, keys.public());
+        assert_eq!(from_file(&usual).unwrap().params, Params::default());
     }
 
     #[test]

@@ -2,37 +2,49 @@
 //!
 //! *Provided*: the same parent state, block context and transactions give the same state and the
 //! same verdict everywhere; a rejected transaction changes nothing; no transaction creates or
-//! destroys LUX ([`invariants::supply_is_conserved`]). *Not provided*: fair randomness. An epoch's
-//! randomness comes from the id of the block before its turn: whoever builds that block can try
-//! several until the committees and swarms suit it.
+//! destroys LUX ([`invariants::supply_is_conserved`]); randomness that nobody chose while fewer
+//! than a third of the dealers are bad (`docs/adr/022-beacon.md`). *Not provided*: the same where a
+//! sequencer alone decides which transactions it takes: it can keep out what dealers post.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use session_core::{AccountId, BlockId, ChainId, Span, Time};
 use session_crypto::Verifier;
 use session_protocol::Verified;
 use session_protocol::chain::transaction::TRANSACTION_VERSION;
 use session_protocol::chain::{Action, Amount, ReceivedTransaction};
+use session_protocol::roster::Roster;
 
 use crate::query;
-use crate::records::{AccountKeys, Accounts, EpochRecord, Only, Params, Treasury};
+use crate::records::{
+    AccountKeys, Accounts, Endpoints, EpochRecord, NetworkChanged, Only, Params, SwarmMembers,
+    Table, Treasury,
+};
 use crate::state::State;
 
+mod beacon;
+mod cases;
 mod conversations;
 mod draft;
+mod duties;
 mod epochs;
 pub mod invariants;
 mod nodes;
+mod penalties;
 mod rejection;
 mod sessions;
+mod swarms;
 
+pub use cases::OPEN_CASES_MAX;
 pub use conversations::{
     CHANNEL_MEMBERS_MAX, CONVERSATION_TTL_MAX, CONVERSATION_TTL_MIN, PARTICIPANTS_MAX,
 };
 pub use nodes::is_endpoint;
 pub use rejection::Rejection;
 
-pub(crate) use epochs::genesis_epoch;
+pub(crate) use duties::{check_due, is_free};
+pub(crate) use epochs::{first_epoch, genesis as genesis_epoch};
 
 use draft::Draft;
 
@@ -65,6 +77,8 @@ pub struct Ledger {
     epoch: EpochRecord,
     turned: bool,
     fees: Amount,
+    /// Who does what in the epoch, once somebody asked.
+    roster: OnceLock<Arc<Roster>>,
 }
 
 impl Ledger {
@@ -82,13 +96,13 @@ impl Ledger {
             epoch: query::epoch(parent),
             turned: false,
             fees: Amount::ZERO,
+            roster: OnceLock::new(),
         };
         let genesis = query::chain(parent).genesis;
         let number = epochs::epoch_at(genesis, ledger.params.epoch, context.time);
         if number > ledger.epoch.number {
             let mut draft = Draft::new(&ledger.state);
-            let epoch =
-                epochs::turn(&mut draft, &ledger.params, &ledger.epoch, number, genesis, &context);
+            let epoch = epochs::turn(&mut draft, &ledger.params, &ledger.epoch, number, genesis);
             let writes = draft.into_writes();
             ledger.epoch = epoch;
             ledger.turned = true;
@@ -106,15 +120,16 @@ impl Ledger {
         tx: &Verified<ReceivedTransaction>,
         verifier: &dyn Verifier,
     ) -> Result<(), Rejection> {
-        let fee = query::required_fee(&self.params, tx.charged());
         let mut execution = Execution {
             draft: Draft::new(&self.state),
             context: &self.context,
             params: &self.params,
             epoch: &self.epoch,
+            roster: &self.roster,
             verifier,
             tx,
         };
+        let fee = execution.fee();
         execution.admit(fee)?;
         execution.act()?;
         let writes = execution.draft.into_writes();
@@ -123,7 +138,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns whether an epoch turned: only such a block may be without transactions.
+    /// Returns whether an epoch turned.
     #[must_use]
     pub const fn turned(&self) -> bool {
         self.turned
@@ -132,18 +147,26 @@ impl Ledger {
     /// Ends the block: the state above it, and what it changed.
     #[must_use]
     pub fn finish(mut self) -> (State, Changes) {
+        let mut draft = Draft::new(&self.state);
         if self.fees > Amount::ZERO {
             let treasury = query::treasury(&self.state).checked_add(self.fees);
-            let mut draft = Draft::new(&self.state);
             draft.put::<Treasury>(&Only {}, &treasury.expect("fees are part of the supply"));
-            let writes = draft.into_writes();
-            self.apply(writes);
         }
+        // Who is a node and where it is reached is in the one, who serves which swarm in the other.
+        let of_network = |key: &Vec<u8>| [Endpoints::TAG, SwarmMembers::TAG].contains(&key[0]);
+        if self.changes.keys().any(of_network) {
+            draft.put::<NetworkChanged>(&Only {}, &self.context.height);
+        }
+        let writes = draft.into_writes();
+        self.apply(writes);
         (self.state, self.changes)
     }
 
     fn apply(&mut self, writes: Changes) {
         for (key, value) in writes {
+            if key.first() == Some(&SwarmMembers::TAG) {
+                self.roster = OnceLock::new();
+            }
             match &value {
                 Some(value) => self.state.put(&key, value.clone()),
                 None => {
@@ -161,11 +184,23 @@ struct Execution<'a> {
     context: &'a BlockContext,
     params: &'a Params,
     epoch: &'a EpochRecord,
+    roster: &'a OnceLock<Arc<Roster>>,
     verifier: &'a dyn Verifier,
     tx: &'a ReceivedTransaction,
 }
 
 impl Execution<'_> {
+    /// Returns what the transaction costs. What a node must do costs nothing, and it is refused
+    /// when it is not due. Nor does it cost a node anything to accuse another, or to answer.
+    fn fee(&self) -> Amount {
+        let action = &self.tx.signed.transaction.action;
+        let dispute = matches!(action, Action::Accuse { .. } | Action::Refute { .. });
+        if action.is_duty() || dispute && self.seat().is_ok() {
+            return Amount::ZERO;
+        }
+        query::required_fee(self.params, self.tx.charged())
+    }
+
     /// Checks what every transaction must fulfil, takes its fee and counts it.
     fn admit(&mut self, fee: Amount) -> Result<(), Rejection> {
         let signed = &self.tx.signed;
@@ -236,6 +271,19 @@ impl Execution<'_> {
             Action::CreateChannel { name } => self.create_channel(name),
             Action::JoinChannel { channel } => self.join_channel(channel),
             Action::LeaveChannel { channel } => self.leave_channel(channel),
+            Action::UptimeVote { epoch, passed, failed } => {
+                self.uptime_vote(*epoch, passed, failed)
+            }
+            Action::StorageCommitment { commitment } => self.storage_commitment(commitment),
+            Action::Accuse { evidence } => self.accuse(evidence),
+            Action::BeaconShares { epoch, shares } => self.beacon_shares(*epoch, shares),
+            Action::RegisterBeaconKey { key } => self.register_beacon_key(key),
+            Action::BeaconDeal { epoch, dealing } => self.beacon_deal(*epoch, dealing),
+            Action::BeaconAck { epoch, dealings } => self.beacon_ack(*epoch, dealings),
+            Action::BeaconReveal { epoch, reveal } => self.beacon_reveal(*epoch, reveal),
+            Action::Drain { epochs } => self.drain(*epochs),
+            Action::Refute { case, operation } => self.refute(case, operation),
+            Action::Veto { case } => self.veto(case),
         }
     }
 

@@ -8,6 +8,10 @@
 //! When the pool is full, a transaction gets in only at the cost of transactions of other senders
 //! that offer less per byte. For each of them its sender loses its *last* transaction, so that
 //! nobody's queue gets a hole.
+//!
+//! What nodes must do they do for free ([`Class::Free`]), so it has room of its own: it never takes
+//! the place of who pays, and nobody who pays takes its place. A node has few such transactions
+//! waiting, and they leave the pool when what they do is not due any more.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +21,8 @@ use session_core::{AccountId, BlockId, Span, Time, TxId};
 use session_crypto::PublicIdentity;
 use session_protocol::Verified;
 use session_protocol::chain::ReceivedTransaction;
+
+use crate::ledger;
 
 /// A transaction whose signatures were checked, shared between the pool and blocks.
 pub type Pooled = Arc<Verified<ReceivedTransaction>>;
@@ -34,6 +40,10 @@ pub struct Limits {
     pub sender_transactions_max: usize,
     /// Memory of one sender's transactions.
     pub sender_bytes_max: usize,
+    /// Memory of all free transactions, beside that of those that pay.
+    pub free_bytes_max: usize,
+    /// Free transactions of one sender.
+    pub sender_free_max: usize,
     /// How long a transaction waits, if it does not expire before.
     pub wait_max: Span,
 }
@@ -43,9 +53,27 @@ impl Default for Limits {
         let bytes_max = 64 * 1024 * 1024;
         // One sender cannot hold more than a sixty-fourth, whatever it pays.
         let sender_bytes_max = bytes_max / 64;
-        let wait_max = Span::from_secs(600);
-        Self { bytes_max, sender_transactions_max: 64, sender_bytes_max, wait_max }
+        // Three duties of each of 1,000 nodes, and of each some accusations.
+        let free_bytes_max = bytes_max / 2;
+        Self {
+            bytes_max,
+            sender_transactions_max: 64,
+            sender_bytes_max,
+            free_bytes_max,
+            // An epoch has six steps; nobody leaves more than one epoch's work waiting.
+            sender_free_max: 8,
+            wait_max: Span::from_secs(600),
+        }
     }
+}
+
+/// Whose room a transaction takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// That of who pays: the better offer gets it.
+    Paying,
+    /// That of what nodes must do: whoever comes first gets it.
+    Free,
 }
 
 /// Why the pool does not take a transaction.
@@ -88,6 +116,12 @@ pub enum Refused {
         /// What this one offers, in base units per KiB.
         rate: u64,
     },
+    /// All memory for free transactions is taken.
+    #[error("free transactions may take {limit} bytes of memory, this one finds no room")]
+    FreeFull {
+        /// The limit.
+        limit: usize,
+    },
     /// Its time is over.
     #[error("the transaction expired at {expires}, it is {now}")]
     Expired {
@@ -107,6 +141,8 @@ pub struct Stats {
     pub senders: usize,
     /// Memory that they take.
     pub bytes: usize,
+    /// How many of them are free.
+    pub free: usize,
     /// Pushed out by others since the start.
     pub evicted: u64,
     /// Removed at their end since the start.
@@ -122,7 +158,10 @@ pub struct Mempool {
     /// The one that offers least comes first; of equals the newest.
     by_rate: BTreeSet<(u64, Reverse<u64>, TxId)>,
     by_end: BTreeSet<(Time, TxId)>,
+    /// Those that pay nothing; they are not in `by_rate`, and their memory is not in `bytes`.
+    free: BTreeSet<TxId>,
     bytes: usize,
+    free_bytes: usize,
     arrivals: u64,
     evicted: u64,
     expired: u64,
@@ -154,6 +193,12 @@ pub fn rate(transaction: &ReceivedTransaction) -> u64 {
     fee_max.saturating_mul(1024) / (transaction.charged() as u64).max(1)
 }
 
+/// Returns whose room a transaction takes.
+#[must_use]
+pub fn class(transaction: &ReceivedTransaction) -> Class {
+    if ledger::is_free(transaction) { Class::Free } else { Class::Paying }
+}
+
 fn cost(transaction: &ReceivedTransaction) -> usize {
     ENTRY_BYTES + size_of::<Verified<ReceivedTransaction>>() + transaction.size
 }
@@ -168,7 +213,9 @@ impl Mempool {
             senders: BTreeMap::new(),
             by_rate: BTreeSet::new(),
             by_end: BTreeSet::new(),
+            free: BTreeSet::new(),
             bytes: 0,
+            free_bytes: 0,
             arrivals: 0,
             evicted: 0,
             expired: 0,
@@ -181,7 +228,8 @@ impl Mempool {
         Stats {
             transactions: self.entries.len(),
             senders: self.senders.len(),
-            bytes: self.bytes,
+            bytes: self.bytes + self.free_bytes,
+            free: self.free.len(),
             evicted: self.evicted,
             expired: self.expired,
         }
@@ -265,7 +313,20 @@ impl Mempool {
         if got > self.limits.sender_bytes_max {
             return Err(Refused::SenderBytes { got, limit: self.limits.sender_bytes_max });
         }
-        self.victims(sender, rate(transaction), cost)
+        match class(transaction) {
+            Class::Paying => self.victims(sender, rate(transaction), cost),
+            Class::Free => self.free_room(&sender, cost).map(|()| Vec::new()),
+        }
+    }
+
+    fn free_room(&self, sender: &AccountId, cost: usize) -> Result<(), Refused> {
+        let limit = self.limits.sender_free_max;
+        let waiting = self.of(sender).filter(|entry| self.free.contains(&entry.transaction.id));
+        if waiting.count() >= limit {
+            return Err(Refused::SenderTransactions { limit });
+        }
+        let limit = self.limits.free_bytes_max;
+        if self.free_bytes + cost > limit { Err(Refused::FreeFull { limit }) } else { Ok(()) }
     }
 
     /// Chooses whom to push out.
@@ -283,8 +344,10 @@ impl Mempool {
                 continue;
             }
             let taken = taken.entry(owner).or_default();
-            // A sender has at least as many transactions as cheap ones were met.
-            let last = self.senders[&owner].by_nonce.values().rev().nth(*taken);
+            // A sender has at least as many transactions as cheap ones were met. Free ones among
+            // them are not in anybody's way.
+            let paying = |id: &&TxId| !self.free.contains(*id);
+            let last = self.senders[&owner].by_nonce.values().rev().filter(paying).nth(*taken);
             *taken += 1;
             if let Some(last) = last {
                 missing = missing.saturating_sub(self::cost(&self.entries[last].transaction));
@@ -300,20 +363,30 @@ impl Mempool {
         let end = body.expires.min(now + self.limits.wait_max);
         let arrival = self.arrivals;
         self.arrivals += 1;
-        self.bytes += cost;
+        let free = class(&transaction) == Class::Free;
+        *self.bytes_of(free) += cost;
         let queue = self.senders.entry(sender).or_default();
         queue.bytes += cost;
         queue.by_nonce.insert(body.nonce, id);
-        self.by_rate.insert((rate(&transaction), Reverse(arrival), id));
+        if free {
+            self.free.insert(id);
+        } else {
+            self.by_rate.insert((rate(&transaction), Reverse(arrival), id));
+        }
         self.by_end.insert((end, id));
         self.entries.insert(id, Entry { transaction, arrival, end, impossible_on: None });
+    }
+
+    const fn bytes_of(&mut self, free: bool) -> &mut usize {
+        if free { &mut self.free_bytes } else { &mut self.bytes }
     }
 
     /// Removes a transaction.
     pub fn remove(&mut self, id: &TxId) -> Option<Pooled> {
         let Entry { transaction, arrival, end, .. } = self.entries.remove(id)?;
         let (cost, sender) = (cost(&transaction), transaction.sender());
-        self.bytes -= cost;
+        let free = self.free.remove(id);
+        *self.bytes_of(free) -= cost;
         self.by_rate.remove(&(rate(&transaction), Reverse(arrival), *id));
         self.by_end.remove(&(end, *id));
         if let Some(queue) = self.senders.get_mut(&sender) {
@@ -331,6 +404,31 @@ impl Mempool {
         let Some(queue) = self.senders.get(sender) else { return };
         let stale: Vec<_> = queue.by_nonce.range(..nonce).map(|(_, id)| *id).collect();
         for id in &stale {
+            self.remove(id);
+        }
+    }
+
+    /// Removes the free transactions that are not due any more, and what waits behind them: a
+    /// sender that looks at its queue finds no hole in it.
+    pub fn remove_undue(&mut self, is_due: impl Fn(&ReceivedTransaction) -> bool) {
+        let undue = |id: &&TxId| !is_due(&self.entries[*id].transaction);
+        let undue: Vec<TxId> = self.free.iter().filter(undue).copied().collect();
+        for id in undue {
+            self.remove_from(&id);
+            self.expired += 1;
+        }
+    }
+
+    /// Removes a transaction and those of its sender that come behind it.
+    pub fn remove_from(&mut self, id: &TxId) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let (sender, nonce) = {
+            let body = &entry.transaction.signed.transaction;
+            (body.sender, body.nonce)
+        };
+        let Some(queue) = self.senders.get(&sender) else { return };
+        let behind: Vec<_> = queue.by_nonce.range(nonce..).map(|(_, id)| *id).collect();
+        for id in &behind {
             self.remove(id);
         }
     }

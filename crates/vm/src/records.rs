@@ -15,40 +15,61 @@
 //! | 01 | [`Chain`] | | [`ChainRecord`] |
 //! | 02 | [`Parameters`] | | [`Params`] |
 //! | 03 | [`CurrentEpoch`] | | [`EpochRecord`] |
-//! | 04 | [`Treasury`] | | amount: fees taken so far |
+//! | 04 | [`Treasury`] | | amount: fees and penalties so far |
 //! | 05 | [`Sequencer`] | | keys of the sequencer |
+//! | 06 | [`PastEpochs`] | epoch | [`EpochRecord`], of the last 1,024 |
+//! | 07 | [`Authority`] | | account that may drop accusations |
+//! | 08 | [`NetworkChanged`] | | height of the last block that changed nodes' places or seats |
 //! | 10 | [`Accounts`] | account | [`Account`] |
-//! | 11 | [`AccountKeys`] | account | its keys, since its first transaction |
+//! | 11 | [`AccountKeys`] | account | its keys, since its first transaction; of a node, since it has them |
 //! | 20 | [`Nodes`] | node | [`ServiceNode`] |
 //! | 21 | [`NodeKeys`] | node, also a former id | its keys |
 //! | 22 | [`NodeAliases`] | former id of a node | where to look on, see there |
 //! | 23 | [`Endpoints`] | [`endpoint_digest`] | the node that is reached there |
 //! | 24 | [`SigningKeys`] | [`signing_key_digest`] | the node id that was made with it |
 //! | 25 | [`SwarmMembers`] | [`Seat`] | the epoch in which the node took it |
+//! | 26 | [`FormerSeats`] | node | its swarm until the last epoch turned, if it has another or none now |
 //! | 30 | [`Sessions`] | workload session | [`WorkloadSession`] |
 //! | 40 | [`Conversations`] | conversation | [`Conversation`] |
 //! | 50 | [`Channels`] | channel | [`Channel`] |
 //! | 51 | [`ChannelNames`] | [`channel_name_digest`] | the channel of that name |
 //! | 52 | [`ChannelMembers`] | [`Membership`] | when the account joined |
+//! | 60 | [`BeaconKeys`] | node | [`RegisteredKeys`] |
+//! | 61 | [`Dealers`] | | [`DealerList`] |
+//! | 62 | [`Dealings`] | dealer's place u16 | [`Dealing`] |
+//! | 63 | [`Acknowledgements`] | dealer's place u16 | bitmap of dealings |
+//! | 64 | [`Reveals`] | dealer's place u16 | [`Revealed`] |
+//! | 65 | [`ShownShares`] | [`ShownAt`] | 32 bytes |
+//! | 70 | [`Ballots`] | node | [`Ballot`] |
+//! | 71 | [`StorageCommitments`] | node | [`Commitments`] |
+//! | 72 | [`Marks`] | [`MarkAt`] | [`Mark`], of the last 24 epochs |
+//! | 73 | [`Cases`] | case | [`Case`] |
 
 use session_core::{
     AccountId, ChannelId, ConversationId, Decode, Digest, Domain, Encode, Epoch, NodeId, SessionId,
     SwarmId, Time, digest, record,
 };
 use session_crypto::{DsaPublicKey, PublicIdentity};
+use session_protocol::beacon::Dealing;
 use session_protocol::chain::Amount;
+use session_protocol::chain::transaction::Bitmap;
 
 mod account;
+mod beacon;
 mod chain;
 mod conversation;
+mod duty;
 mod node;
 mod session;
 
 pub use account::Account;
+pub use beacon::{DealerList, Revealed, ShownAt};
 pub use chain::{BadParams, ChainRecord, EpochRecord, Params};
 pub use conversation::{Channel, Conversation};
-pub use node::{LpStatus, NodeStatus, SeedStatus, ServiceNode};
+pub use duty::{Ballot, Case, CaseKind, CaseStatus, Count, Failing, Mark, MarkAt, VoteAgainst};
+pub use node::{EPOCHS_KEPT, LpStatus, NodeStatus, SeatOf, SeedStatus, ServiceNode};
 pub use session::{NotAllowed, SessionEvent, SessionPhase, SessionState, WorkloadSession};
+pub use session_protocol::chain::view::{Commitments, RegisteredKeys};
 
 /// A table of the state.
 pub trait Table {
@@ -102,10 +123,17 @@ tables! {
     0x02 => Parameters: Only => Params,
     /// The epoch that the last block was in.
     0x03 => CurrentEpoch: Only => EpochRecord,
-    /// Fees taken so far.
+    /// Fees and penalties so far.
     0x04 => Treasury: Only => Amount,
     /// Who seals blocks while the chain runs alone.
     0x05 => Sequencer: Only => PublicIdentity,
+    /// Epochs of the past, for proofs about them.
+    0x06 => PastEpochs: Epoch => EpochRecord,
+    /// Who may drop accusations.
+    0x07 => Authority: Only => AccountId,
+    /// The height of the last block that changed who is a node, where it is reached, or which swarm
+    /// it serves. Nodes that speak about a change mean it by this, wherever they began to read.
+    0x08 => NetworkChanged: Only => u64,
     /// Accounts with a balance or a transaction.
     0x10 => Accounts: AccountId => Account,
     /// Keys of accounts, in a table of their own: only signatures need them.
@@ -121,8 +149,10 @@ tables! {
     0x23 => Endpoints: Digest => NodeId,
     /// One node id per signing key, for ever.
     0x24 => SigningKeys: Digest => NodeId,
-    /// The members of every swarm: all active nodes.
+    /// The members of every swarm: active, suspended and leaving nodes.
     0x25 => SwarmMembers: Seat => Epoch,
+    /// What is handed over: seats that the last turn of an epoch changed.
+    0x26 => FormerSeats: NodeId => SwarmId,
     /// Anchors of workload sessions.
     0x30 => Sessions: SessionId => WorkloadSession,
     /// Anchors of conversations.
@@ -133,6 +163,26 @@ tables! {
     0x51 => ChannelNames: Digest => ChannelId,
     /// Who is in which channel.
     0x52 => ChannelMembers: Membership => Time,
+    /// One-time secrets that nodes registered for the beacon.
+    0x60 => BeaconKeys: NodeId => RegisteredKeys,
+    /// Who deals the next beacon.
+    0x61 => Dealers: Only => DealerList,
+    /// What was dealt for it.
+    0x62 => Dealings: u16 => Dealing,
+    /// Who holds good shares of which dealings.
+    0x63 => Acknowledgements: u16 => Bitmap,
+    /// What was revealed.
+    0x64 => Reveals: u16 => Revealed,
+    /// Shares of dealers that did not reveal.
+    0x65 => ShownShares: ShownAt => [u8; 32],
+    /// The votes of this epoch.
+    0x70 => Ballots: NodeId => Ballot,
+    /// What nodes say they keep.
+    0x71 => StorageCommitments: NodeId => Commitments,
+    /// How nodes did.
+    0x72 => Marks: MarkAt => Mark,
+    /// Accusations.
+    0x73 => Cases: Digest => Case,
 }
 
 record! {

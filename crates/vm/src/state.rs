@@ -198,6 +198,18 @@ impl State {
 
     /// Returns the entries whose keys begin with `prefix`, in the order of keys.
     pub fn range(&self, prefix: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+        Entries { waiting: self.below(prefix).into_iter().collect() }
+    }
+
+    /// Returns a digest of the entries whose keys begin with `prefix`; zeros if there are none.
+    /// After [`State::root`] it costs no more than a search.
+    #[must_use]
+    pub fn digest_of(&self, prefix: &[u8]) -> Digest {
+        self.below(prefix).map(Node::hash).unwrap_or_default()
+    }
+
+    /// Returns the node above all keys that begin with `prefix`.
+    fn below(&self, prefix: &[u8]) -> Option<&Node> {
         let mut node = self.top.as_deref();
         // Below the last node that tells the prefix's bits apart, all begin with it or none.
         while let Some(Kind::Inner { bit, sides }) = node.map(Node::kind) {
@@ -206,8 +218,7 @@ impl State {
             }
             node = Some(&sides[bits::side(prefix, *bit)]);
         }
-        let node = node.filter(|node| node.first_leaf().0.starts_with(prefix));
-        Entries { waiting: node.into_iter().collect() }
+        node.filter(|node| node.first_leaf().0.starts_with(prefix))
     }
 
     /// Returns the root over all entries.

@@ -3,7 +3,9 @@
 //! One table makes the types, their parsers, and the description that `rpc.discover` gives.
 
 use serde_json::Value;
-use session_core::{AccountId, ChannelId, ConversationId, NodeId, SessionId, TxId};
+use session_core::{
+    AccountId, ChannelId, ConversationId, Digest, NodeId, SessionId, SwarmId, TxId,
+};
 
 use super::ErrorCode::{self, *};
 use super::Profile;
@@ -11,10 +13,10 @@ use super::group::{
     Asker, BlockAt, BlockChoice, Key, KeyChoice, KeyPair, Keys, Signed, Topic, TopicChoice,
 };
 use super::kind::{
-    ANY_NUMBER, Distinct, Hex, List, Number, OneOf, Optional, Or, Parameter, Required, Take, Texts,
-    Words, id, identity,
+    ANY_NUMBER, Distinct, Hex, List, Number, OneOf, Optional, Or, Parameter, Required, Swarm, Take,
+    Texts, Words, id, identity,
 };
-use super::result::{self, NodeStatus, SessionStatus, Shape};
+use super::result::{self, CaseStatus, NodeStatus, SessionStatus, Shape};
 use crate::fields::{BadField, Fields};
 use crate::json_rpc::{Call, ErrorObject, METHOD_NOT_FOUND};
 
@@ -42,6 +44,8 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
 pub const PAGE_MAX: u64 = 200;
 /// Things in a page when the caller does not say.
 pub const PAGE_DEFAULT: u64 = 50;
+/// Epochs for which the chain keeps how a node did.
+pub const MARKS_MAX: u64 = 24;
 /// Longest body: a conversation of [`PARTICIPANTS_MAX`] with all keys in hex is 6.3 MB.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest key of the chain's state that is asked for.
@@ -67,6 +71,7 @@ impl From<Encoding> for Value {
 }
 
 const PAGE: Or<Number, u64> = Or(Number { min: 1, max: PAGE_MAX }, PAGE_DEFAULT);
+const MARKS: Or<Number, u64> = Or(Number { min: 1, max: MARKS_MAX }, MARKS_MAX);
 const SIGNATURE: Required<Hex> = Required(Hex::exactly(SIGNATURE_BYTES));
 const SESSION_STATUS: OneOf<SessionStatus> = OneOf(&[
     ("pending", SessionStatus::Pending),
@@ -77,8 +82,17 @@ const SESSION_STATUS: OneOf<SessionStatus> = OneOf(&[
 const NODE_STATUS: OneOf<NodeStatus> = OneOf(&[
     ("registered", NodeStatus::Registered),
     ("active", NodeStatus::Active),
+    ("suspended", NodeStatus::Suspended),
+    ("leaving", NodeStatus::Leaving),
     ("decommissioning", NodeStatus::Decommissioning),
+    ("slashed", NodeStatus::Slashed),
     ("retired", NodeStatus::Retired),
+]);
+const CASE_STATUS: OneOf<CaseStatus> = OneOf(&[
+    ("open", CaseStatus::Open),
+    ("paid", CaseStatus::Paid),
+    ("vetoed", CaseStatus::Vetoed),
+    ("refuted", CaseStatus::Refuted),
 ]);
 const ENCODING: Or<OneOf<Encoding>, Encoding> =
     Or(OneOf(&[("json", Encoding::Json), ("hex", Encoding::Hex)]), Encoding::Json);
@@ -405,8 +419,51 @@ methods! {
         key: Key = "key", Keys(Hex::between(1, STATE_KEY_BYTES_MAX));
     }
 
-    /// Returns the current epoch.
-    GetEpoch = "GetEpoch" -> result::EpochReply, refused as [] {}
+    /// Returns an epoch: the current one, with the beacon of the next one as far as it is, or one
+    /// of the past.
+    GetEpoch = "GetEpoch" -> result::EpochReply, refused as [UnknownEpoch] {
+        /// Which one; the current one when left out.
+        epoch: Option<u64> = "epoch", Optional(ANY_NUMBER);
+    }
+
+    /// Returns how a node did in the last epochs, the last one first.
+    GetMarks = "GetMarks" -> result::MarksReply, refused as [UnknownNode] {
+        /// The node.
+        node: NodeId = "nodeId", Required(identity::<NodeId>());
+        /// Most epochs in the reply.
+        limit: u64 = "limit", MARKS;
+    }
+
+    /// Returns what nodes say they keep, in the order of their ids.
+    GetCommitments = "GetCommitments" -> result::CommitmentPage, refused as [UnknownSwarm] {
+        /// Only the members of this swarm.
+        swarm: Option<SwarmId> = "swarm", Optional(Swarm);
+        /// The last id of the page before.
+        after: Option<NodeId> = "after", Optional(identity::<NodeId>());
+        /// Most nodes in the page.
+        limit: u64 = "limit", PAGE;
+    }
+
+    /// Returns every swarm with its members and the share of all inboxes that it keeps.
+    GetSwarms = "GetSwarms" -> result::SwarmsReply, refused as [] {}
+
+    /// Lists accusations in the order of their ids.
+    GetCases = "GetCases" -> result::CasePage, refused as [] {
+        /// Only those that stand so.
+        status: Option<CaseStatus> = "status", Optional(CASE_STATUS);
+        /// Only those against this node.
+        accused: Option<NodeId> = "accused", Optional(identity::<NodeId>());
+        /// The last id of the page before.
+        after: Option<Digest> = "after", Optional(id::<Digest>());
+        /// Most accusations in the page.
+        limit: u64 = "limit", PAGE;
+    }
+
+    /// Returns an accusation.
+    GetCase = "GetCase" -> result::CaseReply, refused as [UnknownCase] {
+        /// The accusation.
+        case: Digest = "caseId", Required(id::<Digest>());
+    }
 
     /// Returns an account.
     GetAccount = "GetAccount" -> result::AccountReply, refused as [] {

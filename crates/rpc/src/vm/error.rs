@@ -95,6 +95,12 @@ refusals! {
     TooManySubscriptions = -32046, "too_many_subscriptions", "too many subscriptions";
     /// The connection has no such subscription.
     UnknownSubscription = -32047, "unknown_subscription", "unknown subscription";
+    /// No such epoch began, or it is longer ago than the chain remembers.
+    UnknownEpoch = -32048, "unknown_epoch", "unknown epoch";
+    /// Nobody was accused under this id.
+    UnknownCase = -32049, "unknown_case", "unknown case";
+    /// No swarm has this id.
+    UnknownSwarm = -32050, "unknown_swarm", "unknown swarm";
 }
 
 impl ErrorCode {

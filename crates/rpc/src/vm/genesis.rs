@@ -16,6 +16,10 @@ use crate::address::{BadAddress, HostPort};
 use crate::fields::{BadField, Fields};
 use crate::network_file::{DSA_PUBLIC_KEY_BYTES, KEM_PUBLIC_KEY_BYTES, swarm_id};
 
+mod duties;
+
+pub use duties::Duties;
+
 /// The version of our form.
 pub const GENESIS_VERSION: u64 = 1;
 /// Longest genesis.
@@ -105,6 +109,10 @@ pub struct Genesis {
     pub unbonding: Span,
     /// The longest a workload session may run.
     pub workload_max: Span,
+    /// What nodes must do, and what it costs them not to.
+    pub duties: Duties,
+    /// Who may drop accusations while they wait.
+    pub authority: Option<AccountId>,
     /// The public keys of the one who decides blocks on a chain that runs alone: ML-KEM-768 and
     /// ML-DSA-65, 3136 bytes.
     pub sequencer: Option<Vec<u8>>,
@@ -163,6 +171,8 @@ impl Genesis {
             swarm_size: SWARM_SIZE,
             unbonding: Span::from_secs(UNBONDING_SECONDS),
             workload_max: Span::from_secs(WORKLOAD_SECONDS),
+            duties: Duties::default(),
+            authority: None,
             sequencer: None,
             accounts: Vec::new(),
             nodes: Vec::new(),
@@ -233,6 +243,12 @@ impl Genesis {
         if let Some(keys) = &self.sequencer {
             table["sequencer"] = hex::encode(keys).into();
         }
+        if let Some(authority) = &self.authority {
+            table["authority"] = format!("07{authority}").into();
+        }
+        if let Value::Object(table) = &mut table {
+            self.duties.write(table);
+        }
         let config = limits_json(&self.limits);
         if !config.is_empty() {
             table["config"] = config.into();
@@ -269,6 +285,8 @@ fn ours(mut fields: Fields<'_>) -> Result<(Genesis, Vec<String>), BadGenesis> {
             within(&mut fields, "workloadSecondsMax", WORKLOAD_SECONDS_RANGE)?
                 .unwrap_or(WORKLOAD_SECONDS),
         ),
+        duties: Duties::read(&mut fields)?,
+        authority: optional_account(&mut fields, "authority")?,
         sequencer: fields.hex_of("sequencer", KEM_PUBLIC_KEY_BYTES + DSA_PUBLIC_KEY_BYTES)?,
         accounts: accounts(&mut fields, &mut unknown)?,
         nodes: nodes(&mut fields, &mut unknown)?,
@@ -435,10 +453,18 @@ fn accounts(
 }
 
 fn account(fields: &mut Fields<'_>, field: &'static str) -> Result<AccountId, BadField> {
-    let text = fields.text(field)?;
+    let account = optional_account(fields, field)?;
+    fields.required(field, account)
+}
+
+fn optional_account(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+) -> Result<Option<AccountId>, BadField> {
+    let Some(text) = fields.text(field)? else { return Ok(None) };
     let name = fields.name(field);
     let at = super::kind::At { field: &name, index: None };
-    super::kind::identity_text(at, fields.required(field, text)?)
+    super::kind::identity_text(at, text).map(Some)
 }
 
 fn nodes(fields: &mut Fields<'_>, unknown: &mut Vec<String>) -> Result<Vec<GenesisNode>, BadField> {

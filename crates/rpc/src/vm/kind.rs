@@ -6,6 +6,7 @@ use core::str::FromStr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
+use session_core::SwarmId;
 use session_core::id::ParseIdError;
 
 use super::Profile;
@@ -219,6 +220,26 @@ pub(crate) fn identity_text<T: FromStr<Err = ParseIdError>>(
         ));
     }
     identity_id(digits).map_err(|error| at.bad(error.to_string()))
+}
+
+/// A swarm: up to 16 hex digits.
+pub(crate) struct Swarm;
+
+impl Kind for Swarm {
+    type Value = SwarmId;
+
+    fn read(&self, at: At<'_>, value: &Value, _: Profile) -> Result<SwarmId, BadField> {
+        crate::network_file::swarm_id(text(at, value)?)
+            .ok_or_else(|| at.bad("it must have 1 to 16 hex digits"))
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "description": "up to 16 hex digits", "maxLength": 16})
+    }
+
+    fn sample(&self) -> Value {
+        "5e00000000000000".into()
+    }
 }
 
 /// Bytes in hex, with or without `0x`.

@@ -25,7 +25,7 @@ pub fn document(version: &str) -> Value {
         },
         "servers": [{"name": "standalone", "url": "http://127.0.0.1:9652/rpc"}],
         "methods": methods,
-        "components": {"schemas": result::definitions()},
+        "components": {"schemas": result::schemas()},
     })
 }
 

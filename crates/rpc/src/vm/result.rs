@@ -14,10 +14,13 @@ use session_core::{
     ServiceId, SessionId, SwarmId, Time, TxId,
 };
 
+mod duties;
+
 pub use super::shape::Shape;
 use super::shape::{
     Amount, Form, Maybe, Plain, Rfc3339, Unix, UnixMillis, explained, objects, words,
 };
+pub use duties::*;
 
 words! {
     /// Where a conversation is in its life.
@@ -38,8 +41,14 @@ words! {
         Registered = "registered",
         /// It serves.
         Active = "active",
+        /// It said that it is away for a while; it keeps its place.
+        Suspended = "suspended",
+        /// It serves until the epoch ends, and then no more.
+        Leaving = "leaving",
         /// It left or was dismissed; its stake is unbonding.
         Decommissioning = "decommissioning",
+        /// It lost stake and its place; the rest of the stake is unbonding.
+        Slashed = "slashed",
         /// Its stake was withdrawn.
         Retired = "retired",
     }
@@ -94,20 +103,21 @@ impl NodeStatus {
     #[must_use]
     pub const fn lp_word(self) -> &'static str {
         match self {
-            Self::Registered | Self::Active => "active",
-            Self::Decommissioning => "decommissioning",
+            Self::Registered | Self::Active | Self::Suspended => "active",
+            Self::Leaving | Self::Decommissioning | Self::Slashed => "decommissioning",
             Self::Retired => "retired",
         }
     }
 
     /// Returns the word that the Go reference has for it.
     #[must_use]
-    pub const fn go_word(self, slashed: bool) -> &'static str {
+    pub const fn go_word(self) -> &'static str {
         match self {
             Self::Registered => "registered",
             Self::Active => "active",
-            _ if slashed => "slashed",
-            Self::Decommissioning | Self::Retired => "exited",
+            Self::Suspended => "suspended",
+            Self::Slashed => "slashed",
+            Self::Leaving | Self::Decommissioning | Self::Retired => "exited",
         }
     }
 
@@ -116,9 +126,9 @@ impl NodeStatus {
     pub const fn session_word(self) -> &'static str {
         match self {
             Self::Registered => "awaiting",
-            Self::Active => "active",
-            Self::Decommissioning => "decommissioned",
-            Self::Retired => "deregistered",
+            Self::Active | Self::Leaving => "active",
+            Self::Suspended | Self::Decommissioning => "decommissioned",
+            Self::Slashed | Self::Retired => "deregistered",
         }
     }
 }
@@ -393,7 +403,13 @@ objects! {
         /// The swarm it serves, while it serves.
         swarm: Option<SwarmId> = "swarmId" as Maybe<Plain>;
         /// Where it is in its life, in our words and in those of the others.
-        status: NodeState = "status" as InOurWords, "statusNames" as InEveryWord;
+        status: NodeStatus = "status" as Plain, "statusNames" as InEveryWord;
+        /// The epoch in which it took its place in the swarm.
+        since: Option<Epoch> = "since" as Maybe<Plain>;
+        /// The epoch in which it will be back.
+        suspended_until: Option<Epoch> = "suspendedUntil" as Maybe<Plain>;
+        /// Epochs in a row, up to the last one, in which it missed a duty.
+        misses: u32 = "misses" as Plain;
         /// When it was registered.
         registered: Time = "registeredAt" as Unix;
         /// When it last answered for its uptime.
@@ -422,30 +438,6 @@ objects! {
         height: u64 = "height" as Plain;
         /// Its id.
         block: BlockId = "blockId" as Plain;
-    }
-
-    /// The reply of GetEpoch.
-    EpochReply {
-        /// Which epoch it is.
-        epoch: Epoch = "epoch" as Plain;
-        /// When it began.
-        start: Time = "start" as Rfc3339, "startAt" as Unix;
-        /// When the next one begins, in the first block from then on.
-        end: Time = "end" as Rfc3339, "endAt" as Unix;
-        /// What chooses its committees.
-        randomness: Digest = "randomness" as Plain;
-        /// Id of its beacon.
-        beacon: Digest = "beacon" as Plain;
-        /// Nodes that serve.
-        nodes: u64 = "nodes" as Plain;
-        /// Swarms.
-        swarms: u64 = "swarms" as Plain;
-        /// What all nodes stake.
-        stake: u64 = "stake" as Amount;
-        /// All LUX there is: balances, stakes and fees taken.
-        supply: u64 = "supply" as Amount;
-        /// Fees taken.
-        treasury: u64 = "treasury" as Amount;
     }
 
     /// The reply of GetAccount.
@@ -569,34 +561,12 @@ objects! {
     }
 }
 
-/// Where a node is in its life, and whether it was slashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeState {
-    /// Where it is.
-    pub status: NodeStatus,
-    /// Whether stake was taken from it.
-    pub slashed: bool,
-}
-
-struct InOurWords;
-
-impl Form<NodeState> for InOurWords {
-    fn write(state: &NodeState) -> Option<Value> {
-        Some(state.status.to_json())
-    }
-
-    fn schema() -> Value {
-        NodeStatus::schema()
-    }
-}
-
 struct InEveryWord;
 
-impl Form<NodeState> for InEveryWord {
-    fn write(state: &NodeState) -> Option<Value> {
-        let NodeState { status, slashed } = *state;
+impl Form<NodeStatus> for InEveryWord {
+    fn write(status: &NodeStatus) -> Option<Value> {
         Some(json!({
-            "lp": status.lp_word(), "go": status.go_word(slashed), "session": status.session_word(),
+            "lp": status.lp_word(), "go": status.go_word(), "session": status.session_word(),
         }))
     }
 
@@ -612,6 +582,13 @@ impl Description {
     pub(crate) fn schema() -> Value {
         json!({"$ref": "https://meta.open-rpc.org/"})
     }
+}
+
+/// Returns the schema of every object, by name.
+pub(crate) fn schemas() -> Map<String, Value> {
+    let mut all = definitions();
+    all.extend(duties::definitions());
+    all
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use session_core::{
-    AccountId, BlockId, ChainId, ChannelId, ConversationId, Digest, Epoch, MessageId, NodeId,
-    ServiceId, SessionId, SwarmId, Time, TxId,
+    AccountId, BlockId, ChainId, ChannelId, ConversationId, Digest, Epoch, InboxAddress, MessageId,
+    NodeId, ServiceId, SessionId, SwarmId, Time, TxId,
 };
 
 use super::rfc3339;
@@ -213,7 +213,7 @@ macro_rules! ids {
 }
 
 ids! {
-    BlockId ChainId ChannelId ConversationId Digest MessageId NodeId ServiceId SessionId TxId
+    BlockId ChainId ChannelId ConversationId Digest InboxAddress MessageId NodeId ServiceId SessionId TxId
 }
 
 /// Adds a text to a member's schema. A reference has no room for one.

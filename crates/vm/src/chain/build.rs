@@ -12,12 +12,14 @@ use session_storage::kv::Database;
 
 use super::{BlockInfo, BuildError, Chain, InvalidBlock};
 use crate::ledger::Ledger;
-use crate::mempool::{self, Entry, Mempool};
+use crate::mempool::{self, Class, Entry, Mempool};
 use crate::query;
 use crate::state::State;
 
 /// How often a transaction that spoils a built block is thrown out and another block built.
 const ATTEMPTS: usize = 4;
+/// Bytes of a block up to which free transactions come before those that pay.
+const FREE_BYTES_FIRST: usize = BLOCK_BYTES_MAX / 2;
 /// What a block adds to each transaction: its length.
 const TRANSACTION_FRAMING_BYTES: usize = 4;
 
@@ -25,8 +27,10 @@ impl<D: Database> Chain<D> {
     /// Builds a block on the preferred one, or returns the one that was built there and is
     /// undecided. The block is verified already.
     ///
-    /// Transactions come in the order of what they offer per byte, then of arrival; those of one
-    /// sender in the order of nonces. Those that cannot be executed leave the pool.
+    /// What nodes do for free comes first, up to a half of the block: it is due at certain times,
+    /// and there is only so much of it in an epoch. Then transactions come in the order of what
+    /// they offer per byte, then of arrival; those of one sender in the order of nonces. Those that
+    /// cannot be executed leave the pool.
     ///
     /// # Errors
     /// [`BuildError::NothingToBuild`]; or when the block would not be valid, for example because
@@ -62,11 +66,11 @@ impl<D: Database> Chain<D> {
     }
 
     /// Returns whether [`build`](Self::build) has something to put into a block: a transaction
-    /// that is its sender's next one, or the turn of an epoch.
+    /// that is its sender's next one, or the turn of an epoch or a quarter of one.
     #[must_use]
     pub fn pending(&self, now: Time) -> bool {
         let (block, state) = self.preferred_tip();
-        query::next_turn(state) <= now.max(block.time)
+        query::next_due(state, block.time) <= now.max(block.time)
             || self
                 .pool
                 .senders()
@@ -84,13 +88,18 @@ impl<D: Database> Chain<D> {
         let (parent, state) = self.preferred_tip();
         let time = now.max(parent.time);
         let context = self.context(parent, time);
+        let is_due = query::next_due(state, parent.time) <= time;
         let verifier = &*self.config.verifier;
         let mut ledger = Ledger::begin(state, context);
         let mut queue = Candidates::new(&self.pool, state, parent.id);
         let (mut chosen, mut refused) = (Vec::new(), Vec::new());
         let mut bytes = BLOCK_HEAD_BYTES;
         while chosen.len() < TRANSACTIONS_MAX {
-            let Some(entry) = queue.next() else { break };
+            let Some(entry) =
+                queue.next(bytes < FREE_BYTES_FIRST && chosen.len() < TRANSACTIONS_MAX / 2)
+            else {
+                break;
+            };
             let transaction = &entry.transaction;
             let size = TRANSACTION_FRAMING_BYTES + transaction.size;
             if bytes + size > BLOCK_BYTES_MAX {
@@ -106,10 +115,10 @@ impl<D: Database> Chain<D> {
                 Err(_) => refused.push(transaction.id),
             }
         }
-        let (parent, height, turned) = (context.parent, context.height, ledger.turned());
+        let (parent, height) = (context.parent, context.height);
         let (state, _) = ledger.finish();
         self.leave_out(&refused, &parent);
-        if chosen.is_empty() && !turned {
+        if chosen.is_empty() && !is_due {
             return Err(BuildError::NothingToBuild);
         }
         let blobs: Vec<_> = chosen
@@ -126,7 +135,12 @@ impl<D: Database> Chain<D> {
     fn leave_out(&mut self, refused: &[TxId], parent: &BlockId) {
         for id in refused {
             if *parent == self.last.id {
-                self.pool.remove(id);
+                let free = self.pool.get(id).map(|entry| mempool::class(&entry.transaction));
+                match free {
+                    // Its sender does the next duty without it.
+                    Some(Class::Free) => self.pool.remove_from(id),
+                    _ => drop(self.pool.remove(id)),
+                }
             } else {
                 self.pool.set_impossible(id, *parent);
             }
@@ -145,21 +159,29 @@ fn next_of<'a>(
     pool.at(sender, nonce).filter(|entry| entry.impossible_on != Some(*parent))
 }
 
-/// The next transaction of every sender, the best one first.
+/// The next transaction of every sender.
 struct Candidates<'a> {
     pool: &'a Mempool,
-    heads: BTreeSet<(Reverse<u64>, u64, TxId)>,
+    /// Those that pay, the best one first.
+    paying: BTreeSet<Rank>,
+    /// Those that do not, the oldest one first.
+    free: BTreeSet<Rank>,
 }
+
+type Rank = (Reverse<u64>, u64, TxId);
 
 impl<'a> Candidates<'a> {
     fn new(pool: &'a Mempool, state: &State, parent: BlockId) -> Self {
+        let mut candidates = Self { pool, paying: BTreeSet::new(), free: BTreeSet::new() };
         let heads = pool.senders().filter_map(|sender| next_of(pool, state, sender, &parent));
-        Self { pool, heads: heads.map(rank).collect() }
+        heads.for_each(|entry| candidates.add(entry));
+        candidates
     }
 
-    fn next(&mut self) -> Option<&'a Entry> {
-        let (.., id) = self.heads.pop_first()?;
-        self.pool.get(&id)
+    fn next(&mut self, free_first: bool) -> Option<&'a Entry> {
+        let free = if free_first { self.free.pop_first() } else { None };
+        let next = free.or_else(|| self.paying.pop_first()).or_else(|| self.free.pop_first());
+        next.and_then(|(.., id)| self.pool.get(&id))
     }
 
     /// Lets the sender's transaction after `entry` take part.
@@ -167,10 +189,18 @@ impl<'a> Candidates<'a> {
         let nonce = entry.transaction.signed.transaction.nonce;
         let next = nonce.checked_add(1);
         let next = next.and_then(|nonce| self.pool.at(&entry.transaction.sender(), nonce));
-        self.heads.extend(next.map(rank));
+        next.into_iter().for_each(|entry| self.add(entry));
     }
-}
 
-fn rank(entry: &Entry) -> (Reverse<u64>, u64, TxId) {
-    (Reverse(mempool::rate(&entry.transaction)), entry.arrival, entry.transaction.id)
+    fn add(&mut self, entry: &Entry) {
+        let transaction = &entry.transaction;
+        match mempool::class(transaction) {
+            Class::Paying => {
+                let rank = (Reverse(mempool::rate(transaction)), entry.arrival, transaction.id);
+                self.paying.insert(rank);
+            }
+            // What a free one offers changes nothing.
+            Class::Free => drop(self.free.insert((Reverse(0), entry.arrival, transaction.id))),
+        }
+    }
 }

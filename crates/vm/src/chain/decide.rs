@@ -6,6 +6,7 @@ use session_storage::kv::{Batch, Database};
 use super::layout::{self, EXTRA_PREFIX, Place};
 use super::tree::Undecided;
 use super::{AcceptError, Accepted, Chain, Closed, UnknownBlock};
+use crate::ledger;
 use crate::query;
 
 impl<D: Database> Chain<D> {
@@ -51,6 +52,8 @@ impl<D: Database> Chain<D> {
             self.pool.remove_below(&sender, query::account(&self.state, &sender).nonce);
         }
         self.pool.sweep(block.time);
+        let state = &self.state;
+        self.pool.remove_undue(|free| ledger::check_due(state, free, block.time).is_ok());
         for forgotten in self.tree.keep_descendants(id) {
             self.give_back(forgotten.transactions, block.time);
         }

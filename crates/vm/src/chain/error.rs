@@ -177,7 +177,7 @@ pub enum InvalidBlock {
         now: Time,
     },
     /// It changes nothing.
-    #[error("the block has no transactions, and no epoch turns in it")]
+    #[error("the block has no transactions, and no epoch or quarter of one turns in it")]
     Empty,
     /// A transaction cannot be read.
     #[error("transaction {index} is not acceptable: {why}")]

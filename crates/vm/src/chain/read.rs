@@ -169,10 +169,11 @@ impl<D: Database> Chain<D> {
         Ok(self.database.get(key)?)
     }
 
-    /// Returns when the epoch turns after the preferred block: then a block may be built even if
-    /// no transaction waits.
+    /// Returns when a block may be built above the preferred one even if no transaction waits: at
+    /// the turn of the epoch and, if there are nodes, at each quarter of it.
     #[must_use]
-    pub fn next_turn(&self) -> Time {
-        query::next_turn(self.preferred_tip().1)
+    pub fn next_due(&self) -> Time {
+        let (block, state) = self.preferred_tip();
+        query::next_due(state, block.time)
     }
 }

@@ -10,7 +10,7 @@ use session_storage::kv::Database;
 use std::sync::Arc;
 
 use super::{Chain, NONCE_AHEAD_MAX, SubmitError};
-use crate::ledger::{Ledger, Rejection};
+use crate::ledger::{self, Ledger, Rejection};
 use crate::mempool::Pooled;
 use crate::query;
 use crate::state::State;
@@ -68,14 +68,20 @@ impl<D: Database> Chain<D> {
             return Err(SubmitError::NonceAhead { got: body.nonce, account: account.nonce });
         }
         self.pool.check(transaction, now)?;
+        if ledger::is_free(transaction) {
+            ledger::check_due(&self.state, transaction, now.max(self.last.time))?;
+        }
         let params = query::params(&self.state);
-        let fee = query::required_fee(&params, transaction.charged());
+        let price = |transaction: &ReceivedTransaction| {
+            let free = ledger::is_free(transaction);
+            if free { Amount::ZERO } else { query::required_fee(&params, transaction.charged()) }
+        };
+        let fee = price(transaction);
         if body.fee_max < fee {
             return Err(Rejection::Fee { max: body.fee_max, needed: fee }.into());
         }
         // A sender occupies as much of the pool as it can pay for, whatever comes first.
-        let waiting = self.pool.of(&sender).map(|entry| entry.transaction.charged());
-        let fees = waiting.map(|size| query::required_fee(&params, size).0);
+        let fees = self.pool.of(&sender).map(|entry| price(&entry.transaction).0);
         let needed = fees.fold(fee.0.saturating_add(moved(&body.action).0), u64::saturating_add);
         if account.balance < Amount(needed) {
             let (balance, needed) = (account.balance, Amount(needed));

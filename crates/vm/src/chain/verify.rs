@@ -53,10 +53,11 @@ impl<D: Database> Chain<D> {
         if self.tree.live.len() >= UNDECIDED_MAX {
             return Err(InvalidBlock::TooManyUndecided);
         }
-        let mut ledger = Ledger::begin(parent_state, self.context(parent, block.time));
-        if block.transactions.is_empty() && !ledger.turned() {
+        let is_due = query::next_due(parent_state, parent.time) <= block.time;
+        if block.transactions.is_empty() && !is_due {
             return Err(InvalidBlock::Empty);
         }
+        let mut ledger = Ledger::begin(parent_state, self.context(parent, block.time));
         let transactions = self.check_signatures(block, parent_state)?;
         for (index, transaction) in transactions.iter().enumerate() {
             ledger

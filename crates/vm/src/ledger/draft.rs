@@ -38,6 +38,18 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Returns every entry of a table with the draft's own changes, in the order of keys.
+    pub(super) fn entries<T: Table>(&self) -> Vec<(T::Key, T::Value)> {
+        let mut entries: BTreeMap<&[u8], Option<&[u8]>> =
+            self.state.range(&[T::TAG]).map(|(key, value)| (key, Some(value))).collect();
+        let written = self.writes.range(vec![T::TAG]..vec![T::TAG + 1]);
+        entries.extend(written.map(|(key, value)| (key.as_slice(), value.as_deref())));
+        let entry = |(key, value): (&[u8], Option<&[u8]>)| {
+            value.map(|value| (query::key_of::<T>(key), T::value(value)))
+        };
+        entries.into_iter().filter_map(entry).collect()
+    }
+
     pub(super) fn put<T: Table>(&mut self, key: &T::Key, value: &T::Value) {
         self.writes.insert(T::key(key), Some(value.to_bytes()));
     }

@@ -1,16 +1,22 @@
-//! The turn of an epoch: new randomness, and swarms for the nodes that waited for it.
-
-use std::collections::BTreeMap;
+//! The turn of an epoch: the beacon's end, judgement of the nodes, new seats and duties.
 
 use session_core::seed_ids::beacon_id;
-use session_core::{Digest, Domain, Epoch, NodeId, Span, SwarmId, Time, digest};
+use session_core::{Digest, Domain, Epoch, List, NodeId, Span, SwarmId, Time, digest};
+use session_protocol::attestation::committee_root;
+use session_protocol::chain::view::BeaconMode;
+use session_protocol::roster::Roster;
+use session_protocol::schedule::Schedule;
 
-use super::BlockContext;
 use super::draft::Draft;
-use crate::query;
+use super::{beacon, penalties, swarms};
 use crate::records::{
-    CurrentEpoch, EpochRecord, NodeStatus, Nodes, Only, Params, Seat, SwarmMembers,
+    CurrentEpoch, DealerList, Dealers, EpochRecord, NodeKeys, Only, Params, PastEpochs,
+    StorageCommitments, SwarmMembers,
 };
+use crate::state::State;
+
+/// Epochs of the past that the state keeps: at an hour each, those of six weeks.
+const PAST_EPOCHS: u64 = 1024;
 
 /// Returns the epoch that a time is in.
 pub(super) fn epoch_at(genesis: Time, length: Span, time: Time) -> Epoch {
@@ -18,78 +24,106 @@ pub(super) fn epoch_at(genesis: Time, length: Span, time: Time) -> Epoch {
     Epoch(passed.checked_div(length.as_millis()).expect("genesis refuses empty epochs"))
 }
 
-/// Returns the record of epoch 0; `origin` stands for the block that it does not have below.
-pub(crate) fn genesis_epoch(genesis: Time, origin: &Digest) -> EpochRecord {
-    record(&Digest::default(), &Digest::default(), Epoch(0), genesis, origin.as_bytes())
+/// Returns the first epoch in which a node that was registered at a time can have a seat.
+pub(crate) fn first_epoch(genesis: Time, params: &Params, registered: Time) -> Epoch {
+    let registered = epoch_at(genesis, params.epoch, registered);
+    Epoch(registered.0.saturating_add(params.activation_epochs.into()))
 }
 
-fn record(
-    randomness: &Digest,
-    previous_beacon: &Digest,
-    number: Epoch,
-    start: Time,
-    origin: &[u8; 32],
-) -> EpochRecord {
-    let parts: [&[u8]; 3] = [randomness.as_bytes(), &number.0.to_be_bytes(), origin];
+/// Writes epoch 0 into the state of the beginning, whose nodes have their seats already; `origin`
+/// stands for the randomness before.
+pub(crate) fn genesis(state: &mut State, params: &Params, start: Time, origin: &Digest) {
+    let number = Epoch(0);
+    let parts: [&[u8]; 3] = [&[0; 32], &number.0.to_be_bytes(), origin.as_bytes()];
     let randomness = digest(Domain::EpochRandomness, &parts);
-    let beacon = beacon_id(number, &randomness, previous_beacon);
-    EpochRecord { number, start, randomness, beacon, previous_beacon: *previous_beacon }
+    let previous_beacon = Digest::default();
+    let epoch = EpochRecord {
+        number,
+        start,
+        randomness,
+        beacon: beacon_id(number, &randomness, &previous_beacon),
+        previous_beacon,
+        mode: BeaconMode::Genesis,
+        attesters: Digest::default(),
+        swarms_since: number,
+    };
+    let mut draft = Draft::new(state);
+    appoint(&mut draft, params, epoch);
+    for (key, value) in draft.into_writes() {
+        state.put(&key, value.expect("nothing is removed from an empty state"));
+    }
 }
 
-/// Begins the epoch `number`; those between the last one and it had no blocks and never were.
+/// Begins the epoch `number`, and judges the nodes for the last one. In those between the chain
+/// stood still: nobody is judged for them, nor for a beacon that it may not have taken.
 pub(super) fn turn(
     draft: &mut Draft<'_>,
     params: &Params,
     last: &EpochRecord,
     number: Epoch,
     genesis: Time,
-    context: &BlockContext,
 ) -> EpochRecord {
-    let start = genesis + Span::from_millis(params.epoch.as_millis().saturating_mul(number.0));
-    let parent = context.parent.as_bytes();
-    let epoch = record(&last.randomness, &last.beacon, number, start, parent);
-    draft.put::<CurrentEpoch>(&Only {}, &epoch);
-    activate(draft, params, &epoch);
-    epoch
-}
-
-/// Gives every node that waited a swarm.
-fn activate(draft: &mut Draft<'_>, params: &Params, epoch: &EpochRecord) {
-    let state = draft.base();
-    let mut swarms: BTreeMap<SwarmId, usize> = BTreeMap::new();
-    for (swarm, _) in query::active_nodes(state) {
-        *swarms.entry(swarm).or_default() += 1;
+    let beacon::Outcome { randomness, mode, mut failings } = beacon::finish(draft, last, number);
+    let whole = number.0 == last.number.0 + 1;
+    if !whole {
+        failings.clear();
     }
-    let waiting = query::entries::<Nodes>(state)
-        .filter(|(_, node)| matches!(node.status, NodeStatus::Registered));
-    for (id, mut node) in waiting {
-        let swarm = choose(&swarms, usize::from(params.swarm_size), &epoch.randomness, &id);
-        *swarms.entry(swarm).or_default() += 1;
-        node.status = NodeStatus::Active { swarm, since: epoch.number };
-        draft.put::<Nodes>(&id, &node);
-        draft.put::<SwarmMembers>(&Seat { swarm, node: id }, &epoch.number);
+    let end = Schedule::of(genesis, params.epoch, last.number).end();
+    penalties::tally(draft, params, last, failings, end);
+    if !whole {
+        drop_commitments(draft);
     }
-}
-
-/// Chooses the swarm with the fewest members that is not full, or a new one.
-fn choose(
-    swarms: &BTreeMap<SwarmId, usize>,
-    full: usize,
-    randomness: &Digest,
-    node: &NodeId,
-) -> SwarmId {
-    let draw = |swarm: &[u8]| {
-        digest(Domain::SwarmChoice, &[randomness.as_bytes(), node.as_bytes(), swarm])
+    let moved = swarms::rebalance(draft, params, &randomness, number, genesis);
+    keep(draft, last, number);
+    let epoch = EpochRecord {
+        number,
+        start: Schedule::of(genesis, params.epoch, number).start,
+        randomness,
+        beacon: beacon_id(number, &randomness, &last.beacon),
+        previous_beacon: last.beacon,
+        mode,
+        attesters: Digest::default(),
+        swarms_since: if moved { number } else { last.swarms_since },
     };
-    swarms
-        .iter()
-        .filter(|(_, members)| **members < full)
-        .min_by_key(|(swarm, members)| (**members, draw(&swarm.0.to_be_bytes())))
-        .map(|(swarm, _)| *swarm)
-        .unwrap_or_else(|| {
-            // A place on the ring that is taken is as unlikely as a hash of 64 zero bits.
-            let drawn = draw(&[]);
-            let (place, _) = drawn.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
-            SwarmId(u64::from_be_bytes(*place))
-        })
+    appoint(draft, params, epoch)
+}
+
+/// Lets nobody audit what was committed to before the chain stood still: items had to live for one
+/// epoch more, not for several.
+fn drop_commitments(draft: &mut Draft<'_>) {
+    for (node, mut commitments) in draft.entries::<StorageCommitments>() {
+        commitments.previous = None;
+        draft.put::<StorageCommitments>(&node, &commitments);
+    }
+}
+
+/// Keeps the last epoch for proofs, and forgets the oldest.
+fn keep(draft: &mut Draft<'_>, last: &EpochRecord, number: Epoch) {
+    draft.put::<PastEpochs>(&last.number, last);
+    for (past, _) in draft.entries::<PastEpochs>() {
+        if number.0.saturating_sub(past.0) > PAST_EPOCHS {
+            draft.remove::<PastEpochs>(&past);
+        }
+    }
+}
+
+/// Writes the epoch that begins, with its dealers and attesters.
+fn appoint(draft: &mut Draft<'_>, params: &Params, mut epoch: EpochRecord) -> EpochRecord {
+    let seats: Vec<(SwarmId, NodeId)> = draft
+        .entries::<SwarmMembers>()
+        .into_iter()
+        .map(|(seat, _)| (seat.swarm, seat.node))
+        .collect();
+    let examiners = usize::from(params.duties.examiners);
+    let roster = Roster::new(&epoch.randomness, epoch.number, &seats, examiners);
+    let dealers = List::new(roster.dealers()).expect("the roster chooses no more");
+    draft.put::<Dealers>(&Only {}, &DealerList { dealers });
+    let member = |node: NodeId| {
+        let keys = draft.get::<NodeKeys>(&node).expect("every node has keys");
+        (node, keys.dsa().clone())
+    };
+    let attesters: Vec<_> = roster.attesters().into_iter().map(member).collect();
+    epoch.attesters = committee_root(&attesters);
+    draft.put::<CurrentEpoch>(&Only {}, &epoch);
+    epoch
 }

@@ -2,23 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use session_core::NodeId;
+use session_protocol::chain::Amount;
+use session_protocol::roster::TARGETS_MAX;
+
+use super::penalties::share;
 use crate::query::{self, entries, get};
 use crate::records::{
-    Accounts, ChannelMembers, ChannelNames, Channels, Endpoints, NodeAliases, NodeKeys, NodeStatus,
-    Nodes, Seat, SigningKeys, SwarmMembers, channel_name_digest, endpoint_digest,
-    signing_key_digest,
+    AccountKeys, Accounts, Ballots, ChannelMembers, ChannelNames, Channels, Commitments,
+    EPOCHS_KEPT, Endpoints, MarkAt, Marks, NodeAliases, NodeKeys, NodeStatus, Nodes, Seat, SeatOf,
+    ServiceNode, SigningKeys, StorageCommitments, SwarmMembers, channel_name_digest,
+    endpoint_digest, signing_key_digest,
 };
 use crate::state::State;
 
 /// Somebody made or destroyed LUX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("balances {balances} + stakes {stakes} + fees {treasury} are not the supply, {supply}")]
+#[error("balances {balances} + stakes {stakes} + treasury {treasury} are not the supply, {supply}")]
 pub struct NotConserved {
     /// Base units in all accounts.
     pub balances: u128,
     /// Base units staked.
     pub stakes: u128,
-    /// Base units taken as fees.
+    /// Base units taken as fees and penalties.
     pub treasury: u128,
     /// Base units that there are.
     pub supply: u128,
@@ -34,7 +40,7 @@ pub struct Disagreement {
     pub entry: String,
 }
 
-/// Checks that balances, stakes and fees taken are the supply.
+/// Checks that balances, stakes, fees and penalties taken are the supply.
 ///
 /// # Errors
 /// When they are not.
@@ -54,6 +60,7 @@ pub fn supply_is_conserved(state: &State) -> Result<(), NotConserved> {
 /// When one does not; it is named.
 pub fn indexes_agree(state: &State) -> Result<(), Disagreement> {
     nodes_agree(state)?;
+    duties_agree(state)?;
     channels_agree(state)
 }
 
@@ -69,12 +76,15 @@ fn nodes_agree(state: &State) -> Result<(), Disagreement> {
             agree(at == Some(id), "Endpoints", id)?;
             endpoints += 1;
         }
-        if let NodeStatus::Active { swarm, since } = node.status {
+        if let Some(SeatOf { swarm, since }) = node.status.seat() {
             let seat = get::<SwarmMembers>(state, &Seat { swarm, node: id });
             agree(seat == Some(since), "SwarmMembers", id)?;
             seats += 1;
         }
         agree(query::current_id(state, &node.first) == Some(id), "NodeAliases", node.first)?;
+        let next = node.next.is_none_or(|next| query::current_id(state, &next) == Some(id));
+        agree(next, "NodeAliases", id)?;
+        agree(stake_is_exact(&node), "Nodes", id)?;
     }
     agree(entries::<Endpoints>(state).count() == endpoints, "Endpoints", "the number of entries")?;
     agree(entries::<SwarmMembers>(state).count() == seats, "SwarmMembers", "the number of seats")?;
@@ -86,10 +96,47 @@ fn nodes_agree(state: &State) -> Result<(), Disagreement> {
         let signing = get::<SigningKeys>(state, &signing_key_digest(keys.dsa()));
         agree(signing == Some(id), "SigningKeys", id)?;
         agree(query::current_id(state, &id).is_some(), "NodeAliases", id)?;
+        let account = get::<AccountKeys>(state, &keys.account_id());
+        agree(account.as_ref() == Some(&keys), "AccountKeys", id)?;
     }
     agree(entries::<SigningKeys>(state).count() == ids, "SigningKeys", "the number of entries")?;
     let aliases = entries::<NodeAliases>(state).count();
     agree(entries::<Nodes>(state).count() + aliases == ids, "NodeAliases", "the number of ids")
+}
+
+/// What is left of a stake is what was not lost, to the unit, until it was withdrawn.
+fn stake_is_exact(node: &ServiceNode) -> bool {
+    let left = node.stake_original.checked_sub(share(node.stake_original, node.lost_bps));
+    match node.status {
+        NodeStatus::Retired { .. } => node.stake == Amount::ZERO,
+        _ => left == Some(node.stake),
+    }
+}
+
+fn duties_agree(state: &State) -> Result<(), Disagreement> {
+    let epoch = query::epoch(state).number;
+    let has_seat =
+        |id: &NodeId| get::<Nodes>(state, id).is_some_and(|node| node.status.seat().is_some());
+    for (examiner, ballot) in entries::<Ballots>(state) {
+        agree(has_seat(&examiner) && ballot.epoch == epoch, "Ballots", examiner)?;
+    }
+    for (id, Commitments { current, .. }) in entries::<StorageCommitments>(state) {
+        let fits = current.is_none_or(|current| has_seat(&id) && current.epoch == epoch);
+        agree(fits, "StorageCommitments", id)?;
+    }
+    for (MarkAt { node, epoch: of }, mark) in entries::<Marks>(state) {
+        let kept = of < epoch && mark.votes.len() <= TARGETS_MAX;
+        agree(kept && query::current_id(state, &node).is_some(), "Marks", node)?;
+    }
+    marks_are_bounded(state)
+}
+
+fn marks_are_bounded(state: &State) -> Result<(), Disagreement> {
+    let mut counts: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for (at, _) in entries::<Marks>(state) {
+        *counts.entry(at.node).or_default() += 1;
+    }
+    counts.into_iter().try_for_each(|(id, count)| agree(count <= EPOCHS_KEPT, "Marks", id))
 }
 
 fn channels_agree(state: &State) -> Result<(), Disagreement> {

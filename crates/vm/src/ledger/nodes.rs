@@ -1,16 +1,21 @@
 //! The registry: nodes come, change their keys, and go.
 
-use session_core::{NodeId, Text};
+use session_core::{Epoch, NodeId, Text};
 use session_crypto::PublicIdentity;
 use session_protocol::chain::Amount;
 use session_protocol::membership::ADDRESS_BYTES_MAX;
 
-use super::{Execution, Rejection};
+use super::draft::Draft;
+use super::{Execution, Rejection, cases, swarms};
 use crate::query;
 use crate::records::{
-    Endpoints, NodeAliases, NodeKeys, NodeStatus, Nodes, Seat, ServiceNode, SigningKeys,
-    SwarmMembers, endpoint_digest, signing_key_digest,
+    AccountKeys, BeaconKeys, Endpoints, NodeAliases, NodeKeys, NodeStatus, Nodes, Seat, SeatOf,
+    ServiceNode, SigningKeys, StorageCommitments, SwarmMembers, endpoint_digest,
+    signing_key_digest,
 };
+
+/// The epoch in which a node takes its seat as soon as it is registered.
+const FOUNDING_EPOCH: Epoch = Epoch(0);
 
 /// Returns whether a text is `host:port` in printable ASCII, with one text per port.
 #[must_use]
@@ -48,60 +53,73 @@ impl Execution<'_> {
         let node = ServiceNode::new(operator, id, endpoint.clone(), stake, now);
         self.draft.put::<Endpoints>(&place, &id);
         self.draft.put::<Nodes>(&id, &node);
+        if self.epoch.number == FOUNDING_EPOCH {
+            swarms::found(&mut self.draft, self.params, self.epoch, id);
+        }
         Ok(())
     }
 
-    /// Moves a node to the id of its new keys.
+    /// Gives a node new keys, and so a new id. Who does what in an epoch follows from the ids of
+    /// those with seats, so a node with a seat takes its new id when the epoch ends.
     pub(super) fn rotate_keys(
         &mut self,
         node: &NodeId,
         keys: &PublicIdentity,
     ) -> Result<(), Rejection> {
-        let (old, node) = self.own_node(node)?;
-        if let NodeStatus::Decommissioning { .. } | NodeStatus::Retired { .. } = node.status {
-            return Err(Rejection::NodeNotActive { status: node.status.name() });
+        let (old, mut node) = self.own_node(node)?;
+        let (new, status) = (keys.node_id(), node.status.name());
+        match node.status {
+            NodeStatus::Registered => {
+                self.claim_keys(keys)?;
+                take_id(&mut self.draft, old, &node, new);
+            }
+            NodeStatus::Active { .. } | NodeStatus::Suspended { .. } => {
+                if let Some(next) = node.next {
+                    return Err(Rejection::RotationWaits { next });
+                }
+                self.claim_keys(keys)?;
+                node.next = Some(new);
+                self.draft.put::<NodeAliases>(&new, &node.first);
+                self.draft.put::<Nodes>(&old, &node);
+            }
+            _ => return Err(Rejection::NodeNotActive { status }),
         }
-        self.claim_keys(keys)?;
-        let new = keys.node_id();
-        if let NodeStatus::Active { swarm, since } = node.status {
-            self.draft.remove::<SwarmMembers>(&Seat { swarm, node: old });
-            self.draft.put::<SwarmMembers>(&Seat { swarm, node: new }, &since);
-        }
-        self.draft.put::<Endpoints>(&endpoint_digest(&node.endpoint), &new);
-        self.draft.put::<NodeAliases>(&node.first, &new);
-        if old != node.first {
-            self.draft.put::<NodeAliases>(&old, &node.first);
-        }
-        self.draft.remove::<Nodes>(&old);
-        self.draft.put::<Nodes>(&new, &node);
         Ok(())
     }
 
-    /// Takes a node out of service at once.
+    /// Takes a node out of service: one with a seat when the epoch ends, another one at once.
     pub(super) fn decommission(&mut self, node: &NodeId) -> Result<(), Rejection> {
         let (id, mut node) = self.own_node(node)?;
-        match node.status {
-            NodeStatus::Registered => {}
-            NodeStatus::Active { swarm, .. } => {
-                self.draft.remove::<SwarmMembers>(&Seat { swarm, node: id });
+        node.status = match node.status {
+            NodeStatus::Registered => {
+                let until = self.context.time + self.params.unbonding;
+                NodeStatus::Decommissioning { until }
+            }
+            NodeStatus::Active { swarm, since } | NodeStatus::Suspended { swarm, since, .. } => {
+                NodeStatus::Leaving { swarm, since }
             }
             status => return Err(Rejection::NodeNotActive { status: status.name() }),
-        }
-        let until = self.context.time + self.params.unbonding;
-        node.status = NodeStatus::Decommissioning { until };
+        };
         self.draft.put::<Nodes>(&id, &node);
+        if self.epoch.number == FOUNDING_EPOCH {
+            swarms::found(&mut self.draft, self.params, self.epoch, id);
+        }
         Ok(())
     }
 
     /// Returns what is left of the stake, and frees the endpoint. The keys are never free again.
     pub(super) fn withdraw(&mut self, node: &NodeId) -> Result<(), Rejection> {
         let (id, mut node) = self.own_node(node)?;
-        let NodeStatus::Decommissioning { until } = node.status else {
+        let (NodeStatus::Decommissioning { until } | NodeStatus::Slashed { until }) = node.status
+        else {
             return Err(Rejection::NotDecommissioned { status: node.status.name() });
         };
         let time = self.context.time;
         if time < until {
             return Err(Rejection::Unbonding { until, time });
+        }
+        if let Some(case) = cases::open_case_of(&self.draft, &id) {
+            return Err(Rejection::Accused { case });
         }
         self.give(&node.operator, node.stake);
         node.stake = Amount::ZERO;
@@ -131,8 +149,29 @@ impl Execution<'_> {
         if let Some(node) = self.draft.get::<SigningKeys>(&signing) {
             return Err(Rejection::SigningKeyRegistered { node });
         }
+        // The node signs its duties with them, from an account that pays nothing.
+        self.draft.put::<AccountKeys>(&keys.account_id(), keys);
         self.draft.put::<NodeKeys>(&id, keys);
         self.draft.put::<SigningKeys>(&signing, &id);
         Ok(())
     }
+}
+
+/// Moves a node to the id of its new keys. What it did under the old ones stays there: nobody
+/// audits a commitment that other keys signed, and one-time secrets come from the keys.
+pub(super) fn take_id(draft: &mut Draft<'_>, old: NodeId, node: &ServiceNode, new: NodeId) {
+    if let Some(SeatOf { swarm, since }) = node.status.seat() {
+        draft.remove::<SwarmMembers>(&Seat { swarm, node: old });
+        draft.put::<SwarmMembers>(&Seat { swarm, node: new }, &since);
+    }
+    draft.remove::<BeaconKeys>(&old);
+    draft.remove::<StorageCommitments>(&old);
+    draft.put::<Endpoints>(&endpoint_digest(&node.endpoint), &new);
+    draft.remove::<NodeAliases>(&new);
+    draft.put::<NodeAliases>(&node.first, &new);
+    if old != node.first {
+        draft.put::<NodeAliases>(&old, &node.first);
+    }
+    draft.remove::<Nodes>(&old);
+    draft.put::<Nodes>(&new, node);
 }

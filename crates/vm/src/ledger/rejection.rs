@@ -1,10 +1,16 @@
 use session_core::{
-    AccountId, ChainId, ChannelId, ConversationId, NodeId, SessionId, Span, Time, merkle,
+    AccountId, ChainId, ChannelId, ConversationId, Digest, Epoch, NodeId, SessionId, Span, SwarmId,
+    Time, merkle,
 };
+use session_protocol::attestation::BadCertificate;
+use session_protocol::beacon::BadBeacon;
 use session_protocol::chain::Amount;
-use session_protocol::chain::certificate::BadCertificate;
 use session_protocol::chain::transaction::{CHANNEL_NAME_BYTES_MAX, TRANSACTION_VERSION};
+use session_protocol::commitment::BadOpening;
+use session_protocol::evidence::BadEvidence;
+use session_protocol::schedule::Phase;
 
+use super::cases::OPEN_CASES_MAX;
 use super::{CHANNEL_MEMBERS_MAX, CONVERSATION_TTL_MAX, CONVERSATION_TTL_MIN, PARTICIPANTS_MAX};
 use crate::records::NotAllowed;
 
@@ -158,6 +164,164 @@ rejections! {
         until: Time,
         /// The block's time.
         time: Time,
+    },
+    /// The node gets other keys already when the epoch ends.
+    #[error("the node takes the keys of {next} when the epoch ends: it can rotate again then")]
+    "rotation_waits" => RotationWaits {
+        /// The id that it takes.
+        next: NodeId,
+    },
+    /// A duty of somebody who is no node.
+    #[error("account {sender} is not the account of a node's keys: duties are for nodes")]
+    "not_a_node" => NotANode {
+        /// The sender.
+        sender: AccountId,
+    },
+    /// A duty of another epoch.
+    #[error("this is for epoch {got}, what is due is for epoch {due}")]
+    "wrong_epoch" => WrongEpoch {
+        /// The epoch that it is for.
+        got: Epoch,
+        /// The epoch for which it is due now.
+        due: Epoch,
+    },
+    /// A duty that is not due in this part of the epoch.
+    #[error("this is not due in the part \"{phase:?}\" of an epoch")]
+    "wrong_phase" => WrongPhase {
+        /// The part that the block is in.
+        phase: Phase,
+    },
+    /// A duty that was done.
+    #[error("the node did this already")]
+    "duty_done" => DutyDone,
+    /// A duty towards another swarm.
+    #[error("this is for swarm {got}, the node serves swarm {swarm}")]
+    "wrong_swarm" => WrongSwarm {
+        /// The swarm that it is for.
+        got: SwarmId,
+        /// The node's.
+        swarm: SwarmId,
+    },
+    /// A bitmap of another size, or with bits behind its end.
+    #[error("the bitmap does not fit: {bits} bits are due, in as few bytes as they need")]
+    "bitmap" => Bitmap {
+        /// Bits that there should be.
+        bits: usize,
+    },
+    /// A target both passed and failed.
+    #[error("the vote says of target {target} that it passed and that it failed")]
+    "vote_both" => VoteBoth {
+        /// The target's place.
+        target: usize,
+    },
+    /// The node was, or would be, away for too long.
+    #[error("the node would be away in {got} of {within} epochs, at most {max} are allowed")]
+    "drain_budget" => DrainBudget {
+        /// Epochs in which it would be away.
+        got: usize,
+        /// Of how many epochs.
+        within: u64,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A node that is not away cannot come back.
+    #[error("node cannot be activated from current status")]
+    "not_suspended" => NotSuspended {
+        /// Its status.
+        status: &'static str,
+    },
+    /// A part of the beacon that does not belong to it.
+    #[error("{0}")]
+    "beacon" => Beacon(#[from] BadBeacon),
+    /// A part of the beacon of another epoch.
+    #[error("beacon {what} for the wrong epoch: it is for epoch {got}, the beacon of {due} is made")]
+    "beacon_epoch" => BeaconEpoch {
+        /// What was posted.
+        what: &'static str,
+        /// The epoch that it is for.
+        got: Epoch,
+        /// The epoch whose beacon is made.
+        due: Epoch,
+    },
+    /// A dealer without one-time secrets for this epoch.
+    #[error("the node has no one-time secrets for the beacon of epoch {epoch}")]
+    "no_beacon_key" => NoBeaconKey {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// One-time secrets that nobody could use.
+    #[error("one-time secrets for {count} epochs from {first} on are not possible: {why}")]
+    "beacon_key" => BeaconKey {
+        /// The first epoch that they are for.
+        first: Epoch,
+        /// For how many.
+        count: u32,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A dealing that is not there, or not what is needed of it.
+    #[error("the dealing of dealer {place} {why}")]
+    "dealing" => Dealing {
+        /// The dealer's place.
+        place: u16,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Shares that are not in the order of dealers, or none at all.
+    #[error("shares are shown in the order of dealers, at least one, each once")]
+    "share_order" => ShareOrder,
+    /// The evidence shows nothing.
+    #[error("the evidence shows nothing: {0}")]
+    "evidence" => Evidence(#[from] BadEvidence),
+    /// The receipt may be about an inbox that moved to another swarm.
+    #[error("the receipt is no promise of this seat: {why}")]
+    "inbox_moved" => InboxMoved {
+        /// What may have happened.
+        why: &'static str,
+    },
+    /// The deed is known.
+    #[error("case {case} is known already, it is {status}")]
+    "case_known" => CaseKnown {
+        /// The case.
+        case: Digest,
+        /// Its status.
+        status: &'static str,
+    },
+    /// Too many accusations of one node wait.
+    #[error("{OPEN_CASES_MAX} cases against node {node} are open, that is the limit")]
+    "too_many_cases" => TooManyCases {
+        /// The node.
+        node: NodeId,
+    },
+    /// Nobody opened the case.
+    #[error("case not found")]
+    "unknown_case" => UnknownCase {
+        /// The id asked for.
+        case: Digest,
+    },
+    /// The case is decided.
+    #[error("the case is {status}")]
+    "case_closed" => CaseClosed {
+        /// Its status.
+        status: &'static str,
+    },
+    /// No owner's order is an answer to this.
+    #[error("a case of {kind} is not about an item: no order refutes it")]
+    "not_about_item" => NotAboutItem {
+        /// What the case is about.
+        kind: &'static str,
+    },
+    /// The owner's order does not explain why the item is missing.
+    #[error("the order does not refute the case: {0}")]
+    "order" => Order(#[source] BadOpening),
+    /// Only the authority may drop cases.
+    #[error("the sender is not the chain's authority")]
+    "not_authority" => NotAuthority,
+    /// The node is accused.
+    #[error("the stake is bound while case {case} against the node is open")]
+    "accused" => Accused {
+        /// The case.
+        case: Digest,
     },
     /// A workload session may not run so long, or not at all.
     #[error("a session of {got} is not possible: more than 0 and at most {max} is")]

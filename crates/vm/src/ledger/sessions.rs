@@ -2,11 +2,11 @@
 
 use session_core::committee::{Committee, CommitteeError, MEMBERS_MIN};
 use session_core::seed_ids::{AttestationDomain, Attested, session_id};
-use session_core::{Digest, List, NodeId, ServiceId, SessionId, Span, Text};
-use session_crypto::DsaPublicKey;
-use session_protocol::chain::certificate::{committee_digest, failure_root, outcome_root};
+use session_core::{Digest, Inline, List, NodeId, ServiceId, SessionId, Span, Text};
+use session_protocol::attestation::{
+    Kind, QuorumCertificate, Statement, committee_root, failure_root, outcome_root,
+};
 use session_protocol::chain::transaction::REASON_BYTES_MAX;
-use session_protocol::chain::{Certificate, SessionEnd};
 
 use super::{Execution, Rejection};
 use crate::query;
@@ -70,7 +70,7 @@ impl Execution<'_> {
         &mut self,
         id: &SessionId,
         [output, oracle_root, receipts_root]: [&Digest; 3],
-        certificate: &Certificate,
+        certificate: &QuorumCertificate,
     ) -> Result<(), Rejection> {
         let session = self.session(id)?;
         let root = outcome_root(output, oracle_root, receipts_root);
@@ -97,7 +97,7 @@ impl Execution<'_> {
         &mut self,
         id: &SessionId,
         reason: &Text<REASON_BYTES_MAX>,
-        certificate: Option<&Certificate>,
+        certificate: Option<&QuorumCertificate>,
     ) -> Result<(), Rejection> {
         let session = self.session(id)?;
         let time = self.context.time;
@@ -132,25 +132,17 @@ impl Execution<'_> {
         id: &SessionId,
         session: &WorkloadSession,
         root: Digest,
-        certificate: &Certificate,
+        certificate: &QuorumCertificate,
     ) -> Result<(), Rejection> {
-        let keys: Vec<DsaPublicKey> = session
-            .committee
-            .iter()
-            .map(|member| {
-                let state = self.draft.base();
-                let keys = query::current_id(state, member)
-                    .and_then(|current| query::node_keys(state, &current));
-                keys.expect("nodes and their keys stay in the state").dsa().clone()
-            })
-            .collect();
-        let end = SessionEnd {
+        let committee = query::session_committee(self.draft.base(), session);
+        certificate.check_statement(&Statement {
             chain: self.context.chain,
-            committee: committee_digest(&session.committee),
-            session: *id,
-            epoch: session.epoch,
+            committee: committee_root(&committee),
+            kind: Kind::SessionComplete,
+            subject: Digest::from(*id.as_bytes()),
             root,
-        };
-        Ok(end.verify(certificate, &keys, self.verifier)?)
+            epoch: session.epoch,
+        })?;
+        Ok(certificate.verify(&committee, self.verifier, &Inline)?)
     }
 }

@@ -1,12 +1,19 @@
 use session_core::{Digest, Epoch, Span, Text, Time, record};
 use session_protocol::chain::Amount;
+use session_protocol::chain::view::{BeaconMode, DutyParams};
 use session_protocol::limits::SWARM_MEMBERS_MAX;
+use session_protocol::roster::EXAMINERS_MAX;
 
 /// Shorter epochs would turn in every block.
 const EPOCH_MIN: Span = Span::from_secs(1);
 const EPOCH_MAX: Span = Span::from_days(30);
 const UNBONDING_MAX: Span = Span::from_days(365);
 const SESSION_TIME_MAX: Span = Span::from_days(30);
+const SETTLE_MAX: Span = Span::from_days(1);
+/// All of something, in ten-thousandths.
+const BPS: u16 = 10_000;
+/// Half of the epochs that count.
+const DRAIN_MAX: u16 = 12;
 
 record! {
     /// What never changes after genesis.
@@ -37,6 +44,22 @@ record! {
         pub swarm_size: u16,
         /// The longest a workload session may run.
         pub session_time_max: Span,
+        /// What nodes need for their duties.
+        pub duties: DutyParams,
+        /// Epochs from the one of a node's registration to the first in which it serves.
+        pub activation_epochs: u8,
+        /// What a miss costs, in ten-thousandths of the original stake.
+        pub penalty_bps: u16,
+        /// The share of the original stake after whose loss a node is out.
+        pub penalty_max_bps: u16,
+        /// Misses in a row from which on they cost something.
+        pub misses_free: u8,
+        /// What proven misconduct costs, in ten-thousandths of the original stake.
+        pub slash_bps: u16,
+        /// How long an accusation can be dropped or refuted.
+        pub veto_window: Span,
+        /// Epochs that a node may be away, announced, in any 24 epochs.
+        pub drain_epochs_max: u8,
     }
 
     /// A period with one randomness.
@@ -52,6 +75,12 @@ record! {
         pub beacon: Digest,
         /// Id of the beacon before.
         pub previous_beacon: Digest,
+        /// How the randomness came about.
+        pub mode: BeaconMode,
+        /// Root of the committee that attests the beacon.
+        pub attesters: Digest,
+        /// The last epoch whose turn changed which swarms there are.
+        pub swarms_since: Epoch,
     }
 }
 
@@ -67,6 +96,20 @@ impl Default for Params {
             unbonding: Span::from_days(14),
             swarm_size: 10,
             session_time_max: Span::from_days(1),
+            duties: DutyParams {
+                settle: Span::from_secs(600),
+                examiners: 10,
+                min_peers: 3,
+                free_bytes_min: 1 << 30,
+            },
+            activation_epochs: 2,
+            penalty_bps: 50,
+            penalty_max_bps: 5_000,
+            // The first miss is free: six bad examiners of ten happen once in 170 epochs.
+            misses_free: 1,
+            slash_bps: 5_000,
+            veto_window: Span::from_days(1),
+            drain_epochs_max: 2,
         }
     }
 }
@@ -95,14 +138,26 @@ impl Params {
             }
             Err(BadParams { field, got: got.to_string(), allowed: format!("{min} to {max}") })
         };
+        let number = |field, got: u16, (min, max): (u16, u16)| {
+            if (min..=max).contains(&got) {
+                return Ok(());
+            }
+            Err(BadParams { field, got: got.to_string(), allowed: format!("{min} to {max}") })
+        };
         span("epoch", self.epoch, EPOCH_MIN, EPOCH_MAX)?;
         span("unbonding", self.unbonding, Span::ZERO, UNBONDING_MAX)?;
         span("session_time_max", self.session_time_max, EPOCH_MIN, SESSION_TIME_MAX)?;
-        let got = self.swarm_size;
-        if got == 0 || usize::from(got) > SWARM_MEMBERS_MAX {
-            let allowed = format!("1 to {SWARM_MEMBERS_MAX}");
-            return Err(BadParams { field: "swarm_size", got: got.to_string(), allowed });
-        }
+        span("veto_window", self.veto_window, Span::ZERO, UNBONDING_MAX)?;
+        number("swarm_size", self.swarm_size, (1, SWARM_MEMBERS_MAX as u16))?;
+        number("activation_epochs", self.activation_epochs.into(), (1, 255))?;
+        number("penalty_bps", self.penalty_bps, (0, BPS))?;
+        number("penalty_max_bps", self.penalty_max_bps, (0, BPS))?;
+        number("slash_bps", self.slash_bps, (0, BPS))?;
+        number("drain_epochs_max", self.drain_epochs_max.into(), (0, DRAIN_MAX))?;
+        let DutyParams { settle, examiners, min_peers, free_bytes_min: _ } = self.duties;
+        span("settle", settle, Span::ZERO, SETTLE_MAX)?;
+        number("examiners", examiners.into(), (1, EXAMINERS_MAX as u16))?;
+        number("min_peers", min_peers.into(), (1, examiners.into()))?;
         if self.stake_min == Amount::ZERO {
             let (got, allowed) = (self.stake_min.to_string(), "more than 0 LUX".to_owned());
             return Err(BadParams { field: "stake_min", got, allowed });

@@ -1,14 +1,31 @@
 use core::fmt;
 
-use session_core::{AccountId, Epoch, NodeId, SwarmId, Text, Time, choice, record};
+use session_core::{AccountId, Epoch, List, NodeId, SwarmId, Text, Time, choice, record};
 use session_protocol::chain::Amount;
 use session_protocol::membership::ADDRESS_BYTES_MAX;
 
+/// Epochs that marks and announced absences are kept for.
+pub const EPOCHS_KEPT: u64 = 24;
+
 choice! {
-    /// Where a node is in its life. Tags 5 and 6 are kept for suspended and slashed nodes.
+    /// Where a node is in its life.
+    ///
+    /// The same states in the words of the reference's registry ([`SeedStatus`]) and of the
+    /// service-node proposal ([`LpStatus`]):
+    ///
+    /// | ours | reference | proposal | has a seat | next |
+    /// |---|---|---|---|---|
+    /// | no entry | unknown | | no | registered |
+    /// | registered | registered | Active | no | active, decommissioning |
+    /// | active | active | Active | yes | suspended, leaving, slashed |
+    /// | suspended | suspended | Active | yes | active, leaving, slashed |
+    /// | leaving | exited | Decommissioning | yes | decommissioning, slashed |
+    /// | decommissioning | exited | Decommissioning | no | retired, slashed |
+    /// | retired | exited | Retired | no | |
+    /// | slashed | slashed | Decommissioning | no | retired |
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum NodeStatus {
-        /// It waits for the next epoch.
+        /// It waits for an epoch in which it gets a seat.
         1 => Registered,
         /// It serves a swarm and can be chosen for committees.
         2 => Active {
@@ -26,6 +43,27 @@ choice! {
         4 => Retired {
             /// When the stake was withdrawn.
             at: Time,
+        },
+        /// It keeps its seat and said that it is away.
+        5 => Suspended {
+            /// The swarm.
+            swarm: SwarmId,
+            /// The epoch in which it took its place there.
+            since: Epoch,
+            /// The first epoch in which it serves again.
+            until: Epoch,
+        },
+        /// It lost stake and is out for ever.
+        6 => Slashed {
+            /// When the rest of the stake becomes free.
+            until: Time,
+        },
+        /// It keeps its seat until the epoch ends, and is out then.
+        7 => Leaving {
+            /// The swarm.
+            swarm: SwarmId,
+            /// The epoch in which it took its place there.
+            since: Epoch,
         },
     }
 }
@@ -46,13 +84,34 @@ record! {
         pub status: NodeStatus,
         /// When it was registered.
         pub registered: Time,
-        /// When its members last found it working; at first when it was registered.
+        /// When its examiners last found it working; at first when it was registered.
         pub last_ping: Time,
         /// The share of the time that it was up, in 0..=10000.
         pub uptime_bps: u16,
         /// The id with which it was registered; another one since it rotated its keys.
         pub first: NodeId,
+        /// Epochs in a row, up to the last one it was judged for, in which it failed at something.
+        pub misses: u32,
+        /// What it lost, in ten-thousandths of the original stake.
+        pub lost_bps: u16,
+        /// Epochs for which it said that it is away, ascending; those that still count.
+        pub drained: List<Epoch, { EPOCHS_KEPT as usize }>,
+        /// Storage commitments that it posted in this epoch.
+        pub posted: u8,
+        /// How often it said in this epoch that it is away, or back.
+        pub drains: u8,
+        /// The id that it takes when the epoch ends, if it rotates its keys.
+        pub next: Option<NodeId>,
     }
+}
+
+/// A node's place, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatOf {
+    /// The swarm.
+    pub swarm: SwarmId,
+    /// The epoch in which it took the place.
+    pub since: Epoch,
 }
 
 /// The node states of the reference's registry.
@@ -89,7 +148,7 @@ const UPTIME_BPS_FULL: u16 = 10_000;
 impl ServiceNode {
     /// Makes the record of a node that begins its life.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         operator: AccountId,
         id: NodeId,
         endpoint: Text<ADDRESS_BYTES_MAX>,
@@ -106,7 +165,19 @@ impl ServiceNode {
             last_ping: now,
             uptime_bps: UPTIME_BPS_FULL,
             first: id,
+            misses: 0,
+            lost_bps: 0,
+            drained: List::default(),
+            posted: 0,
+            drains: 0,
+            next: None,
         }
+    }
+
+    /// Returns whether it said that it is away in an epoch.
+    #[must_use]
+    pub fn is_away(&self, epoch: Epoch) -> bool {
+        self.drained.contains(&epoch)
     }
 }
 
@@ -119,6 +190,23 @@ impl NodeStatus {
             Self::Active { .. } => "active",
             Self::Decommissioning { .. } => "decommissioning",
             Self::Retired { .. } => "retired",
+            Self::Suspended { .. } => "suspended",
+            Self::Slashed { .. } => "slashed",
+            Self::Leaving { .. } => "leaving",
+        }
+    }
+
+    /// Returns the node's place in a swarm, if it has one.
+    #[must_use]
+    pub const fn seat(&self) -> Option<SeatOf> {
+        match *self {
+            Self::Active { swarm, since }
+            | Self::Suspended { swarm, since, .. }
+            | Self::Leaving { swarm, since } => Some(SeatOf { swarm, since }),
+            Self::Registered
+            | Self::Decommissioning { .. }
+            | Self::Retired { .. }
+            | Self::Slashed { .. } => None,
         }
     }
 
@@ -130,7 +218,11 @@ impl NodeStatus {
             None => SeedStatus::Unknown,
             Some(Self::Registered) => SeedStatus::Registered,
             Some(Self::Active { .. }) => SeedStatus::Active,
-            Some(Self::Decommissioning { .. } | Self::Retired { .. }) => SeedStatus::Exited,
+            Some(Self::Suspended { .. }) => SeedStatus::Suspended,
+            Some(Self::Slashed { .. }) => SeedStatus::Slashed,
+            Some(Self::Leaving { .. } | Self::Decommissioning { .. } | Self::Retired { .. }) => {
+                SeedStatus::Exited
+            }
         }
     }
 
@@ -138,8 +230,10 @@ impl NodeStatus {
     #[must_use]
     pub const fn lp(&self) -> LpStatus {
         match self {
-            Self::Registered | Self::Active { .. } => LpStatus::Active,
-            Self::Decommissioning { .. } => LpStatus::Decommissioning,
+            Self::Registered | Self::Active { .. } | Self::Suspended { .. } => LpStatus::Active,
+            Self::Leaving { .. } | Self::Decommissioning { .. } | Self::Slashed { .. } => {
+                LpStatus::Decommissioning
+            }
             Self::Retired { .. } => LpStatus::Retired,
         }
     }

@@ -3,6 +3,7 @@ use session_core::{List, Span, SwarmId, Text, Time};
 use session_crypto::Signer as _;
 use session_crypto::fake::FakeIdentity;
 use session_protocol::chain::Amount;
+use session_protocol::chain::view::BeaconMode;
 
 use super::*;
 
@@ -40,7 +41,18 @@ fn golden_records_of_the_chain() {
          0000000000000064 # fee per KiB
          0000000048190800 # unbonding
          000a             # swarm
-         0000000005265c00 # session",
+         0000000005265c00 # session
+         00000000000927c0 # settle
+         0a               # examiners
+         03               # least peers
+         0000000040000000 # least free bytes
+         02               # epochs until a node serves
+         0032             # penalty
+         1388             # most that penalties take
+         01               # misses for nothing
+         1388             # slash
+         0000000005265c00 # veto window
+         02               # epochs away",
     );
     let record = EpochRecord {
         number: Epoch(1),
@@ -48,8 +60,11 @@ fn golden_records_of_the_chain() {
         randomness: [3; 32].into(),
         beacon: [4; 32].into(),
         previous_beacon: [5; 32].into(),
+        mode: BeaconMode::Shared,
+        attesters: [6; 32].into(),
+        swarms_since: Epoch(7),
     };
-    check(&record, "0000000000000001 0000000000000002 03*32 04*32 05*32");
+    check(&record, "0000000000000001 0000000000000002 03*32 04*32 05*32 01 06*32 0000000000000007");
     check(&Account { balance: Amount(1), nonce: 2 }, "0000000000000001 0000000000000002");
 }
 
@@ -58,7 +73,8 @@ fn golden_nodes() {
     let registered =
         ServiceNode::new([1; 32].into(), [2; 32].into(), text("h:1"), Amount(3), time(4));
     let head = "01*32 00000003 683a31 0000000000000003 0000000000000003";
-    let tail = "0000000000000004 0000000000000004 2710 02*32";
+    let tail = "0000000000000004 0000000000000004 2710 02*32 # first
+        00000000 0000 00000000 00 00 00 # misses, lost, drained, posted, drains, next";
     for (status, golden) in [
         (NodeStatus::Registered, "01"),
         (
@@ -67,13 +83,34 @@ fn golden_nodes() {
         ),
         (NodeStatus::Decommissioning { until: time(7) }, "03 0000000000000007"),
         (NodeStatus::Retired { at: time(8) }, "04 0000000000000008"),
+        (
+            NodeStatus::Suspended { swarm: SwarmId(5), since: Epoch(6), until: Epoch(7) },
+            "05 0000000000000005 0000000000000006 0000000000000007",
+        ),
+        (NodeStatus::Slashed { until: time(7) }, "06 0000000000000007"),
+        (
+            NodeStatus::Leaving { swarm: SwarmId(5), since: Epoch(6) },
+            "07 0000000000000005 0000000000000006",
+        ),
     ] {
         let node = ServiceNode { status, ..registered.clone() };
         check(&node, &format!("{head} {golden} {tail}"));
     }
-    for kept in [0, 5, 6, 7] {
-        assert!(NodeStatus::decode_exact(&[kept]).is_err());
+    for unknown in [0, 8] {
+        assert!(NodeStatus::decode_exact(&[unknown]).is_err());
     }
+    let busy = ServiceNode {
+        misses: 1,
+        lost_bps: 2,
+        drained: List::new([Epoch(3)]).unwrap(),
+        posted: 4,
+        drains: 6,
+        next: Some([5; 32].into()),
+        ..registered
+    };
+    let tail = "0000000000000004 0000000000000004 2710 02*32
+        00000001 0002 00000001 0000000000000003 04 06 01 05*32";
+    check(&busy, &format!("{head} 01 {tail}"));
 }
 
 #[test]

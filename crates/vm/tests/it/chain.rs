@@ -3,6 +3,7 @@
 mod building;
 mod crashes;
 mod deciding;
+mod duties;
 mod harness;
 mod opening;
 mod pooling;

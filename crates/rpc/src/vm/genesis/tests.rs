@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use session_core::{AccountId, Entropy as _, SeededEntropy, Span, SwarmId, Time};
 
 use super::super::{VMID, WRONG_VMID};
-use super::{BadGenesis, Fee, Genesis, GenesisAccount, GenesisNode};
+use super::{BadGenesis, Duties, Fee, Genesis, GenesisAccount, GenesisNode};
 
 fn bytes(entropy: &mut SeededEntropy, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
@@ -28,6 +28,20 @@ fn genesis() -> Genesis {
     };
     let mut genesis = Genesis::new("lab", Time::from_millis(1_769_126_400_000));
     genesis.fee = Fee { base: 1000, per_kib: 10 };
+    genesis.authority = Some(AccountId::from([9; 32]));
+    genesis.duties = Duties {
+        settle: Span::from_secs(1),
+        examiners: 12,
+        min_peers: 3,
+        free_bytes_min: 4,
+        activation_epochs: 5,
+        penalty_bps: 6,
+        penalty_bps_max: 7,
+        misses_free: 8,
+        slash_bps: 9,
+        veto_window: Span::from_secs(10),
+        drain_epochs_max: 11,
+    };
     genesis.sequencer = Some(bytes(&mut entropy, 3136));
     genesis.accounts = vec![account, other];
     genesis.nodes = vec![node];
@@ -138,6 +152,20 @@ fn every_wrong_field_is_named() {
         ("/swarmSize", json!(1001), "swarmSize"),
         ("/unbondingSeconds", json!("a"), "unbondingSeconds"),
         ("/sequencer", json!("00"), "sequencer"),
+        ("/authority", json!("05"), "authority"),
+        ("/settleSeconds", json!(86_401), "settleSeconds"),
+        ("/examiners", json!(0), "examiners"),
+        ("/examiners", json!(33), "examiners"),
+        ("/minPeers", json!(0), "minPeers"),
+        ("/minPeers", json!(13), "minPeers"),
+        ("/freeBytesMin", json!("much"), "freeBytesMin"),
+        ("/activationEpochs", json!(0), "activationEpochs"),
+        ("/penaltyBps", json!(10_001), "penaltyBps"),
+        ("/penaltyBpsMax", json!(10_001), "penaltyBpsMax"),
+        ("/missesFree", json!(256), "missesFree"),
+        ("/slashBps", json!(10_001), "slashBps"),
+        ("/vetoWindowSeconds", json!(-1), "vetoWindowSeconds"),
+        ("/drainEpochsMax", json!(13), "drainEpochsMax"),
         ("/accounts", json!({}), "accounts"),
         ("/accounts/1", json!([]), "accounts[1]"),
         ("/accounts/1/account", json!(format!("05{}", "00".repeat(32))), "accounts[1].account"),

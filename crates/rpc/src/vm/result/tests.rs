@@ -7,8 +7,9 @@ use session_core::{
 };
 
 use super::{
-    Block, ChainPhase, Channel, EpochReply, Event, Health, Message, Messages, Node, NodeState,
-    NodeStatus, Proof, Session, SessionCreated, SessionStatus, Shape, Tx, TxStatus, definitions,
+    BeaconMode, Block, Case, CaseStatus, ChainPhase, Channel, Dealer, EpochPhase, EpochReply,
+    Event, Health, Mark, Message, Messages, MissingItem, Node, NodeStatus, Proof, Revealing,
+    Session, SessionCreated, SessionStatus, Shape, Tx, TxStatus, VoteAgainst, VoteCount, schemas,
 };
 
 const TIME: Time = Time::from_millis(1_769_126_400_123);
@@ -19,7 +20,7 @@ fn hex(byte: u8) -> String {
 
 // The members of a written object are those that its schema describes.
 fn described(name: &str, written: &Value) {
-    let schema = definitions()[name].clone();
+    let schema = schemas()[name].clone();
     let written = written.as_object().unwrap();
     for member in written.keys() {
         assert!(schema["properties"].get(member).is_some(), "{name}.{member} is not described");
@@ -140,7 +141,7 @@ fn messages_and_pushes() {
 
 #[test]
 fn a_node_in_three_vocabularies() {
-    let node = |status, slashed| Node {
+    let node = |status| Node {
         id: NodeId::from([7; 32]),
         operator: AccountId::from([2; 32]),
         public_key: vec![1],
@@ -148,31 +149,38 @@ fn a_node_in_three_vocabularies() {
         stake: u64::MAX,
         stake_original: 100_000_000,
         swarm: Some(SwarmId(255)),
-        status: NodeState { status, slashed },
+        status,
+        since: Some(Epoch(4)),
+        suspended_until: None,
+        misses: 2,
         registered: TIME,
         last_ping: TIME,
         unbonds: None,
         uptime_score: 9950,
         endpoint: "10.0.0.1:9651".to_owned(),
     };
-    let written = node(NodeStatus::Active, false).to_json();
+    let written = node(NodeStatus::Active).to_json();
     let expected = json!({
         "nodeId": hex(7), "operator": format!("07{}", hex(2)), "publicKey": "01",
         "encryptionKey": "02", "stake": "18446744073709551615", "originalStake": "100000000",
         "swarmId": "00000000000000ff", "status": "active",
         "statusNames": {"lp": "active", "go": "active", "session": "active"},
         "registeredAt": 1_769_126_400, "lastPingAt": 1_769_126_400, "uptimeScore": 9950,
-        "endpoint": "10.0.0.1:9651",
+        "endpoint": "10.0.0.1:9651", "since": 4, "misses": 2,
     });
     assert_eq!(written, expected);
     described("Node", &written);
-    let names = |status, slashed| node(status, slashed).to_json()["statusNames"].clone();
-    let slashed = json!({"lp": "decommissioning", "go": "slashed", "session": "decommissioned"});
-    assert_eq!(names(NodeStatus::Decommissioning, true), slashed);
-    let retired = json!({"lp": "retired", "go": "exited", "session": "deregistered"});
-    assert_eq!(names(NodeStatus::Retired, false), retired);
-    let waiting = json!({"lp": "active", "go": "registered", "session": "awaiting"});
-    assert_eq!(names(NodeStatus::Registered, false), waiting);
+    for (status, lp, go, session) in [
+        (NodeStatus::Registered, "active", "registered", "awaiting"),
+        (NodeStatus::Suspended, "active", "suspended", "decommissioned"),
+        (NodeStatus::Leaving, "decommissioning", "exited", "active"),
+        (NodeStatus::Decommissioning, "decommissioning", "exited", "decommissioned"),
+        (NodeStatus::Slashed, "decommissioning", "slashed", "deregistered"),
+        (NodeStatus::Retired, "retired", "exited", "deregistered"),
+    ] {
+        let names = json!({"lp": lp, "go": go, "session": session});
+        assert_eq!(node(status).to_json()["statusNames"], names, "{status:?}");
+    }
 }
 
 #[test]
@@ -248,14 +256,77 @@ fn channels_proofs_and_epochs() {
         epoch: Epoch(3),
         start: Time::ZERO,
         end: TIME,
+        phases: vec![0, 1, 2, 3],
         randomness: Digest::from([1; 32]),
         beacon: Digest::from([2; 32]),
-        nodes: 10,
-        swarms: 1,
-        stake: 1_000_000_000,
-        supply: 2_000_000_000,
-        treasury: 0,
+        previous_beacon: Digest::from([3; 32]),
+        mode: BeaconMode::Shared,
+        attesters_root: Digest::from([4; 32]),
+        swarms_since: Epoch(1),
+        phase: Some(EpochPhase::Ack),
+        attesters: Some(vec![NodeId::from([7; 32])]),
+        dealers: Some(vec![Dealer {
+            node: NodeId::from([7; 32]),
+            has_key: true,
+            dealt: true,
+            acknowledged_by: 3,
+            acknowledged: false,
+            revealed: Some(Revealing::Bad),
+            shares_shown: 0,
+        }]),
+        acknowledgements_needed: Some(3),
+        ballots: Some(0),
+        nodes: Some(10),
+        swarms: Some(1),
+        stake: Some(1_000_000_000),
+        supply: Some(2_000_000_000),
+        treasury: Some(0),
     };
-    assert_eq!(epoch.to_json()["stake"], "1000000000");
-    described("EpochReply", &epoch.to_json());
+    let written = epoch.to_json();
+    assert_eq!((&written["stake"], &written["mode"]), (&"1000000000".into(), &"shared".into()));
+    described("EpochReply", &written);
+    described("Dealer", &written["dealers"][0]);
+    let past = EpochReply { phase: None, dealers: None, stake: None, ..epoch }.to_json();
+    assert!(past.get("dealers").is_none() && past.get("stake").is_none());
+    described("EpochReply", &past);
+}
+
+#[test]
+fn marks_and_cases() {
+    let count = VoteCount { assigned: 10, passed: 3, failed: 7 };
+    let mark = Mark {
+        epoch: Epoch(9),
+        failings: vec!["unreachable".to_owned(), "no vote".to_owned()],
+        reach: count.clone(),
+        keep: VoteCount { assigned: 0, passed: 0, failed: 0 },
+        misses: 2,
+        penalty: 500_000,
+        votes: vec![VoteAgainst { examiner: NodeId::from([7; 32]), tx: TxId::from([8; 32]) }],
+    };
+    let expected = json!({
+        "epoch": 9, "failings": ["unreachable", "no vote"],
+        "reach": {"assigned": 10, "passed": 3, "failed": 7},
+        "keep": {"assigned": 0, "passed": 0, "failed": 0},
+        "misses": 2, "penalty": "500000", "votes": [{"examiner": hex(7), "txId": hex(8)}],
+    });
+    assert_eq!(mark.to_json(), expected);
+    described("Mark", &expected);
+    let case = Case {
+        id: Digest::from([1; 32]),
+        accused: NodeId::from([7; 32]),
+        kind: "false receipt".to_owned(),
+        epoch: Epoch(8),
+        accuser: AccountId::from([2; 32]),
+        tx: TxId::from([8; 32]),
+        opened: TIME,
+        until: TIME,
+        missing: Some(MissingItem { address: [5; 32].into(), message: MessageId::from([6; 32]) }),
+        status: CaseStatus::Paid,
+        closed: Some(TIME),
+        amount: Some(50_000_000),
+    };
+    let written = case.to_json();
+    assert_eq!((&written["status"], &written["amount"]), (&"paid".into(), &"50000000".into()));
+    described("Case", &written);
+    described("MissingItem", &written["missing"]);
 }

@@ -20,7 +20,7 @@ fn nothing_to_build_is_an_answer_and_changes_nothing() {
 fn an_empty_block_only_turns_an_epoch() {
     let world = World::new(2);
     let mut chain = world.chain();
-    let turn = chain.next_turn();
+    let turn = chain.next_due();
     assert_eq!(turn, at(3_600));
     assert!(!chain.pending(at(3_599)) && chain.pending(turn));
     let block = step(&mut chain, turn);

@@ -66,6 +66,7 @@ impl World {
             sequencer: None,
             accounts: accounts.collect(),
             nodes: Vec::new(),
+            authority: None,
             supply: None,
         };
         Self { people, genesis, rng, verifier: Arc::default() }

@@ -1,10 +1,14 @@
 use session_core::seed_ids::beacon_id;
-use session_core::{Domain, Epoch, Span, Time, digest};
+use session_core::{Epoch, NodeId, Span, Time};
+use session_protocol::attestation::committee_root;
+use session_protocol::beacon;
+use session_protocol::chain::view::BeaconMode;
+use session_protocol::schedule::Schedule;
 use session_vm::ledger::Ledger;
 use session_vm::query;
-use session_vm::records::{NodeStatus, Params};
+use session_vm::records::{CurrentEpoch, Dealers, PastEpochs, Table};
 
-use super::world::{HOUR, START, World, genesis};
+use super::world::{HOUR, START, World};
 
 #[test]
 fn the_first_block_after_a_boundary_turns_the_epoch() {
@@ -20,12 +24,12 @@ fn the_first_block_after_a_boundary_turns_the_epoch() {
     let ledger = Ledger::begin(&world.state, context);
     assert!(ledger.turned());
     let (state, changes) = ledger.finish();
-    assert_eq!(changes.len(), 1);
+    let tags: Vec<u8> = changes.keys().map(|key| key[0]).collect();
+    assert_eq!(tags, [CurrentEpoch::TAG, PastEpochs::TAG, Dealers::TAG]);
     let second = query::epoch(&state);
     assert_eq!((second.number, second.start), (Epoch(1), START + HOUR));
-    let parts: [&[u8]; 3] =
-        [first.randomness.as_bytes(), &1_u64.to_be_bytes(), context.parent.as_bytes()];
-    assert_eq!(second.randomness, digest(Domain::EpochRandomness, &parts));
+    assert_eq!((first.mode, second.mode), (BeaconMode::Genesis, BeaconMode::Degraded));
+    assert_eq!(second.randomness, beacon::degraded(Epoch(1), &first.beacon));
     assert_eq!(second.previous_beacon, first.beacon);
     assert_eq!(second.beacon, beacon_id(Epoch(1), &second.randomness, &first.beacon));
     world.adopt(state);
@@ -46,27 +50,37 @@ fn epochs_without_blocks_are_skipped() {
 }
 
 #[test]
-fn new_nodes_fill_swarms_evenly_and_then_make_new_ones() {
-    let mut genesis = genesis(2);
-    genesis.params = Params { swarm_size: 3, ..Params::default() };
-    let mut world = World::of(&genesis, 2, 0);
-    for number in 0..8 {
-        let node = world.make_node();
-        let action = world.register(1, &node, &format!("n{number}:1"));
-        world.run(1, action).unwrap();
+fn the_state_keeps_a_thousand_epochs() {
+    let mut world = World::new(0);
+    let mut beacons = vec![query::epoch(&world.state).beacon];
+    for _ in 0..1030 {
+        world.pass(HOUR);
+        beacons.push(query::epoch(&world.state).beacon);
     }
-    assert_eq!(query::active_nodes(&world.state).count(), 2);
-    world.pass(HOUR);
-    let mut swarms = std::collections::BTreeMap::new();
-    for (swarm, _) in query::active_nodes(&world.state) {
-        *swarms.entry(swarm).or_insert(0) += 1;
+    let kept = query::entries::<PastEpochs>(&world.state).count();
+    assert_eq!(kept, 1024);
+    let of = |number| query::epoch_numbered(&world.state, Epoch(number)).map(|it| it.beacon);
+    assert_eq!((of(5), of(1031)), (None, None));
+    for number in [6, 1000, 1029, 1030] {
+        assert_eq!(of(number), Some(beacons[number as usize]));
     }
-    let mut sizes: Vec<usize> = swarms.into_values().collect();
-    sizes.sort_unstable();
-    assert_eq!(sizes, [1, 3, 3, 3]);
-    assert!(
-        query::nodes(&world.state, None, 100)
-            .iter()
-            .all(|(_, node)| matches!(node.status, NodeStatus::Active { .. }))
-    );
+    let schedule = Schedule::of(START, HOUR, Epoch(1030));
+    assert_eq!(query::schedule(&world.state), schedule);
+}
+
+#[test]
+fn an_epoch_names_who_deals_and_who_attests() {
+    let mut world = World::new(30);
+    for _ in 0..3 {
+        let roster = query::roster(&world.state);
+        assert_eq!(query::beacon(&world.state).dealers, roster.dealers());
+        let member = |node: NodeId| {
+            let keys = query::node_keys(&world.state, &node).unwrap();
+            (node, keys.dsa().clone())
+        };
+        let attesters: Vec<_> = roster.attesters().into_iter().map(member).collect();
+        assert_eq!(attesters.len(), 21);
+        assert_eq!(query::epoch(&world.state).attesters, committee_root(&attesters));
+        world.pass(HOUR);
+    }
 }

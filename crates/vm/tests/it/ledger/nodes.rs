@@ -1,4 +1,4 @@
-use session_core::{Span, SwarmId};
+use session_core::{Epoch, Span, SwarmId};
 use session_crypto::Signer as _;
 use session_crypto::{DsaPublicKey, KemPublicKey, PublicIdentity, fake::FakeIdentity};
 use session_protocol::chain::{Action, Amount};
@@ -13,32 +13,43 @@ const OTHER: usize = 2;
 
 #[test]
 fn a_node_lives_from_registration_to_withdrawal() {
-    let mut world = World::new(0);
+    let mut world = World::new(3);
+    world.next_epoch();
     let node = world.make_node();
     let action = world.register(OWNER, &node, "one:9651");
     world.run(OWNER, action).unwrap();
     let record = query::node(&world.state, &node).unwrap().1;
     assert_eq!(record.status, NodeStatus::Registered);
     assert_eq!((record.stake, record.operator), (Amount::lux(100), world.id(OWNER)));
-    assert_eq!(query::active_nodes(&world.state).count(), 0);
+    assert_eq!(query::active_nodes(&world.state).count(), 3);
 
-    world.pass(HOUR);
-    let record = query::node(&world.state, &node).unwrap().1;
-    let NodeStatus::Active { swarm, since } = record.status else { panic!("{record:?}") };
-    assert_eq!(since, query::epoch(&world.state).number);
-    assert_eq!(query::active_nodes(&world.state).collect::<Vec<_>>(), [(swarm, node)]);
+    world.next_epoch();
+    assert_eq!(world.node(&node).status, NodeStatus::Registered, "two epochs, so that nobody");
+    world.next_epoch(); // knows the randomness that chooses its swarm
+    let (swarm, since) = (SwarmId(7), Epoch(3));
+    assert_eq!(world.node(&node).status, NodeStatus::Active { swarm, since });
+    assert!(query::active_nodes(&world.state).any(|seat| seat == (swarm, node)));
 
     assert_eq!(
         world.run(OWNER, Action::Withdraw { node }),
         Err(Rejection::NotDecommissioned { status: "active" })
     );
     world.run(OWNER, Action::Decommission { node }).unwrap();
-    let until = world.now + query::params(&world.state).unbonding;
-    assert_eq!(query::active_nodes(&world.state).count(), 0);
+    // Its seat is its own until the epoch ends.
+    assert_eq!(world.node(&node).status, NodeStatus::Leaving { swarm, since });
+    assert_eq!(query::active_nodes(&world.state).count(), 4);
     assert_eq!(
         world.run(OWNER, Action::Decommission { node }),
-        Err(Rejection::NodeNotActive { status: "decommissioning" })
+        Err(Rejection::NodeNotActive { status: "leaving" })
     );
+    assert_eq!(
+        world.run(OWNER, Action::Withdraw { node }),
+        Err(Rejection::NotDecommissioned { status: "leaving" })
+    );
+    world.next_epoch();
+    let until = world.now + query::params(&world.state).unbonding;
+    assert_eq!(world.node(&node).status, NodeStatus::Decommissioning { until });
+    assert_eq!(query::active_nodes(&world.state).count(), 3);
 
     world.pass(Span::from_millis(query::params(&world.state).unbonding.as_millis() - 1));
     let time = world.now;
@@ -63,6 +74,18 @@ fn a_node_lives_from_registration_to_withdrawal() {
     let next = world.make_node();
     let action = world.register(OTHER, &next, "one:9651");
     world.run(OTHER, action).unwrap();
+}
+
+#[test]
+fn a_node_that_never_had_a_seat_leaves_at_once() {
+    let mut world = World::new(3);
+    world.next_epoch();
+    let node = world.make_node();
+    let action = world.register(OWNER, &node, "one:9651");
+    world.run(OWNER, action).unwrap();
+    world.run(OWNER, Action::Decommission { node }).unwrap();
+    let until = world.now + query::params(&world.state).unbonding;
+    assert_eq!(world.node(&node).status, NodeStatus::Decommissioning { until });
 }
 
 #[test]
@@ -157,13 +180,16 @@ fn a_node_is_found_by_every_id_it_ever_had() {
     let mut world = World::new(3);
     let mut ids = vec![*world.nodes.keys().next().unwrap()];
     let seat = query::node(&world.state, &ids[0]).unwrap().1.status;
-    assert_eq!(seat, NodeStatus::Active { swarm: SwarmId(7), since: session_core::Epoch(0) });
+    assert_eq!(seat, NodeStatus::Active { swarm: SwarmId(7), since: Epoch(0) });
     for turn in 0..4 {
         let new = world.make_node();
         // Any of its ids names it.
         let action = world.rotate(0, ids[turn / 2], &new);
         world.run(0, action).unwrap();
         ids.push(new);
+        // Before the epoch ends, the new id leads to the node under its old one.
+        assert_eq!(query::current_id(&world.state, &new), Some(ids[turn]));
+        world.next_epoch();
         for id in &ids {
             let (current, node) = query::node(&world.state, id).unwrap();
             assert_eq!((current, node.first, node.status), (new, ids[0], seat));
@@ -180,18 +206,44 @@ fn a_node_is_found_by_every_id_it_ever_had() {
     let new = world.make_node();
     let action = world.rotate(0, ids[4], &new);
     let refused = world.run(0, action).unwrap_err();
-    assert_eq!(refused, Rejection::NodeNotActive { status: "decommissioning" });
+    assert_eq!(refused, Rejection::NodeNotActive { status: "leaving" });
     assert_eq!(refused.to_string(), "node not active");
+}
+
+#[test]
+fn a_node_without_a_seat_takes_new_keys_at_once() {
+    let mut world = World::new(3);
+    world.next_epoch();
+    let mut ids = vec![world.make_node()];
+    let action = world.register(OWNER, &ids[0], "one:9651");
+    world.run(OWNER, action).unwrap();
+    for _ in 0..3 {
+        let new = world.make_node();
+        let action = world.rotate(OWNER, ids[0], &new);
+        world.run(OWNER, action).unwrap();
+        ids.push(new);
+        for id in &ids {
+            assert_eq!(query::current_id(&world.state, id), Some(new));
+        }
+    }
 }
 
 #[test]
 fn our_states_have_a_word_in_each_vocabulary() {
     let at = session_core::Time::ZERO;
-    let active = NodeStatus::Active { swarm: SwarmId(1), since: session_core::Epoch(1) };
+    let (swarm, since) = (SwarmId(1), Epoch(1));
+    let active = NodeStatus::Active { swarm, since };
     let table = [
         (NodeStatus::Registered, SeedStatus::Registered, LpStatus::Active),
         (active, SeedStatus::Active, LpStatus::Active),
+        (
+            NodeStatus::Suspended { swarm, since, until: since },
+            SeedStatus::Suspended,
+            LpStatus::Active,
+        ),
+        (NodeStatus::Leaving { swarm, since }, SeedStatus::Exited, LpStatus::Decommissioning),
         (NodeStatus::Decommissioning { until: at }, SeedStatus::Exited, LpStatus::Decommissioning),
+        (NodeStatus::Slashed { until: at }, SeedStatus::Slashed, LpStatus::Decommissioning),
         (NodeStatus::Retired { at }, SeedStatus::Exited, LpStatus::Retired),
     ];
     assert_eq!(NodeStatus::seed(None).to_string(), "unknown");

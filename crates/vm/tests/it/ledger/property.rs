@@ -10,7 +10,7 @@ use session_core::{
     TxId, digest,
 };
 use session_crypto::fake::FakeVerifier;
-use session_protocol::chain::certificate::{failure_root, outcome_root};
+use session_protocol::attestation::{failure_root, outcome_root};
 use session_protocol::chain::{Action, Amount, Transaction};
 use session_vm::ledger::invariants::{indexes_agree, supply_is_conserved};
 use session_vm::ledger::{BlockContext, Changes, Ledger, Rejection};

@@ -1,8 +1,10 @@
 use session_core::committee::Committee;
 use session_core::seed_ids::{AttestationDomain, Attested, session_id};
 use session_core::{Digest, Epoch, NodeId, ServiceId, SessionId, Span, Text};
-use session_protocol::chain::certificate::{BadCertificate, failure_root, outcome_root};
-use session_protocol::chain::{Action, Certificate};
+use session_protocol::attestation::{
+    BadCertificate, QuorumCertificate, committee_root, failure_root, outcome_root,
+};
+use session_protocol::chain::Action;
 use session_vm::ledger::Rejection;
 use session_vm::query;
 use session_vm::records::{NotAllowed, SessionEvent, SessionPhase, SessionState};
@@ -26,7 +28,7 @@ fn create(time_max: Span) -> Action {
     Action::CreateSession { service: service(), program, input, time_max }
 }
 
-fn finalize(session: SessionId, certificate: Certificate) -> Action {
+fn finalize(session: SessionId, certificate: QuorumCertificate) -> Action {
     Action::FinalizeSession {
         session,
         output: OUTPUT.into(),
@@ -36,7 +38,7 @@ fn finalize(session: SessionId, certificate: Certificate) -> Action {
     }
 }
 
-fn fail(session: SessionId, reason: &str, certificate: Option<Certificate>) -> Action {
+fn fail(session: SessionId, reason: &str, certificate: Option<QuorumCertificate>) -> Action {
     Action::FailSession { session, reason: Text::new(reason).unwrap(), certificate }
 }
 
@@ -47,6 +49,8 @@ fn outcome() -> Digest {
 /// Four nodes and a session that is pending.
 fn pending() -> (World, SessionId) {
     let mut world = World::new(4);
+    // The epoch ends before the session does.
+    world.pass(Span::from_secs(1));
     let tx = world.run(CREATOR, create(HOUR)).unwrap();
     let id = session_id(&service(), Epoch(0), &tx);
     (world, id)
@@ -123,16 +127,19 @@ fn a_session_runs_and_ends_well() {
 fn roots_without_a_quorum_are_refused() {
     let (mut world, id) = running();
     let few = world.certify(&id, outcome(), 2);
-    let no_quorum = BadCertificate::NoQuorum { got: 2, needed: 3, members: 4 };
+    let no_quorum = BadCertificate::Count { named: 2, signatures: 2, needed: 3, members: 4 };
     assert_eq!(world.run(4, finalize(id, few)), Err(Rejection::Certificate(no_quorum)));
 
-    let of_other_roots = world.certify(&id, [9; 32].into(), 3);
+    let mut of_other_roots = world.certify(&id, [9; 32].into(), 3);
+    let refused = world.run(4, finalize(id, of_other_roots.clone())).unwrap_err();
+    assert_eq!(refused, Rejection::Certificate(BadCertificate::Statement));
+    of_other_roots.statement.root = outcome();
     let refused = world.run(4, finalize(id, of_other_roots)).unwrap_err();
     assert_eq!(refused, Rejection::Certificate(BadCertificate::Signature { member: 0 }));
 
     let of_failure = world.certify(&id, failure_root("broken"), 3);
     let refused = world.run(4, finalize(id, of_failure)).unwrap_err();
-    assert_eq!(refused, Rejection::Certificate(BadCertificate::Signature { member: 0 }));
+    assert_eq!(refused, Rejection::Certificate(BadCertificate::Statement));
     assert_eq!(phase(&world, &id), SessionPhase::Running);
 }
 
@@ -144,9 +151,19 @@ fn members_sign_with_the_keys_they_have_now() {
     let new = world.make_node();
     let action = world.rotate(OPERATOR, member, &new);
     world.run(OPERATOR, action).unwrap();
+    // A node with a seat takes its new keys when the epoch ends.
+    world.next_epoch();
 
-    let refused = world.run(4, finalize(id, old)).unwrap_err();
-    assert_eq!(refused, Rejection::Certificate(BadCertificate::Signature { member: 1 }));
+    let session = query::session(&world.state, &id).unwrap();
+    let expected = committee_root(&query::session_committee(&world.state, &session));
+    let got = old.statement.committee;
+    assert_ne!(got, expected, "the root of a committee binds its keys");
+    let refused = world.run(4, finalize(id, old.clone())).unwrap_err();
+    assert_eq!(refused, Rejection::Certificate(BadCertificate::Committee { got, expected }));
+    let mut relabelled = old;
+    relabelled.statement.committee = expected;
+    let refused = world.run(4, finalize(id, relabelled)).unwrap_err();
+    assert_eq!(refused, Rejection::Certificate(BadCertificate::Signature { member: 0 }));
     let certificate = world.certify(&id, outcome(), 3);
     world.run(4, finalize(id, certificate)).unwrap();
 }
@@ -185,7 +202,7 @@ fn a_committee_can_give_up_at_any_time() {
     let (mut world, id) = pending();
     let of_other_reason = world.certify(&id, failure_root("other"), 3);
     let refused = world.run(5, fail(id, "broken", Some(of_other_reason))).unwrap_err();
-    assert_eq!(refused, Rejection::Certificate(BadCertificate::Signature { member: 0 }));
+    assert_eq!(refused, Rejection::Certificate(BadCertificate::Statement));
     let certificate = world.certify(&id, failure_root("broken"), 3);
     world.run(5, fail(id, "broken", Some(certificate))).unwrap();
     assert_eq!(phase(&world, &id), SessionPhase::Failed);

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use session_core::{
-    AccountId, BlockId, ChainId, Domain, Encode as _, Entropy as _, NodeId, SeededEntropy,
+    AccountId, Blob, BlockId, ChainId, Domain, Encode as _, Entropy as _, NodeId, SeededEntropy,
     SessionId, Span, SwarmId, Text, Time, TxId, digest,
 };
 use session_crypto::Signer as _;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_protocol::Verified;
-use session_protocol::chain::certificate::committee_digest;
-use session_protocol::chain::transaction::{Possession, TRANSACTION_VERSION};
-use session_protocol::chain::{
-    Action, Amount, Certificate, ReceivedTransaction, SessionEnd, Transaction,
-};
+use session_protocol::attestation::{Kind, QuorumCertificate, Scheme, Statement, committee_root};
+use session_protocol::chain::transaction::{Possession, TRANSACTION_VERSION, bitmap};
+use session_protocol::chain::{Action, Amount, ReceivedTransaction, Transaction};
 use session_vm::genesis::{Genesis, GenesisAccount, GenesisNode};
 use session_vm::ledger::invariants::{indexes_agree, supply_is_conserved};
 use session_vm::ledger::{BlockContext, Ledger, Rejection};
@@ -67,6 +65,7 @@ pub(crate) fn genesis(nodes: usize) -> Genesis {
         sequencer: None,
         accounts: accounts.collect(),
         nodes: nodes.collect(),
+        authority: None,
         supply: None,
     }
 }
@@ -195,22 +194,26 @@ impl World {
         session: &SessionId,
         root: session_core::Digest,
         signers: usize,
-    ) -> Certificate {
+    ) -> QuorumCertificate {
         let anchor = query::session(&self.state, session).unwrap();
-        let end = SessionEnd {
+        let committee = query::session_committee(&self.state, &anchor);
+        let statement = Statement {
             chain: self.chain,
-            committee: committee_digest(&anchor.committee),
-            session: *session,
-            epoch: anchor.epoch,
+            committee: committee_root(&committee),
+            kind: Kind::SessionComplete,
+            subject: (*session.as_bytes()).into(),
             root,
+            epoch: anchor.epoch,
         };
         let current = |member| query::current_id(&self.state, member).unwrap();
         let signatures: Vec<_> = anchor.committee[..signers]
             .iter()
-            .map(|member| end.sign(&self.nodes[&current(member)], &mut self.rng))
+            .map(|member| statement.sign(&self.nodes[&current(member)], &mut self.rng).signature)
             .collect();
-        Certificate {
-            signers: (1 << signers) - 1,
+        QuorumCertificate {
+            scheme: Scheme::MlDsa65List,
+            statement,
+            signers: Blob::new(&*bitmap(committee.len(), 0..signers)).unwrap(),
             signatures: session_core::List::new(signatures).unwrap(),
         }
     }
