@@ -112,6 +112,9 @@ pub enum Input {
         /// The command.
         id: u64,
     },
+    /// Who is a node, and which swarm keeps what, has changed. Commands that wait for an answer are
+    /// sent on by whoever was asked, if that is the wrong one now.
+    Membership(Arc<dyn Membership>),
 }
 
 /// What the shell and the program are to do or to know.
@@ -408,6 +411,12 @@ impl Machine for Client {
             Input::Network(input) => self.overlay(cx, |network, cx| network.handle(cx, input)),
             Input::Command { id, command } => self.begin(cx, id, command),
             Input::Cancel { id } => self.cancel(cx, id),
+            Input::Membership(members) => {
+                self.config.membership = Arc::clone(&members);
+                self.auditor.set_membership(Arc::clone(&members));
+                let input = session_network::Input::Membership(members);
+                self.overlay(cx, |network, cx| network.handle(cx, input));
+            }
         }
         self.settle(cx);
     }

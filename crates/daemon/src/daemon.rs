@@ -1,18 +1,29 @@
 //! The machine that joins network and swarm.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use session_core::merkle::Proof;
-use session_core::{Context, Encode, List, Machine, NodeId, Time};
+use session_core::{Context, Encode, Epoch, List, Machine, NodeId, Time};
 use session_crypto::DsaPublicKey;
 use session_network::{Class, ConnId, From, Network};
+use session_protocol::attestation::QuorumCertificate;
+use session_protocol::chain::Action;
+use session_protocol::chain::view::ChainView;
+use session_protocol::duty::Duty;
+use session_protocol::evidence::Evidence;
 use session_protocol::inbound::CheckedRequest;
 use session_protocol::limits::OPERATIONS_MAX;
 use session_protocol::receipt::{SignedRoot, StorageReceipt};
 use session_protocol::request::{Outcome, Push, Refusal, Reply};
 use session_protocol::{Inbound, Kind};
 use session_storage::Store;
+use session_swarm::coordinator::{self, Coordinator};
 use session_swarm::{NotANode, PeerMessage, PeerMessageOut, Requester, Swarm};
 
 use crate::health::Health;
+
+mod duties;
 
 /// What a node is made from.
 #[derive(Clone)]
@@ -21,6 +32,8 @@ pub struct Config {
     pub network: session_network::Config,
     /// Inboxes.
     pub swarm: session_swarm::Config,
+    /// The duties of a node of a chain; none where a network file says who is a node.
+    pub coordinator: Option<coordinator::Config>,
 }
 
 /// What happened.
@@ -48,6 +61,26 @@ pub enum Input {
         root: SignedRoot,
         /// One for each receipt of the ticket, in order.
         proofs: Vec<Proof>,
+    },
+    /// The chain has another block, and this is what it says now. Who is a node and what it keeps
+    /// follows from it, also without a coordinator.
+    View(Arc<ChainView>),
+    /// How many bytes the disk can still take.
+    FreeBytes(u64),
+    /// The answer to [`Effect::FetchCommitment`].
+    CommitmentTx {
+        /// Who committed.
+        node: NodeId,
+        /// In which epoch.
+        epoch: Epoch,
+        /// The signed transaction of the last commitment that counts, as it is in its block.
+        bytes: Vec<u8>,
+    },
+    /// The node will be away for up to so many epochs, or is back (0): said on the chain, so that it
+    /// is not punished. Requests are answered as before; see [`Daemon::drain`].
+    Away {
+        /// How many.
+        epochs: u8,
     },
     /// The group of inputs that will be committed together is complete: sent once for each group.
     Flush,
@@ -103,6 +136,30 @@ pub enum Effect {
         /// The item.
         push: Push,
     },
+    /// Hand the chain a transaction of the node's own account, without a fee. It is asked for again
+    /// after a while if the chain does not show it.
+    Submit {
+        /// What it orders.
+        action: Action,
+    },
+    /// Keep evidence, and hand it to the chain.
+    Accuse {
+        /// What a node signed.
+        evidence: Box<Evidence>,
+    },
+    /// Keep a certificate that a quorum signed.
+    Certified {
+        /// It.
+        certificate: Box<QuorumCertificate>,
+    },
+    /// Look up the signed transaction of a storage commitment; answered by
+    /// [`Input::CommitmentTx`], or never.
+    FetchCommitment {
+        /// Who committed.
+        node: NodeId,
+        /// In which epoch.
+        epoch: Epoch,
+    },
     /// Something worth a line in the log.
     Report(Report),
 }
@@ -135,6 +192,8 @@ pub enum Report {
         /// How.
         why: String,
     },
+    /// A duty was done, or somebody else did not do his.
+    Duty(coordinator::Note),
 }
 
 type Cx<'a> = Context<'a, dyn Store, Effect>;
@@ -144,26 +203,67 @@ pub struct Daemon {
     node: NodeId,
     network: Network,
     swarm: Swarm,
+    coordinator: Option<Coordinator>,
+    chain: Option<Arc<ChainView>>,
+    links: Links,
     started: bool,
+    /// What the coordinator was told of the store.
+    complete: bool,
+}
+
+/// Whom to be connected to.
+#[derive(Default)]
+struct Links {
+    /// For the swarm: its members, and partners of a hand-over.
+    partners: BTreeSet<NodeId>,
+    /// For duties.
+    duties: BTreeSet<NodeId>,
 }
 
 impl Daemon {
     /// Makes a node without connections.
     ///
     /// # Errors
-    /// When the membership does not know the node.
+    /// When a network file says who is a node, and it is none.
     pub fn new(config: Config) -> Result<Self, NotANode> {
+        let node = config.swarm.node;
+        // On a chain a node may wait for its seat; in a network file it is there or it is not.
+        if config.coordinator.is_none() && config.swarm.membership.node(&node).is_none() {
+            return Err(NotANode { node });
+        }
         Ok(Self {
-            node: config.swarm.node,
-            swarm: Swarm::new(config.swarm)?,
+            node,
+            swarm: Swarm::new(config.swarm),
+            coordinator: config.coordinator.map(Coordinator::new),
+            chain: None,
+            links: Links::default(),
             network: Network::new(config.network),
             started: false,
+            complete: false,
         })
     }
 
     /// Answers new requests with `not ready` from here on; what is under way is finished.
     pub const fn drain(&mut self) {
         self.swarm.drain();
+    }
+
+    /// Returns the duties of the node, if a chain gives it any.
+    #[must_use]
+    pub const fn coordinator(&self) -> Option<&Coordinator> {
+        self.coordinator.as_ref()
+    }
+
+    /// Returns how far the hand-over of inboxes is, while there is one.
+    #[must_use]
+    pub fn handing_over(&self) -> Option<session_swarm::Progress> {
+        self.swarm.handing_over()
+    }
+
+    /// Returns what the chain said last.
+    #[must_use]
+    pub const fn chain(&self) -> Option<&Arc<ChainView>> {
+        self.chain.as_ref()
     }
 
     /// Returns how the node is.
@@ -179,6 +279,7 @@ impl Daemon {
             peers: self.network.peers().collect(),
             clients: self.network.clients(),
             store: store.stats(),
+            chain: self.chain_health(),
         }
     }
 
@@ -218,10 +319,12 @@ impl Daemon {
             Net::PeerUp { node, .. } => {
                 cx.effects.push(Effect::Report(Report::PeerUp { node }));
                 self.swarm(cx, session_swarm::Input::PeerUp { node });
+                self.coordinate(cx, coordinator::Input::PeerUp { node });
             }
             Net::PeerDown { node } => {
                 cx.effects.push(Effect::Report(Report::PeerDown { node }));
                 self.swarm(cx, session_swarm::Input::PeerDown { node });
+                self.coordinate(cx, coordinator::Input::PeerDown { node });
             }
             Net::ClientDown { conn } => {
                 let from = client(conn);
@@ -234,6 +337,7 @@ impl Daemon {
             }
             Net::Unreachable { node, why } => {
                 cx.effects.push(Effect::Report(Report::Unreachable { node, why }));
+                self.coordinate(cx, coordinator::Input::Unreachable { node });
             }
             Net::Penalized { from, why } => {
                 cx.effects.push(Effect::Report(Report::Penalized { from, why }));
@@ -253,6 +357,7 @@ impl Daemon {
                 let refusal = Refusal::not_ready("a node asks over a client's connection");
                 return self.refuse(cx, from, request.id, request.operations.len(), &refusal);
             }
+            (From::Node(node), Inbound::Duty(duty)) => return self.duty(cx, node, duty),
             (_, Inbound::Replicate(replicate)) => PeerMessage::Replicate(replicate),
             (_, Inbound::Receipts(receipts)) => PeerMessage::Receipts(receipts),
             (_, Inbound::Operations(operations)) => PeerMessage::Operations(operations),
@@ -279,6 +384,10 @@ impl Daemon {
     fn swarm_effects(&mut self, cx: &mut Cx<'_>, effects: Vec<session_swarm::Effect>) {
         for effect in effects {
             self.swarm_effect(cx, effect);
+        }
+        if self.complete != self.swarm.is_complete() {
+            self.complete = !self.complete;
+            self.coordinate(cx, coordinator::Input::Complete(self.complete));
         }
     }
 
@@ -310,11 +419,18 @@ impl Daemon {
                             self.send(cx, to, class, Kind::Operations, m)
                         }
                         PeerMessageOut::Sync(m) => self.send(cx, to, class, Kind::Sync, m),
+                        PeerMessageOut::Taken { epoch } => {
+                            let taken = Duty::Taken { epoch: *epoch };
+                            self.send(cx, to, class, Kind::Duty, &taken)
+                        }
                     };
                 }
             }
             Swarm::SignReceipts { ticket, receipts } => {
                 cx.effects.push(Effect::SignReceipts { ticket, receipts });
+            }
+            Swarm::Promised { promise } => {
+                self.coordinate(cx, coordinator::Input::Promised { promise });
             }
             Swarm::Misbehaved { node, why } => {
                 let why = why.to_owned();
@@ -338,11 +454,7 @@ impl Daemon {
 
     fn start(&mut self, cx: &mut Cx<'_>) {
         self.started = true;
-        let mates: Vec<NodeId> = self.swarm.mates().collect();
-        for node in mates {
-            let input = session_network::Input::Connect { node };
-            self.network(cx, |network, cx| network.handle(cx, input));
-        }
+        self.keep_links(cx);
     }
 
     fn update_heartbeat(&mut self, cx: &Cx<'_>) {
@@ -371,6 +483,14 @@ impl Machine for Daemon {
             Input::ReceiptsSigned { ticket, root, proofs } => {
                 self.swarm(cx, session_swarm::Input::ReceiptsSigned { ticket, root, proofs });
             }
+            Input::View(view) => self.view(cx, view),
+            Input::FreeBytes(bytes) => {
+                self.coordinate(cx, coordinator::Input::FreeBytes(bytes));
+            }
+            Input::CommitmentTx { node, epoch, bytes } => {
+                self.coordinate(cx, coordinator::Input::CommitmentTx { node, epoch, bytes });
+            }
+            Input::Away { epochs } => self.announce(cx, epochs),
             Input::Flush => {
                 self.swarm(cx, session_swarm::Input::Flush);
                 self.update_heartbeat(cx);
@@ -382,7 +502,8 @@ impl Machine for Daemon {
         if !self.started {
             return Some(Time::ZERO);
         }
-        [self.network.deadline(), self.swarm.deadline()].into_iter().flatten().min()
+        let duties = self.coordinator.as_ref().and_then(Machine::deadline);
+        [self.network.deadline(), self.swarm.deadline(), duties].into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
@@ -397,6 +518,12 @@ impl Machine for Daemon {
             let mut effects = Vec::new();
             self.swarm.tick(&mut cx.lend(&mut effects));
             self.swarm_effects(cx, effects);
+            // Partners are done with each other one by one.
+            self.keep_links(cx);
+        }
+        let duties = self.coordinator.as_ref().and_then(Machine::deadline);
+        if duties.is_some_and(|at| at <= cx.now) {
+            self.tick_coordinator(cx);
         }
     }
 }

@@ -5,7 +5,12 @@
 //! other member of the swarm is kept connected, and what both machines know about the node is put
 //! together into heartbeats, replies and [`Health`].
 //!
-//! What it does not do: it opens no sockets and signs no receipts; the shell does, see [`Effect`].
+//! A node of a chain gets the chain's views with [`Input::View`]: who is a node, which swarm it
+//! serves, and what it is to do in the epoch follow from them. Duties are those of
+//! [`session_swarm::coordinator`]; here they find their way to connections and back.
+//!
+//! What it does not do: it opens no sockets, follows no chain and signs no receipts or
+//! transactions; the shell does, see [`Effect`].
 //! A local caller, such as the HTTP interface, asks with [`Input::Local`] and gets the same answers
 //! as a client over the network.
 //!
@@ -17,4 +22,4 @@ mod daemon;
 mod health;
 
 pub use daemon::{Config, Daemon, Effect, Input, Report};
-pub use health::Health;
+pub use health::{ChainHealth, Health};

@@ -7,7 +7,7 @@ use session_core::{NodeId, Time};
 use crate::addresses::Block;
 use crate::bucket::{Bucket, Meter};
 use crate::handshake::{Answering, Channel, Opening};
-use crate::limits::{Budget, OVERRUNS};
+use crate::limits::{Budget, DUTIES, OVERRUNS};
 use crate::stats::Traffic;
 
 /// Named by what it waits for.
@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) block: Option<Block>,
     /// What a node may still send.
     pub(crate) meter: Meter,
+    /// How many messages about duties a node may still send.
+    pub(crate) duties: Bucket,
     /// Patience with frames over the limits.
     pub(crate) overruns: Bucket,
     /// Frames before the handshake was through.
@@ -62,6 +64,7 @@ impl Connection {
             stage,
             block: None,
             meter: Meter::full(budget, now),
+            duties: Bucket::full(DUTIES, now),
             overruns: Bucket::full(OVERRUNS, now),
             early: 0,
             unhandled: 0,
@@ -69,6 +72,16 @@ impl Connection {
             last_seen: now,
             next_beat: now,
             ping: None,
+        }
+    }
+
+    /// Returns the node at the other end, proven or not; nothing for clients and strangers.
+    pub(crate) const fn node(&self) -> Option<NodeId> {
+        match &self.stage {
+            Stage::WaitingHello(_) | Stage::Client => None,
+            Stage::WaitingWelcome(opening) => Some(opening.to()),
+            Stage::WaitingFinish(answering) => Some(answering.node()),
+            Stage::WaitingWord(node) | Stage::Node(node) => Some(*node),
         }
     }
 

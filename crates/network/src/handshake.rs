@@ -204,6 +204,11 @@ impl Opening {
 }
 
 impl Answering {
+    /// Returns who says that it dials.
+    pub(crate) const fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Returns the height that the dialer told.
     pub(crate) const fn height(&self) -> u64 {
         self.height

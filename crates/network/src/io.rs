@@ -127,6 +127,8 @@ pub enum Input {
         /// What it did.
         why: String,
     },
+    /// Who is a node has changed. Whoever is none any more is disconnected.
+    Membership(Arc<dyn Membership>),
 }
 
 /// What the shell is to do, and what the layers above are to know.

@@ -47,6 +47,10 @@ pub const EARLY_FRAMES_MAX: u32 = 8;
 /// Frames nobody handles that one connection may send: a newer version may know more kinds.
 pub const UNHANDLED_MAX: u32 = 16;
 
+/// Messages about duties that one node may send: each may cost a read of the disk or a signature
+/// check. A mate asks once for 32 leaves and twice more, and shows a few items in doubt.
+pub const DUTIES: Rate = Rate { per_second: 50, burst: 500 };
+
 /// Frames over the limits that are dropped or answered before the connection is closed.
 pub const OVERRUNS: Rate = Rate { per_second: 20, burst: 200 };
 
@@ -118,8 +122,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Three swarms of the largest size, and the neighbours of gossip.
-            peers_max: 128,
+            // 64 dealers of a beacon, 21 attesters, 32 nodes to examine and 32 that examine, a swarm
+            // of 32, and as many partners of a hand-over: 213, and those that came late.
+            peers_max: 256,
             // At about 30 KiB each in the transport.
             clients_max: 10_000,
             // A flood of 200 new connections a second, each as slow as allowed.

@@ -217,6 +217,7 @@ impl Machine for Network {
             Input::Connect { node } => self.connect(cx, node),
             Input::Forget { node } => self.forget(cx, node),
             Input::Misbehaved { node, why } => self.misbehaved(cx, node, why),
+            Input::Membership(members) => self.membership(cx, members),
         }
     }
 

@@ -60,6 +60,11 @@ impl Bounds {
     }
 }
 
+/// Returns how the keys of the bounds begin whose inbox is in a bucket.
+pub(crate) fn bounds_of(bucket: u8) -> Vec<u8> {
+    vec![BOUNDS_PREFIX, bucket]
+}
+
 /// What became of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {

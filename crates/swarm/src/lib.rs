@@ -14,12 +14,14 @@
 //!
 //! Invariants: no receipt without a committed item; no acknowledgement below the quorum; what the
 //! owner deleted is not taken again while its tombstone lives; nothing is served past its expiry;
-//! the same operations in any order give the same expiries.
+//! the same operations in any order give the same expiries; of an inbox that moved here nothing is
+//! read before everything acknowledged is here.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`placement`] | which swarm keeps which inbox |
 //! | [`machine`] | [`Swarm`], its inputs and effects |
+//! | [`coordinator`] | [`Coordinator`](coordinator::Coordinator), the duties of a node in an epoch |
 //! | [`stats`] | counters |
 //! | `service` | requests from clients |
 //! | `items` | the rules by which an item is taken, and its expiry |
@@ -29,12 +31,18 @@
 //! | `reuse` | signatures that were used |
 //! | `subscriptions` | live pushes |
 //! | `reconcile` | finding and repairing differences between members |
+//! | `complete` | whether a store that was lost is whole again |
+//! | `layout` | which swarm keeps which part of the ring |
+//! | `handover` | inboxes that move to another swarm |
 
 mod batches;
+mod complete;
+pub mod coordinator;
+mod handover;
 mod items;
+mod layout;
 pub mod machine;
 mod operations;
-pub mod placement;
 mod reconcile;
 mod replay;
 mod replication;
@@ -44,6 +52,8 @@ pub mod stats;
 mod subscriptions;
 mod view;
 
+pub use handover::Progress;
 pub use machine::{Config, Effect, Health, Input, PeerMessage, PeerMessageOut, Requester, Swarm};
+pub use session_protocol::placement;
 pub use stats::Stats;
 pub use view::NotANode;

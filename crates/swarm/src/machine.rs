@@ -1,17 +1,23 @@
 //! The swarm machine: its inputs, its effects, and how it routes between its parts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use session_core::merkle::Proof;
-use session_core::{Context, Machine, NodeId, Span, Time};
+use session_core::{Context, Epoch, Machine, NodeId, Span, Time};
 use session_protocol::inbound::CheckedRequest;
-use session_protocol::peer::{ItemKey, Operations, Receipts, ReplicaItem, Replicate, Sync};
+use session_protocol::peer::{
+    ItemKey, Operations, Receipts, ReplicaItem, ReplicaOutcome, Replicate, Sync,
+};
 use session_protocol::receipt::{SignedRoot, StorageReceipt};
-use session_protocol::request::{Item, Push, Reply};
+use session_protocol::request::{Item, Push, Refusal, Reply};
 use session_protocol::{Membership, Verified};
 use session_storage::Store;
 
 use crate::batches::Batches;
+use crate::complete::Complete;
+use crate::coordinator::Promise;
+use crate::handover::{Handover, Progress};
 use crate::operations::Counts;
 use crate::reconcile::Reconcile;
 use crate::replay::Replay;
@@ -19,7 +25,7 @@ use crate::replication::{Replication, Settled};
 use crate::reuse::Reuse;
 use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
-use crate::view::{NotANode, View};
+use crate::view::View;
 
 /// Somebody who asks: a client's connection or a local caller, numbered by the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +42,11 @@ pub enum PeerMessage {
     Operations(Verified<Operations>),
     /// A step of a reconciliation.
     Sync(Verified<Sync>),
+    /// Everything that the sender's swarm keeps is with the sender.
+    Taken {
+        /// Height of the sender's view of the network, as a number of an epoch.
+        epoch: Epoch,
+    },
 }
 
 /// A message for other members.
@@ -49,6 +60,11 @@ pub enum PeerMessageOut {
     Operations(Operations),
     /// A step of a reconciliation.
     Sync(Sync),
+    /// Everything that this node's swarm keeps is here.
+    Taken {
+        /// Height of this node's view of the network, as a number of an epoch.
+        epoch: Epoch,
+    },
 }
 
 /// What happened.
@@ -92,6 +108,20 @@ pub enum Input {
         /// One for each receipt of the ticket, in order.
         proofs: Vec<Proof>,
     },
+    /// The network is another one now.
+    ///
+    /// To be fed before anything else after a start, and whenever the view changes.
+    Membership {
+        /// What it is now.
+        current: Arc<dyn Membership>,
+        /// What it was before the swarms changed last; the same while they never did.
+        former: Arc<dyn Membership>,
+    },
+    /// Compare everything with these members of the swarm now.
+    Compare {
+        /// Which.
+        nodes: Vec<NodeId>,
+    },
     /// The group of inputs that will be committed together is complete.
     ///
     /// Sent once at the end of each group. Until then items for the other members are gathered, so
@@ -134,6 +164,12 @@ pub enum Effect {
         ticket: u64,
         /// What to sign, at least one.
         receipts: Vec<StorageReceipt>,
+    },
+    /// One of the receipts that members sign for items which they took from here, now and then:
+    /// worth asking about later.
+    Promised {
+        /// The receipt.
+        promise: Box<Promise>,
     },
     /// A member broke the protocol.
     Misbehaved {
@@ -198,6 +234,8 @@ pub struct Health {
     pub subscriptions: usize,
     /// Reconciliations under way.
     pub reconciling: usize,
+    /// How far the hand-over of inboxes is, while there is one.
+    pub handing_over: Option<Progress>,
 }
 
 /// One node's part in its swarm.
@@ -211,6 +249,10 @@ pub struct Swarm {
     pub(crate) replay: Replay,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) reconcile: Reconcile,
+    pub(crate) handover: Handover,
+    pub(crate) complete: Complete,
+    /// Nodes that can be reached, members or not.
+    pub(crate) up: BTreeSet<NodeId>,
     pub(crate) stats: Stats,
     pub(crate) writable: bool,
     pub(crate) draining: bool,
@@ -218,13 +260,11 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// Makes the machine of a node of the network.
-    ///
-    /// # Errors
-    /// When the membership does not know the node.
-    pub fn new(config: Config) -> Result<Self, NotANode> {
-        let view = View::new(Arc::clone(&config.membership), config.node)?;
-        Ok(Self {
+    /// Makes the machine of a node, which may have a seat in a swarm or none.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let view = View::new(Arc::clone(&config.membership), config.node);
+        Self {
             config,
             view,
             batches: Batches::default(),
@@ -234,16 +274,33 @@ impl Swarm {
             replay: Replay::default(),
             subscriptions: Subscriptions::default(),
             reconcile: Reconcile::default(),
+            handover: Handover::default(),
+            complete: Complete::default(),
+            up: BTreeSet::new(),
             stats: Stats::default(),
             writable: true,
             draining: false,
             next_purge: Time::ZERO,
-        })
+        }
     }
 
     /// Returns the other members of this node's swarm, ordered by id.
     pub fn mates(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.view.mates.iter().copied()
+    }
+
+    /// Returns the nodes to be connected to: the other members, those that inboxes are fetched
+    /// from, and those that inboxes are held for.
+    pub fn partners(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let mut partners = self.handover.partners(&self.view);
+        partners.extend(&self.view.mates);
+        partners.into_iter()
+    }
+
+    /// Returns how far the hand-over of inboxes is; `None` when nothing is left to hand over.
+    #[must_use]
+    pub fn handing_over(&self) -> Option<Progress> {
+        self.handover.progress()
     }
 
     /// Declines new requests from here on; what is under way is finished.
@@ -261,7 +318,7 @@ impl Swarm {
     #[must_use]
     pub fn health(&self) -> Health {
         Health {
-            members_up: self.replication.peers_up() + 1,
+            members_up: self.replication.peers_up() + usize::from(self.view.swarm.is_some()),
             members: self.view.size(),
             quorum: self.view.quorum,
             writable: self.writable,
@@ -269,6 +326,7 @@ impl Swarm {
             waiting: self.replication.waiting(),
             subscriptions: self.subscriptions.len(),
             reconciling: self.reconcile.sessions(),
+            handing_over: self.handing_over(),
         }
     }
 
@@ -305,15 +363,23 @@ impl Swarm {
     }
 
     fn heard(&mut self, cx: &mut Cx<'_>, node: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Sync(sync) => return self.sync_received(cx, node, sync.into_inner()),
+            PeerMessage::Taken { epoch } => return self.taken(cx, node, epoch),
+            _ => {}
+        }
         if !self.view.mates.contains(&node) {
-            return self.misbehaved(cx, node, "swarm message from a node of another swarm");
+            return self.heard_stranger(cx, node, &message);
         }
         match message {
             PeerMessage::Replicate(replicate) => self.replicated(cx, node, replicate),
             PeerMessage::Receipts(receipts) => {
                 let receipts = receipts.into_inner();
-                match self.replication.answered(&self.view, node, &receipts) {
+                let sample = self.sample(cx, node, receipts.outcomes.len());
+                match self.replication.answered(&self.view, node, &receipts, sample) {
                     Ok(answer) => {
+                        cx.effects
+                            .extend(answer.promise.map(|promise| Effect::Promised { promise }));
                         for bucket in answer.behind {
                             self.reconcile.want(node, bucket, cx.now);
                         }
@@ -331,26 +397,55 @@ impl Swarm {
             PeerMessage::Operations(operations) => {
                 self.operations_received(cx, node, operations.into_inner());
             }
-            PeerMessage::Sync(sync) => self.sync_received(cx, node, sync.into_inner()),
+            PeerMessage::Sync(_) | PeerMessage::Taken { .. } => {}
         }
+    }
+
+    /// Returns which of an answer's receipts to keep, if any: only chains ask for them later.
+    fn sample(&mut self, cx: &mut Cx<'_>, node: NodeId, receipts: usize) -> Option<usize> {
+        let is_due = self.view.membership().height() > 0
+            && receipts > 0
+            && self.replication.may_sample(node, cx.now);
+        is_due.then(|| cx.rng.below(receipts as u64) as usize)
+    }
+
+    // Nobody learns of a change at the same moment: a node that is no member here may be one in
+    // its own view, or may have been one. It is told at once, so that nothing waits for it.
+    fn heard_stranger(&mut self, cx: &mut Cx<'_>, node: NodeId, message: &PeerMessage) {
+        if self.view.membership().height() == 0 {
+            return self.misbehaved(cx, node, "swarm message from a node of another swarm");
+        }
+        let (id, count) = match message {
+            PeerMessage::Replicate(replicate) => (replicate.id, replicate.items.len()),
+            PeerMessage::Operations(operations) => (operations.id, operations.operations.len()),
+            _ => return,
+        };
+        let code = Refusal::not_ready("no member of that swarm").code();
+        let outcomes = vec![ReplicaOutcome::Refused { code }; count];
+        self.replication.answer(cx, node, id, outcomes, Vec::new());
     }
 
     fn peer_up(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        if self.view.mates.contains(&node) {
+        self.up.insert(node);
+        let is_mate = self.view.mates.contains(&node);
+        if is_mate {
             self.replication.peer_up(node);
-            self.reconcile.peer_up(cx, self.view.node, node);
-            self.pump_sync(cx);
         }
+        self.reconcile.peer_up(cx, self.view.node, node, is_mate);
+        self.compare_if_incomplete(cx, node);
+        self.tell_taken(cx, &[node]);
+        self.pump_sync(cx);
     }
 
     fn peer_down(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        self.reconcile.peer_down(node);
-        let settled = self.replication.peer_down(&self.view, node);
+        self.up.remove(&node);
+        self.end_sessions(node);
+        let settled = self.replication.peer_down(node);
         self.deliver(cx, settled);
     }
 
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
-        let flushed = self.replication.flush(cx, &self.view, &mut self.stats);
+        let flushed = self.replication.flush(cx, &mut self.stats);
         for (node, bucket) in flushed.behind {
             self.reconcile.want(node, bucket, cx.now);
         }
@@ -364,12 +459,17 @@ impl Machine for Swarm {
     type Effect = Effect;
 
     fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
+        self.recall(cx);
+        self.recall_complete(cx);
         match input {
             Input::Request { from, request } => self.request(cx, from, request),
             Input::FromPeer { node, message } => self.heard(cx, node, message),
             Input::PeerUp { node } => self.peer_up(cx, node),
             Input::PeerDown { node } => self.peer_down(cx, node),
+            Input::Membership { current, former } => self.membership(cx, current, &*former),
+            Input::Compare { nodes } => self.compare(cx, &nodes),
             Input::RequesterGone { from } => {
+                self.handover.forget(from);
                 self.batches.forget(from);
                 self.subscriptions.forget(from);
             }
@@ -382,18 +482,20 @@ impl Machine for Swarm {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.replication.deadline(), self.reconcile.deadline(), self.replay.deadline()]
+        let parts = [self.replication.deadline(), self.reconcile.deadline()];
+        [self.replay.deadline(), self.handover.deadline()]
             .into_iter()
+            .chain(parts)
             .flatten()
             .fold(self.next_purge, Time::min)
             .into()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
-        self.view.refresh();
+        self.recall(cx);
         self.tick_replay(cx);
         self.flush(cx);
-        let overdue = self.replication.overdue(cx.now, &self.view);
+        let overdue = self.replication.overdue(cx.now);
         for (node, bucket) in overdue.behind {
             self.reconcile.want(node, bucket, cx.now);
         }
@@ -406,6 +508,7 @@ impl Machine for Swarm {
             let pause = if purged.more { Span::from_millis(1) } else { self.config.purge_every };
             self.next_purge = cx.now + pause;
         }
+        self.tick_handover(cx);
         self.tick_sync(cx);
     }
 }

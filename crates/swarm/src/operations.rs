@@ -16,6 +16,7 @@ use session_protocol::request::{Cursor, Expiring, Outcome, Refusal};
 use session_storage::{Store, StoreError, Table};
 
 use crate::batches::Done;
+use crate::handover::reads::Asked;
 use crate::items::{self, Move};
 use crate::machine::{Cx, Swarm};
 use crate::service::{Work, known};
@@ -85,16 +86,18 @@ impl Swarm {
         let address = operation.rule.address();
         self.view.check_keeps(&address)?;
         let id = operation.signed_bytes(self.view.network);
-        let outcome = match &operation.action {
+        let asked = match &operation.action {
             OwnerAction::Retrieve { namespace, select, bytes_max, audience } => {
                 self.check_audience(*audience)?;
                 self.reuse.note(address, id, timestamp, cx.now)?;
-                self.page(cx, work, &address, *namespace, select, *bytes_max)?
+                let select = select.clone();
+                let (namespace, bytes_max) = (*namespace, *bytes_max);
+                Asked::Page { namespace, select, bytes_max }
             }
             OwnerAction::Subscribe { namespaces, audience } => {
                 self.check_audience(*audience)?;
                 self.reuse.note(address, id, timestamp, cx.now)?;
-                self.subscribe(cx, work, address, namespaces)?
+                Asked::Subscription { namespaces: namespaces.to_vec() }
             }
             OwnerAction::Delete { .. } | OwnerAction::Expire { .. } => {
                 self.change(cx, work, operation, &id)?;
@@ -102,14 +105,14 @@ impl Swarm {
             }
             _ => return Err(Refusal::bad_request("action", "not known to this node")),
         };
-        Ok(Some(Done::Plain(outcome)))
+        self.read(cx, work, address, asked)
     }
 
     fn check_audience(&self, audience: NodeId) -> Result<(), Refusal> {
         if audience == self.view.node { Ok(()) } else { Err(Refusal::WrongNode { audience }) }
     }
 
-    fn subscribe(
+    pub(crate) fn subscribe(
         &mut self,
         cx: &Cx<'_>,
         work: &Work,
@@ -171,15 +174,18 @@ impl Swarm {
         let outcomes = operations
             .operations
             .iter()
-            .map(|operation| match self.apply_forwarded(cx, operation) {
-                Ok(()) => ReplicaOutcome::Applied,
-                Err(refusal) => ReplicaOutcome::Refused { code: refusal.code() },
+            .map(|operation| {
+                let kept = self.view.check_keeps(&operation.rule.address());
+                match kept.and_then(|()| self.apply_forwarded(cx, operation)) {
+                    Ok(()) => ReplicaOutcome::Applied,
+                    Err(refusal) => ReplicaOutcome::Refused { code: refusal.code() },
+                }
             })
             .collect();
         self.replication.answer(cx, node, operations.id, outcomes, Vec::new());
     }
 
-    /// Applies an operation that another member handed on.
+    /// Applies an operation that another member handed on, of an inbox that is kept here.
     pub(crate) fn apply_forwarded(
         &mut self,
         cx: &mut Cx<'_>,
@@ -193,7 +199,6 @@ impl Swarm {
         if signed + TOMBSTONE_TTL <= cx.now {
             return Err(Refusal::bad_request("timestamp", "every copy has expired since"));
         }
-        self.view.check_keeps(&operation.rule.address())?;
         let id = operation.signed_bytes(self.view.network);
         self.apply(cx, operation, &id).map(drop)
     }

@@ -19,10 +19,12 @@ use session_protocol::limits::REPLICA_ITEMS_MAX;
 use session_protocol::peer::{Element, Sync};
 use session_protocol::request::Refusal;
 
+use crate::layout::covers;
 use crate::machine::{Cx, Effect, PeerMessageOut, Swarm};
-use elements::{Index, Name, fingerprint};
+use elements::{Index, Name, Scope, fingerprint};
 
 mod elements;
+mod fill;
 
 /// Sessions that this node begins with one member at a time.
 const BEGUN_PER_PEER_MAX: usize = 2;
@@ -66,6 +68,8 @@ enum Due {
 }
 
 struct Peer {
+    /// Whether it keeps the same inboxes; others only hand inboxes over.
+    is_mate: bool,
     /// Buckets to compare.
     todo: BTreeMap<u8, Due>,
     /// Buckets to compare when their time has come.
@@ -78,10 +82,26 @@ struct Peer {
 }
 
 struct Session {
-    bucket: u8,
+    about: About,
     heard: Time,
     steps: u32,
     phase: Phase,
+}
+
+/// What a session is for.
+#[derive(Clone, Copy)]
+struct About {
+    scope: Scope,
+    /// Height of the view in which the initiator came to keep the range.
+    since: u64,
+    /// What is filled by it, if this node began it for that.
+    source: Option<u64>,
+    /// Whether this node takes what the other side has.
+    takes: bool,
+    /// Whether the other side has all there is.
+    whole: bool,
+    /// Whether everything given was taken.
+    sound: bool,
 }
 
 type Comparison = Negentropy<'static, NegentropyStorageVector>;
@@ -189,10 +209,10 @@ impl Reconcile {
     }
 
     /// Has every bucket compared with a member that came up.
-    pub(crate) fn peer_up(&mut self, cx: &mut Cx<'_>, me: NodeId, node: NodeId) {
+    pub(crate) fn peer_up(&mut self, cx: &mut Cx<'_>, me: NodeId, node: NodeId, is_mate: bool) {
         self.peer_down(node);
         let stats = cx.store.stats();
-        let todo = if stats.items + stats.records > 0 {
+        let todo = if is_mate && stats.items + stats.records > 0 {
             (0..=u8::MAX).map(|bucket| (bucket, Due::Filled)).collect()
         } else {
             BTreeMap::new()
@@ -200,22 +220,28 @@ impl Reconcile {
         // One side goes first; the other then has only those buckets left that the first lacks.
         let not_before = if me < node { cx.now } else { cx.now + SETTLE };
         let from = cx.rng.bytes32()[0];
-        self.peers
-            .insert(node, Peer { todo, later: BTreeMap::new(), from, not_before, declined: 0 });
+        let later = BTreeMap::new();
+        let peer = Peer { is_mate, todo, later, from, not_before, declined: 0 };
+        self.peers.insert(node, peer);
     }
 
-    pub(crate) fn peer_down(&mut self, node: NodeId) {
+    fn peer_down(&mut self, node: NodeId) {
         self.peers.remove(&node);
         self.sessions.retain(|(with, _), _| *with != node);
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        let sweep = self.next_sweep.filter(|_| !self.peers.is_empty());
+        let sweep = self.next_sweep.filter(|_| self.peers.values().any(|peer| peer.is_mate));
         [self.next_late, self.next_later, sweep, self.next_pump].into_iter().flatten().min()
     }
 
+    // Of sessions in which this node only gives there may be many.
     fn is_busy(&self, bucket: u8) -> bool {
-        self.sessions.values().any(|session| session.bucket == bucket)
+        self.sessions.values().any(|it| it.about.scope.bucket == bucket && it.about.takes)
+    }
+
+    pub(crate) fn is_mate(&self, node: &NodeId) -> bool {
+        self.peers.get(node).is_some_and(|peer| peer.is_mate)
     }
 
     fn count(&self, node: Option<NodeId>, served: bool) -> usize {
@@ -267,13 +293,17 @@ impl Reconcile {
     }
 
     /// Notes a session of ours that ended too early.
-    fn put_back(&mut self, node: NodeId, bucket: u8, now: Time, rng: &mut dyn Entropy) {
+    fn put_back(&mut self, node: NodeId, about: &About, now: Time, rng: &mut dyn Entropy) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.todo.insert(bucket, Due::Always);
+        if about.source.is_none() {
+            peer.todo.insert(about.scope.bucket, Due::Always);
+        }
         peer.declined = peer.declined.saturating_add(1);
         // The first few times another bucket is tried at once.
         if let Some(over) = peer.declined.checked_sub(4) {
-            let pause = (200_u64 << over.min(7)) + rng.below(200);
+            // Whoever has not heard of a change yet will soon.
+            let most = if about.source.is_some() { 3 } else { 7 };
+            let pause = (200_u64 << over.min(most)) + rng.below(200);
             peer.not_before = now + Span::from_millis(pause);
         }
         let at = peer.not_before.max(now);
@@ -281,9 +311,11 @@ impl Reconcile {
     }
 
     /// Notes that a bucket is the same here and there.
-    fn settled(&mut self, node: NodeId, bucket: u8) {
+    fn settled(&mut self, node: NodeId, about: &About) {
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.todo.remove(&bucket);
+            if about.source.is_none() {
+                peer.todo.remove(&about.scope.bucket);
+            }
             peer.declined = 0;
         }
     }
@@ -303,16 +335,13 @@ impl Reconcile {
         self.next_sweep = Some(cx.now + every + Span::from_millis(jitter));
         let next = self.swept.and_then(|swept| {
             let after = (core::ops::Bound::Excluded(swept), core::ops::Bound::Unbounded);
-            self.peers.range(after).next().map(|(node, _)| *node)
+            self.peers.range(after).find(|(_, peer)| peer.is_mate).map(|(node, _)| *node)
         });
-        let node = match (next, self.peers.first_key_value()) {
-            (Some(node), _) => node,
-            (None, Some((first, _))) => {
-                self.sweep_from = self.sweep_from.wrapping_add(SWEEP_BUCKETS);
-                *first
-            }
-            (None, None) => return,
-        };
+        let first = self.peers.iter().find(|(_, peer)| peer.is_mate).map(|(node, _)| *node);
+        let Some(node) = next.or(first) else { return };
+        if next.is_none() {
+            self.sweep_from = self.sweep_from.wrapping_add(SWEEP_BUCKETS);
+        }
         self.swept = Some(node);
         let Some(peer) = self.peers.get_mut(&node) else { return };
         for offset in 0..SWEEP_BUCKETS {
@@ -331,13 +360,37 @@ impl Swarm {
     pub(crate) fn pump_sync(&mut self, cx: &mut Cx<'_>) {
         let nodes: Vec<NodeId> = self.reconcile.peers.keys().copied().collect();
         for node in nodes {
+            self.pump_fill(cx, node);
             while let Some((bucket, due)) = self.reconcile.next(node, cx.now) {
                 self.begin(cx, node, bucket, due);
             }
         }
-        let waiting = self.reconcile.peers.values().filter(|peer| !peer.todo.is_empty());
         let retry = cx.now + RETRY;
-        self.reconcile.next_pump = waiting.map(|peer| peer.not_before.max(retry)).min();
+        let (reconcile, handover) = (&mut self.reconcile, &self.handover);
+        let times = reconcile.peers.iter().filter_map(|(node, peer)| {
+            let todo = (!peer.todo.is_empty()).then_some(retry);
+            let fill = handover.waits_for(node).map(|at| at.max(retry));
+            Some([todo, fill].into_iter().flatten().min()?.max(peer.not_before))
+        });
+        reconcile.next_pump = times.min();
+    }
+
+    /// Compares everything with members of the swarm now.
+    pub(crate) fn compare(&mut self, cx: &mut Cx<'_>, nodes: &[NodeId]) {
+        for node in nodes {
+            let Some(peer) = self.reconcile.peers.get_mut(node).filter(|it| it.is_mate) else {
+                continue;
+            };
+            peer.todo.extend((0..=u8::MAX).map(|bucket| (bucket, Due::Always)));
+            peer.not_before = cx.now;
+            peer.declined = 0;
+        }
+        self.pump_sync(cx);
+    }
+
+    /// Ends what is under way with a node.
+    pub(crate) fn end_sessions(&mut self, node: NodeId) {
+        self.reconcile.peer_down(node);
     }
 
     pub(crate) fn tick_sync(&mut self, cx: &mut Cx<'_>) {
@@ -354,11 +407,12 @@ impl Swarm {
 
     pub(crate) fn sync_received(&mut self, cx: &mut Cx<'_>, node: NodeId, sync: Sync) {
         match sync {
-            Sync::Open { session, bucket, nonce, fingerprint, .. } => {
-                self.opened(cx, node, session, bucket, &nonce, fingerprint);
+            Sync::Open { session, bucket, nonce, fingerprint, range, since, .. } => {
+                let scope = Scope { bucket, range };
+                self.opened(cx, node, session, (scope, since), (&nonce, fingerprint));
             }
             Sync::Stop { session } => self.end_early(cx, node, session),
-            Sync::Same { session }
+            Sync::Same { session, .. }
             | Sync::Differs { session, .. }
             | Sync::Round { session, .. }
             | Sync::Want { session, .. }
@@ -371,25 +425,34 @@ impl Swarm {
         if let Some(session) = self.reconcile.sessions.remove(&(node, id))
             && !session.is_served()
         {
-            self.reconcile.put_back(node, session.bucket, cx.now, cx.rng);
+            self.reconcile.put_back(node, &session.about, cx.now, cx.rng);
         }
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, node: NodeId, bucket: u8, due: Due) {
+        let Some(range) = self.view.range else { return };
         if self.replay(cx, bucket).is_err() {
             return self.reconcile.want_later(node, bucket, cx.now);
         }
+        let (scope, since) = (Scope { bucket, range }, self.view.layout.since);
+        let about = About { scope, since, source: None, takes: true, whole: false, sound: true };
+        self.open(cx, node, about, due);
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, node: NodeId, about: About, due: Due) {
         let nonce = cx.rng.bytes32();
-        let (fingerprint, count) = fingerprint(cx.store, bucket, cx.now, &nonce);
+        let About { scope, since, .. } = about;
+        let Scope { bucket, range } = scope;
+        let (fingerprint, count) = fingerprint(cx.store, scope, cx.now, &nonce);
         if count == 0 && due == Due::Filled {
             return;
         }
         self.reconcile.begun += 1;
         let session = (self.reconcile.begun << 1) | parity(self.view.node, node);
         let phase = Phase::Digest { nonce };
-        let state = Session { bucket, heard: cx.now, steps: 0, phase };
+        let state = Session { about, heard: cx.now, steps: 0, phase };
         self.reconcile.insert(node, session, state);
-        send(cx, node, Sync::Open { session, bucket, nonce, fingerprint, count });
+        send(cx, node, Sync::Open { session, bucket, nonce, fingerprint, count, range, since });
     }
 
     fn opened(
@@ -397,36 +460,35 @@ impl Swarm {
         cx: &mut Cx<'_>,
         node: NodeId,
         session: u64,
-        bucket: u8,
-        theirs: &[u8; 32],
-        digest: Digest,
+        (scope, since): (Scope, u64),
+        (theirs, digest): (&[u8; 32], Digest),
     ) {
         if session & 1 != parity(node, self.view.node) {
             return self.misbehaved(cx, node, "a session number of the wrong side");
         }
-        let reconcile = &self.reconcile;
-        if !reconcile.peers.contains_key(&node)
-            || reconcile.is_busy(bucket)
-            || reconcile.count(Some(node), true) >= SERVED_PER_PEER_MAX
-            || reconcile.count(None, true) >= SERVED_MAX
-            || self.replay(cx, bucket).is_err()
-        {
+        let Some(takes) = self.serves(node, scope, since) else {
+            return send(cx, node, Sync::Stop { session });
+        };
+        if self.replay(cx, scope.bucket).is_err() {
             return send(cx, node, Sync::Stop { session });
         }
-        if fingerprint(cx.store, bucket, cx.now, theirs).0 == digest {
+        let about = About { scope, since, source: None, takes, whole: false, sound: true };
+        let whole = self.is_whole(&about);
+        if fingerprint(cx.store, scope, cx.now, theirs).0 == digest {
             self.stats.in_sync += 1;
-            self.reconcile.settled(node, bucket);
-            return send(cx, node, Sync::Same { session });
+            self.reconcile.settled(node, &about);
+            self.note_compared(cx, node, &about);
+            return send(cx, node, Sync::Same { session, whole });
         }
         let nonce = cx.rng.bytes32();
-        let index = Index::new(cx.store, bucket, cx.now, theirs, &nonce);
+        let index = Index::new(cx.store, scope, cx.now, theirs, &nonce);
         let Ok(comparison) = index.comparison() else {
             return send(cx, node, Sync::Stop { session });
         };
         let phase = Phase::Initiator { index, comparison };
-        let state = Session { bucket, heard: cx.now, steps: 0, phase };
+        let state = Session { about, heard: cx.now, steps: 0, phase };
         self.reconcile.insert(node, session, state);
-        send(cx, node, Sync::Differs { session, nonce });
+        send(cx, node, Sync::Differs { session, nonce, whole });
     }
 
     fn stepped(&mut self, cx: &mut Cx<'_>, node: NodeId, id: u64, sync: Sync) {
@@ -438,20 +500,20 @@ impl Swarm {
         session.steps += 1;
         if session.steps > STEPS_MAX {
             if !session.is_served() {
-                self.reconcile.put_back(node, session.bucket, cx.now, cx.rng);
+                self.reconcile.put_back(node, &session.about, cx.now, cx.rng);
             }
             return send(cx, node, Sync::Stop { session: id });
         }
-        let (bucket, initiated) = (session.bucket, !session.is_served());
-        match self.step(cx, node, id, session.bucket, session.phase, sync) {
+        let (mut about, initiated) = (session.about, !session.is_served());
+        match self.step(cx, node, id, &mut about, session.phase, sync) {
             Ok(Some(phase)) => {
-                session.phase = phase;
-                self.reconcile.insert(node, id, session);
+                let (heard, steps) = (session.heard, session.steps);
+                self.reconcile.insert(node, id, Session { about, heard, steps, phase });
             }
-            Ok(None) => self.reconcile.settled(node, bucket),
+            Ok(None) => self.ended(cx, node, &about),
             Err(broken) => {
                 if initiated {
-                    self.reconcile.put_back(node, bucket, cx.now, cx.rng);
+                    self.reconcile.put_back(node, &about, cx.now, cx.rng);
                 }
                 send(cx, node, Sync::Stop { session: id });
                 if let Broken::Fault(why) = broken {
@@ -461,23 +523,46 @@ impl Swarm {
         }
     }
 
+    /// Notes that what this node keeps of a bucket is the same with a mate.
+    fn note_compared(&mut self, cx: &mut Cx<'_>, node: NodeId, about: &About) {
+        let is_all = self.view.range.is_some_and(|own| covers(about.scope.range, own));
+        if is_all && about.takes && about.sound {
+            self.bucket_compared(cx, node, about.scope.bucket);
+        }
+    }
+
+    fn ended(&mut self, cx: &mut Cx<'_>, node: NodeId, about: &About) {
+        self.note_compared(cx, node, about);
+        match about.source {
+            // Not taken for now, for the clock or a full disk: compared again after a pause.
+            Some(_) if !about.sound => self.reconcile.put_back(node, about, cx.now, cx.rng),
+            Some(source) => {
+                self.reconcile.settled(node, about);
+                self.compared(cx, source, about.scope.bucket, node, about.whole);
+            }
+            None => self.reconcile.settled(node, about),
+        }
+    }
+
     // Returns what the session waits for next, or `None` when both sides are the same.
     fn step(
         &mut self,
         cx: &mut Cx<'_>,
         node: NodeId,
         session: u64,
-        bucket: u8,
+        about: &mut About,
         phase: Phase,
         sync: Sync,
     ) -> Result<Option<Phase>, Broken> {
         Ok(Some(match (phase, sync) {
-            (Phase::Digest { .. }, Sync::Same { .. }) => {
+            (Phase::Digest { .. }, Sync::Same { whole, .. }) => {
                 self.stats.in_sync += 1;
+                about.whole = whole;
                 return Ok(None);
             }
-            (Phase::Digest { nonce }, Sync::Differs { nonce: theirs, .. }) => {
-                let index = Index::new(cx.store, bucket, cx.now, &nonce, &theirs);
+            (Phase::Digest { nonce }, Sync::Differs { nonce: theirs, whole, .. }) => {
+                about.whole = whole;
+                let index = Index::new(cx.store, about.scope, cx.now, &nonce, &theirs);
                 let mut comparison = index.comparison().map_err(|_| Broken::OutOfStep)?;
                 let message = comparison.initiate().map_err(|_| Broken::OutOfStep)?;
                 send_round(cx, node, session, message)?;
@@ -492,7 +577,10 @@ impl Swarm {
                 let next = comparison
                     .reconcile_with_ids(&message, &mut ours, &mut theirs)
                     .map_err(|_| Broken::Fault("a comparison that makes no sense"))?;
-                have.extend(ours.into_iter().map(Id::to_bytes));
+                // What is being filled is not given back to where it comes from.
+                if about.source.is_none() {
+                    have.extend(ours.into_iter().map(Id::to_bytes));
+                }
                 need.extend(theirs.into_iter().map(Id::to_bytes));
                 match next {
                     Some(message) => {
@@ -516,13 +604,15 @@ impl Swarm {
                         need.remove(&name);
                     }
                 }
-                self.take_elements(cx, node, bucket, elements.into_vec())?;
+                self.take_elements(cx, node, about, elements.into_vec())?;
                 ask(cx, node, session, index, have, need)
             }
             (Phase::Acceptance { index, have }, Sync::Want { keys, .. }) if keys.is_empty() => {
                 give(cx, node, session, index, have)
             }
-            (Phase::Acceptance { .. }, Sync::Same { .. }) => {
+            (Phase::Acceptance { .. }, Sync::Same { whole, .. }) => {
+                // It may have begun to drop the range meanwhile.
+                about.whole &= whole;
                 self.stats.repairs += 1;
                 return Ok(None);
             }
@@ -542,9 +632,12 @@ impl Swarm {
                 Phase::Initiator { index, comparison }
             }
             (Phase::Initiator { index, comparison }, Sync::Give { elements, last, .. }) => {
-                self.take_elements(cx, node, bucket, elements.into_vec())?;
+                if about.takes {
+                    self.take_elements(cx, node, about, elements.into_vec())?;
+                }
                 if last {
-                    send(cx, node, Sync::Same { session });
+                    let whole = self.is_whole(about);
+                    send(cx, node, Sync::Same { session, whole });
                     self.stats.repairs += 1;
                     return Ok(None);
                 }
@@ -559,24 +652,34 @@ impl Swarm {
         &mut self,
         cx: &mut Cx<'_>,
         node: NodeId,
-        bucket: u8,
+        about: &mut About,
         elements: Vec<Element>,
     ) -> Result<(), Broken> {
+        let bucket = about.scope.bucket;
         for element in elements {
             let address = match &element {
                 Element::Item { item } => item.address,
                 Element::Operation { operation } => operation.rule.address(),
             };
-            if address.as_bytes()[0] != bucket {
+            if !about.scope.holds(&address) {
                 return Err(Broken::Fault("an element of another bucket"));
+            }
+            // The other side may see another network than this one.
+            if !self.view.keeps(&address) && !self.handover.is_blocked(&address) {
+                continue;
             }
             // A refusal is no fault: what the other side took in time may be late here.
             let taken = match element {
                 Element::Item { item } => self.keep_forwarded(cx, &item).map(drop),
                 Element::Operation { operation } => self.apply_forwarded(cx, &operation),
             };
-            if let Err(Refusal::Clock { .. } | Refusal::DiskFull) = taken {
-                self.reconcile.want_later(node, bucket, cx.now);
+            match taken {
+                Err(Refusal::Clock { .. } | Refusal::DiskFull) => {
+                    about.sound = false;
+                    self.reconcile.want_later(node, bucket, cx.now);
+                }
+                Err(Refusal::Internal { .. }) => about.sound = false,
+                _ => {}
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::merkle::Proof;
-use session_core::{List, NodeId, Span, Time};
+use session_core::{InboxAddress, List, NodeId, Span, Time};
 use session_protocol::limits::{REPLICA_BYTES_TARGET, REPLICA_ITEMS_MAX};
 use session_protocol::owner::OwnerOperation;
 use session_protocol::peer::{
@@ -14,6 +14,7 @@ use session_protocol::receipt::{SignedRoot, StorageReceipt};
 use session_protocol::request::{Outcome, Refusal};
 
 use crate::batches::{Done, Held, Slot};
+use crate::coordinator::Promise;
 use crate::machine::{Cx, Effect, PeerMessageOut};
 use crate::stats::Stats;
 use crate::view::View;
@@ -34,6 +35,9 @@ const FLIGHT_TIMEOUT: Span = Span::from_secs(10);
 /// Operations in one message: 15 KB each at most, so half a frame.
 const OPERATIONS_PER_MESSAGE: usize = 32;
 
+/// From one receipt of a member that is kept to the next.
+const SAMPLE_EVERY: Span = Span::from_secs(1);
+
 /// Messages of one member whose receipts the shell has not signed yet.
 const UNSIGNED_PER_PEER_MAX: usize = 4 * FLIGHTS_MAX;
 
@@ -53,13 +57,15 @@ pub(crate) struct Progress {
 }
 
 /// What the answer of a member led to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) settled: Vec<Settled>,
     /// Buckets in which the member differs.
     pub(crate) behind: Vec<u8>,
     /// Buckets of what the member did not take, perhaps only for now.
     pub(crate) refused: Vec<u8>,
+    /// The receipt that was to be kept, if it is one.
+    pub(crate) promise: Option<Box<Promise>>,
 }
 
 /// An answer that breaks the protocol.
@@ -72,7 +78,7 @@ pub(crate) struct PeerFault {
 #[derive(Debug)]
 enum Goal {
     Store { key: ItemKey, expiry: Time, duplicate: bool, held: BTreeMap<NodeId, Held> },
-    Operation { outcome: Outcome, applied: BTreeSet<NodeId> },
+    Operation { address: InboxAddress, outcome: Outcome, applied: BTreeSet<NodeId> },
 }
 
 #[derive(Debug)]
@@ -83,10 +89,19 @@ struct Pending {
     awaiting: BTreeSet<NodeId>,
     /// Not sent to the members yet.
     queued: bool,
+    /// Members that must have committed: as many as when it began.
+    needed: usize,
     goal: Goal,
 }
 
 impl Pending {
+    const fn address(&self) -> &InboxAddress {
+        match &self.goal {
+            Goal::Store { key, .. } => &key.address,
+            Goal::Operation { address, .. } => address,
+        }
+    }
+
     fn committed(&self) -> usize {
         match &self.goal {
             Goal::Store { held, .. } => held.len(),
@@ -143,6 +158,8 @@ pub(crate) struct Replication {
     next_overdue: Option<Time>,
     tickets: BTreeMap<u64, Ticket>,
     unsigned: BTreeMap<NodeId, usize>,
+    /// When a receipt of each member may be kept again.
+    samples: BTreeMap<NodeId, Time>,
 }
 
 impl Replication {
@@ -181,7 +198,8 @@ impl Replication {
         let id = self.next();
         let goal = Goal::Store { key, expiry: item.expiry, duplicate, held: BTreeMap::new() };
         let awaiting = BTreeSet::from([view.node]);
-        self.pending.insert(id, Pending { slot, deadline, awaiting, queued: true, goal });
+        let needed = view.quorum;
+        self.pending.insert(id, Pending { slot, deadline, awaiting, queued: true, needed, goal });
         self.queue.bytes += item.data.len();
         self.queue.items.push((id, item));
         id
@@ -197,8 +215,10 @@ impl Replication {
         outcome: Outcome,
     ) {
         let id = self.next();
-        let goal = Goal::Operation { outcome, applied: BTreeSet::from([view.node]) };
-        let pending = Pending { slot, deadline, awaiting: BTreeSet::new(), queued: true, goal };
+        let address = operation.rule.address();
+        let goal = Goal::Operation { address, outcome, applied: BTreeSet::from([view.node]) };
+        let (awaiting, needed) = (BTreeSet::new(), view.quorum);
+        let pending = Pending { slot, deadline, awaiting, queued: true, needed, goal };
         self.pending.insert(id, pending);
         self.queue.operations.push((id, operation));
     }
@@ -259,7 +279,7 @@ impl Replication {
                         let promise = Held { root: root.clone(), expiry, stored_at, proof };
                         held.insert(view.node, promise);
                     }
-                    settled.extend(self.settle(view, id));
+                    settled.extend(self.settle(id));
                 }
                 settled
             }
@@ -285,14 +305,23 @@ impl Replication {
         self.peers.entry(node).or_default();
     }
 
-    pub(crate) fn peer_down(&mut self, view: &View, node: NodeId) -> Vec<Settled> {
+    pub(crate) fn peer_down(&mut self, node: NodeId) -> Vec<Settled> {
         let Some(flights) = self.peers.remove(&node) else { return Vec::new() };
         let lost = flights.into_values().flat_map(|flight| flight.flown);
-        self.give_up(view, node, lost)
+        self.give_up(node, lost)
+    }
+
+    /// Ends what waits for an inbox that is not kept here any more: its promise would count members
+    /// that no longer ask each other.
+    pub(crate) fn turn(&mut self, keeps: impl Fn(&InboxAddress) -> bool) -> Vec<Settled> {
+        let lost = |pending: &Pending| !keeps(pending.address());
+        let gone = self.pending.iter().filter(|(_, pending)| lost(pending)).map(|(id, _)| *id);
+        let gone: Vec<u64> = gone.collect();
+        gone.into_iter().filter_map(|id| self.pending.remove(&id)).map(Pending::missed).collect()
     }
 
     /// Sends what is queued to every member that keeps up.
-    pub(crate) fn flush(&mut self, cx: &mut Cx<'_>, view: &View, stats: &mut Stats) -> Progress {
+    pub(crate) fn flush(&mut self, cx: &mut Cx<'_>, stats: &mut Stats) -> Progress {
         let mut progress = Progress::default();
         let mut items = core::mem::take(&mut self.queue.items).into_iter().peekable();
         self.queue.bytes = 0;
@@ -312,7 +341,7 @@ impl Replication {
             let items = List::new(list).expect("gathered up to the limit");
             let message = PeerMessageOut::Replicate(Replicate { id, items });
             let flight = Flight { sent: cx.now, bytes, of_items: true, flown };
-            self.launch(cx, view, id, flight, message, &mut progress);
+            self.launch(cx, id, flight, message, &mut progress);
             stats.replications_sent += 1;
         }
         let queued = core::mem::take(&mut self.queue.operations);
@@ -329,7 +358,7 @@ impl Replication {
             let operations = List::new(list).expect("chunked below the limit");
             let message = PeerMessageOut::Operations(Operations { id, operations });
             let flight = Flight { sent: cx.now, bytes: 0, of_items: false, flown };
-            self.launch(cx, view, id, flight, message, &mut progress);
+            self.launch(cx, id, flight, message, &mut progress);
             stats.replications_sent += 1;
         }
         progress
@@ -345,7 +374,6 @@ impl Replication {
     fn launch(
         &mut self,
         cx: &mut Cx<'_>,
-        view: &View,
         id: u64,
         flight: Flight,
         message: PeerMessageOut,
@@ -367,7 +395,7 @@ impl Replication {
                 pending.queued = false;
                 pending.awaiting.extend(&nodes);
             }
-            progress.settled.extend(self.settle(view, flown.pending));
+            progress.settled.extend(self.settle(flown.pending));
         }
         if !nodes.is_empty() {
             // Later flights are overdue later.
@@ -376,14 +404,26 @@ impl Replication {
         }
     }
 
-    /// Takes a member's answer to items or operations of ours.
+    /// Tells whether it is time to keep a receipt of a member.
+    pub(crate) fn may_sample(&mut self, node: NodeId, now: Time) -> bool {
+        let next = self.samples.entry(node).or_default();
+        let is_due = *next <= now;
+        if is_due {
+            *next = now + SAMPLE_EVERY;
+        }
+        is_due
+    }
+
+    /// Takes a member's answer to items or operations of ours; the receipt at the place `sample` is
+    /// handed back.
     pub(crate) fn answered(
         &mut self,
         view: &View,
         node: NodeId,
         receipts: &Receipts,
+        sample: Option<usize>,
     ) -> Result<Answer, PeerFault> {
-        let mut answer = Answer { settled: Vec::new(), behind: Vec::new(), refused: Vec::new() };
+        let mut answer = Answer::default();
         // Answers that come too late have no flight any more.
         let Some(flight) =
             self.peers.get_mut(&node).and_then(|flights| flights.remove(&receipts.id))
@@ -391,10 +431,10 @@ impl Replication {
             return Ok(answer);
         };
         if let Err(why) = self.check_answer(view, node, receipts, &flight) {
-            let settled = self.give_up(view, node, flight.flown.into_iter());
+            let settled = self.give_up(node, flight.flown.into_iter());
             return Err(PeerFault { why, settled });
         }
-        for (flown, outcome) in flight.flown.iter().zip(&receipts.outcomes) {
+        for (place, (flown, outcome)) in flight.flown.iter().zip(&receipts.outcomes).enumerate() {
             match outcome {
                 ReplicaOutcome::Deleted => answer.behind.push(flown.bucket),
                 ReplicaOutcome::Refused { .. } => answer.refused.push(flown.bucket),
@@ -404,7 +444,7 @@ impl Replication {
             pending.awaiting.remove(&node);
             match (&mut pending.goal, outcome, &receipts.root) {
                 (
-                    Goal::Store { held, expiry: promised, .. },
+                    Goal::Store { key, held, expiry: promised, .. },
                     ReplicaOutcome::Stored { expiry, stored_at, proof },
                     Some(root),
                 ) => {
@@ -413,6 +453,11 @@ impl Replication {
                     if expiry >= promised {
                         let (expiry, stored_at) = (*expiry, *stored_at);
                         let (root, proof) = (root.clone(), proof.clone());
+                        if sample == Some(place) {
+                            let receipt = view.receipt_of(node, key, expiry, stored_at);
+                            let (root, path) = (root.clone(), proof.clone());
+                            answer.promise = Some(Box::new(Promise { receipt, root, path }));
+                        }
                         held.insert(node, Held { root, expiry, stored_at, proof });
                     } else {
                         answer.behind.push(flown.bucket);
@@ -423,7 +468,7 @@ impl Replication {
                 }
                 _ => {}
             }
-            answer.settled.extend(self.settle(view, flown.pending));
+            answer.settled.extend(self.settle(flown.pending));
         }
         Ok(answer)
     }
@@ -467,41 +512,36 @@ impl Replication {
         Ok(())
     }
 
-    fn give_up(
-        &mut self,
-        view: &View,
-        node: NodeId,
-        lost: impl Iterator<Item = Flown>,
-    ) -> Vec<Settled> {
+    fn give_up(&mut self, node: NodeId, lost: impl Iterator<Item = Flown>) -> Vec<Settled> {
         let mut settled = Vec::new();
         for flown in lost {
             if let Some(pending) = self.pending.get_mut(&flown.pending) {
                 pending.awaiting.remove(&node);
-                settled.extend(self.settle(view, flown.pending));
+                settled.extend(self.settle(flown.pending));
             }
         }
         settled
     }
 
     /// Ends a store or operation that has its quorum, or can no longer get it.
-    fn settle(&mut self, view: &View, id: u64) -> Option<Settled> {
+    fn settle(&mut self, id: u64) -> Option<Settled> {
         let pending = self.pending.get(&id)?;
-        let enough = pending.committed() >= view.quorum;
+        let enough = pending.committed() >= pending.needed;
         if !enough && (pending.queued || !pending.awaiting.is_empty()) {
             return None;
         }
         let pending = self.pending.remove(&id)?;
-        Some(if enough { pending.done() } else { pending.missed(view) })
+        Some(if enough { pending.done() } else { pending.missed() })
     }
 
     /// Ends what has waited too long, and forgets messages that were never answered.
-    pub(crate) fn overdue(&mut self, now: Time, view: &View) -> Progress {
+    pub(crate) fn overdue(&mut self, now: Time) -> Progress {
         let mut progress = Progress::default();
         // All wait equally long, so the first are due first.
         while let Some(entry) = self.pending.first_entry()
             && entry.get().deadline <= now
         {
-            progress.settled.push(entry.remove().missed(view));
+            progress.settled.push(entry.remove().missed());
         }
         if self.next_overdue.is_none_or(|at| at > now) {
             return progress;
@@ -539,7 +579,7 @@ impl Pending {
                 duplicate,
                 held: held.into_values().collect(),
             },
-            Goal::Operation { mut outcome, applied } => {
+            Goal::Operation { mut outcome, applied, .. } => {
                 if let Outcome::Deleted { nodes, .. } | Outcome::Expiring { nodes, .. } =
                     &mut outcome
                 {
@@ -551,8 +591,8 @@ impl Pending {
         Settled { slot: self.slot, done }
     }
 
-    fn missed(self, view: &View) -> Settled {
-        let (stored, needed) = (count(self.committed()), count(view.quorum));
+    fn missed(self) -> Settled {
+        let (stored, needed) = (count(self.committed()), count(self.needed));
         let refusal = Refusal::NotEnoughReplicas { stored, needed };
         Settled { slot: self.slot, done: Done::refused(refusal) }
     }

@@ -10,6 +10,7 @@ use session_protocol::request::{Cursor, Info, Item, Operation, Outcome, Refusal,
 use session_storage::PageLimit;
 
 use crate::batches::{Done, PageBudget, Slot};
+use crate::handover::reads::Asked;
 use crate::items::{self, Kept};
 use crate::machine::{Cx, Requester, Swarm};
 
@@ -23,6 +24,13 @@ pub(crate) struct Work {
     pub(crate) budget: PageBudget,
     /// This node's receipts for the stores of the batch.
     own: Vec<(u64, StorageReceipt)>,
+}
+
+impl Work {
+    /// Goes on with a read that had to wait.
+    pub(crate) const fn resumed(from: Requester, slot: Slot, budget: PageBudget) -> Self {
+        Self { from, slot, budget, own: Vec::new() }
+    }
 }
 
 impl Swarm {
@@ -52,6 +60,7 @@ impl Swarm {
                 Some(Done::refused(refusal))
             }));
         }
+        self.keep_budget(slot.batch, work.budget);
         self.batches.begin(cx, slot.batch, from, request.id, outcomes);
         self.replication.sign_own(cx, work.own);
         if self.replication.is_full() {
@@ -82,7 +91,7 @@ impl Swarm {
                 if known(namespace)? != Policy::Card {
                     return Err(Refusal::Unauthorized { namespace });
                 }
-                self.page(cx, work, &address, namespace, &select, bytes_max)?
+                return self.read(cx, work, address, Asked::Page { namespace, select, bytes_max });
             }
             Operation::GetSwarm { address } => {
                 let swarm = self.view.swarm_of(&address);
@@ -165,7 +174,8 @@ impl Swarm {
         }
         let (mut outcomes, mut signed) = (Vec::new(), Vec::new());
         for (index, item) in replicate.items.iter().enumerate() {
-            outcomes.push(match self.keep_forwarded(cx, item) {
+            let kept = self.view.check_keeps(&item.address);
+            outcomes.push(match kept.and_then(|()| self.keep_forwarded(cx, item)) {
                 Ok((_, Kept::Deleted)) => ReplicaOutcome::Deleted,
                 Ok((key, Kept::Stored { expiry, .. } | Kept::Duplicate { expiry })) => {
                     let receipt = self.view.receipt_of(self.view.node, &key, expiry, cx.now);
@@ -180,19 +190,20 @@ impl Swarm {
     }
 
     /// Keeps a copy that another member sent, under the rules for clients.
+    ///
+    /// That this node is to keep it, the caller has checked.
     pub(crate) fn keep_forwarded(
         &mut self,
         cx: &mut Cx<'_>,
         item: &ReplicaItem,
     ) -> Result<(ItemKey, Kept), Refusal> {
         items::check_forwarded(item, cx.now)?;
-        self.view.check_keeps(&item.address)?;
         let message = inbox::message_id(&item.address, item.namespace, &item.data);
         let key = ItemKey { address: item.address, message };
         Ok((key, self.keep(cx, item, &key)?))
     }
 
-    /// Reads a page.
+    /// Reads a page of an inbox that is kept here.
     pub(crate) fn page(
         &mut self,
         cx: &mut Cx<'_>,
@@ -202,7 +213,6 @@ impl Swarm {
         select: &Select,
         bytes_max: u32,
     ) -> Result<Outcome, Refusal> {
-        self.view.check_keeps(address)?;
         known(namespace)?;
         self.replay(cx, address.as_bytes()[0])?;
         // Zero is kept for a reply that is full: whoever asks for less gets one item.
@@ -229,11 +239,11 @@ impl Swarm {
         Info {
             node: self.view.node,
             network: self.view.network,
-            swarm: self.view.swarm,
+            swarm: self.view.shown_swarm(),
             version: Text::new(self.config.version.clone()).unwrap_or_default(),
             time: cx.now,
             items: cx.store.stats().items,
-            members_up: count(self.replication.peers_up() + 1),
+            members_up: count(self.health().members_up),
             members: count(self.view.size()),
         }
     }

@@ -27,6 +27,9 @@ pub struct Stats {
     pub repairs: u64,
     /// Reconciliations that found none.
     pub in_sync: u64,
+    /// Buckets that moved here and were filled from fewer of their former keepers than is safe,
+    /// because the others were gone for good.
+    pub filled_short: u64,
     /// Faults of other members.
     pub misbehaved: u64,
     /// Failures of the store.

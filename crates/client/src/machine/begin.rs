@@ -4,8 +4,8 @@ use session_core::{InboxAddress, List, NodeId, Span};
 use session_protocol::AccessRule;
 use session_protocol::inbox::{IDENTITY_CARD, policy};
 use session_protocol::limits::{TTL_MAX, TTL_MIN, TTL_OWNER_MAX};
+use session_protocol::placement;
 use session_protocol::request::Refusal;
-use session_swarm::placement;
 
 use super::{Client, Cx, Effect};
 use crate::command::{Command, Error, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};

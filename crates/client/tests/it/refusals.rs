@@ -11,8 +11,8 @@ use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest};
 use session_protocol::inbox::MESSAGES;
 use session_protocol::limits::CLOCK_TOLERANCE;
+use session_protocol::placement;
 use session_protocol::request::{ItemBytes, Operation, Refusal};
-use session_swarm::placement;
 
 use crate::world::{START, World};
 

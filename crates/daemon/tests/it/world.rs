@@ -60,7 +60,7 @@ fn config(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Confi
     let node = keys.public().node_id();
     let role = Role::Node { listen: Text::new("anywhere").unwrap() };
     let network = session_network::Config::new(role, signer, Arc::clone(&view));
-    Config { network, swarm: session_swarm::Config::new(node, view) }
+    Config { network, swarm: session_swarm::Config::new(node, view), coordinator: None }
 }
 
 impl World {

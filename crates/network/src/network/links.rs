@@ -1,6 +1,9 @@
 //! Which nodes are wanted, when to dial them, what follows the end of a connection.
 
+use std::sync::Arc;
+
 use session_core::{NodeId, Span};
+use session_protocol::Membership;
 
 use super::{Cx, Network, bounded};
 use crate::connection::{Connection, Ending, Stage};
@@ -69,6 +72,23 @@ impl Network {
     pub(super) fn misbehaved(&mut self, cx: &mut Cx<'_>, node: NodeId, why: String) {
         if let Some(conn) = self.peers.get(&node).and_then(Peer::conn) {
             self.end(cx, conn, &Ending::Penalized(why));
+        }
+    }
+
+    /// Who was taken out of the network is disconnected; whether it is wanted stays: it may return.
+    pub(super) fn membership(&mut self, cx: &mut Cx<'_>, members: Arc<dyn Membership>) {
+        self.config.membership = members;
+        let gone = |connection: &Connection| {
+            connection.node().is_some_and(|node| self.config.membership.node(&node).is_none())
+        };
+        let conns: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|(_, connection)| gone(connection))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in conns {
+            self.end(cx, conn, &Ending::Closed("not a node of this network any more".into()));
         }
     }
 

@@ -8,7 +8,9 @@ use session_protocol::{Inbound, Kind};
 use super::{Cx, Network};
 use crate::connection::{Ending, Stage};
 use crate::io::{Class, ConnId, Effect, From};
-use crate::limits::{CLIENT_SILENCE_MAX, HEARTBEAT_INTERVAL, OVERRUNS, SILENCE_MAX, UNHANDLED_MAX};
+use crate::limits::{
+    CLIENT_SILENCE_MAX, DUTIES, HEARTBEAT_INTERVAL, OVERRUNS, SILENCE_MAX, UNHANDLED_MAX,
+};
 use crate::timers::Timer;
 
 impl Network {
@@ -71,6 +73,10 @@ impl Network {
             Some(block) => self.addresses.take(cx.now, block, frames, size),
             None => connection.meter.take(&self.peer_budget, cx.now, frames, size),
         };
+        let paid = paid.and_then(|()| match message {
+            Inbound::Duty(_) => connection.duties.take(DUTIES, cx.now, 1),
+            _ => Ok(()),
+        });
         let Err(retry_after) = paid else { return true };
         let patience = connection.overruns.take(OVERRUNS, cx.now, 1);
         match (from, message) {
@@ -128,6 +134,7 @@ impl Network {
                     | Inbound::Receipts(_)
                     | Inbound::Operations(_)
                     | Inbound::Sync(_)
+                    | Inbound::Duty(_)
             ),
         }
     }
@@ -221,6 +228,7 @@ const fn kind(message: &Inbound) -> Kind {
         Inbound::Receipts(_) => Kind::Receipt,
         Inbound::Operations(_) => Kind::Operations,
         Inbound::Sync(_) => Kind::Sync,
+        Inbound::Duty(_) => Kind::Duty,
         Inbound::NoHandler(kind) => *kind,
         _ => Kind::Unknown,
     }

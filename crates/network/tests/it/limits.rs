@@ -1,8 +1,9 @@
 //! Rates, bounds and malformed frames.
 
-use session_core::{Encode, List, Span};
-use session_network::limits::{Budget, OVERRUNS, REASON_BYTES_MAX, UNHANDLED_MAX};
+use session_core::{Encode, Epoch, List, Span};
+use session_network::limits::{Budget, DUTIES, OVERRUNS, REASON_BYTES_MAX, UNHANDLED_MAX};
 use session_network::{Class, ConnId, Effect, From, Input, Limits, Rate};
+use session_protocol::duty::Duty;
 use session_protocol::limits::FRAME_BYTES_MAX;
 use session_protocol::peer::Ping;
 use session_protocol::request::{Operation, Request};
@@ -285,4 +286,30 @@ fn traffic_is_counted() {
     let welcome = 2 + 1 + 32 + 8 + 32 + 1 + 1088 + 32 + 8 + 8;
     assert_eq!(peer.traffic.bytes_out, (welcome + sent + 10) as u64);
     assert_eq!(solo.network.stats().traffic, peer.traffic);
+}
+
+#[test]
+fn duties_are_between_nodes_and_rare() {
+    let probe = |nonce| Duty::Probe { epoch: Epoch(3), nonce };
+    let mut solo = Solo::node();
+    solo.client_up(1, HERE);
+    for nonce in 0..u64::from(UNHANDLED_MAX) {
+        assert_eq!(solo.frame(1, Kind::Duty, &probe(nonce)), []);
+    }
+    assert_closed(&solo.frame(1, Kind::Duty, &probe(99)), "no handler for message type Duty");
+
+    solo.node_up(2, 0);
+    for nonce in 0..DUTIES.burst {
+        assert!(handed_up(&solo.frame(2, Kind::Duty, &probe(nonce))), "probe {nonce}");
+    }
+    assert_eq!(solo.frame(2, Kind::Duty, &probe(0)), [], "over the limit");
+    assert_eq!(solo.network.stats().refused.over_limit, 1);
+    // Other messages have a budget of their own.
+    assert!(handed_up(&solo.frame(2, Kind::Replicate, &replicate(1))));
+    solo.pass(Span::from_millis(1_000 / DUTIES.per_second));
+    assert!(handed_up(&solo.frame(2, Kind::Duty, &probe(1))));
+
+    let mut client = Solo::client();
+    client.dial_up(1, 0);
+    assert_eq!(client.frame(1, Kind::Duty, &probe(1)), [], "clients have no duties");
 }

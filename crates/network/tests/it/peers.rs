@@ -6,7 +6,7 @@ use session_protocol::Kind;
 use session_protocol::peer::{DeclineReason, Heartbeat, Ping, Pong};
 
 use crate::by_hand::{EXPORTER, Solo, assert_closed, assert_declined, sent};
-use crate::world::World;
+use crate::world::{World, members};
 
 fn dial_of(effects: &[Effect]) -> u64 {
     let dial = effects.iter().find_map(|effect| match effect {
@@ -424,4 +424,50 @@ fn only_a_connection_that_lasted_starts_the_backoff_anew() {
         solo.input(Input::Disconnected { conn: ConnId(1) });
         assert_eq!(solo.network.peer(&node).unwrap().attempts, attempts);
     }
+}
+
+#[test]
+fn who_is_taken_out_of_the_network_is_disconnected() {
+    let mut solo = Solo::node();
+    let (lower, higher) = (solo.node_id(0), solo.node_id(2));
+    solo.node_up(1, 0);
+    solo.dial_up(2, 2);
+    let left = members("test", &solo.keys[1..]);
+    let effects = solo.input(Input::Membership(left));
+    let why = "not a node of this network any more".to_owned();
+    assert_eq!(
+        effects,
+        [Effect::Close { conn: ConnId(1), why }, Effect::PeerDown { node: lower }],
+        "and nobody else"
+    );
+    assert!(solo.network.is_up(&higher));
+    // It is a stranger now.
+    let (hello, _) = solo.hello(Some(0));
+    solo.inbound(3, "198.51.100.1", solo.key(0));
+    assert_declined(&solo.shake(3, &hello), DeclineReason::NotRegistered);
+    // A handshake under way ends too, and who comes back may connect.
+    let all = members("test", &solo.keys);
+    solo.input(Input::Membership(all.clone()));
+    let (hello, _) = solo.hello(Some(0));
+    solo.inbound(4, "198.51.100.1", solo.key(0));
+    sent(&solo.shake(4, &hello));
+    let effects = solo.input(Input::Membership(members("test", &solo.keys[1..])));
+    assert_closed(&effects, "not a node of this network any more");
+    solo.input(Input::Membership(all));
+    assert!(solo.node_up(5, 0).contains(&Effect::PeerUp { node: lower, conn: ConnId(5) }));
+}
+
+#[test]
+fn whoever_is_wanted_is_dialled_once_it_is_a_node() {
+    let mut solo = Solo::node();
+    let node = solo.node_id(2);
+    let all = members("test", &solo.keys);
+    solo.input(Input::Membership(members("test", &solo.keys[..2])));
+    let effects = solo.input(Input::Connect { node });
+    assert!(
+        matches!(&effects[..], [Effect::Unreachable { why, .. }] if why.contains("not a node")),
+        "{effects:?}"
+    );
+    solo.input(Input::Membership(all));
+    dial_of(&solo.pass(Span::from_secs(1)));
 }

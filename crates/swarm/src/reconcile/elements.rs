@@ -13,11 +13,12 @@ use session_protocol::inbox;
 use session_protocol::limits::{REPLICA_BYTES_TARGET, REPLICA_ITEMS_MAX};
 use session_protocol::membership::NetworkId;
 use session_protocol::owner::OwnerOperation;
-use session_protocol::peer::{Element, ItemKey, ReplicaItem};
+use session_protocol::peer::{Element, ItemKey, ReplicaItem, RingRange};
 use session_protocol::request::ItemBytes;
 use session_storage::{Store, Table};
 
 use crate::operations::record_key;
+use crate::view::place_of;
 
 /// The name of an element in one session.
 pub(super) type Name = [u8; 32];
@@ -55,18 +56,48 @@ fn name(key: &SymmetricKey, tag: u8, element: &[u8], expiry: Time) -> Name {
     mac(Domain::SyncElement, key, &[&[tag], element, &expiry.to_bytes()])
 }
 
-fn gather(store: &dyn Store, bucket: u8, now: Time) -> Vec<Place> {
+/// The inboxes that a session compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scope {
+    /// First byte of their addresses.
+    pub(super) bucket: u8,
+    /// Where they lie on the ring.
+    pub(super) range: RingRange,
+}
+
+impl Scope {
+    pub(super) fn holds(&self, address: &InboxAddress) -> bool {
+        address.as_bytes()[0] == self.bucket
+            && (self.range == RingRange::ALL || self.range.contains(place_of(address)))
+    }
+}
+
+fn gather(store: &dyn Store, scope: Scope, now: Time) -> Vec<Place> {
+    let bucket = scope.bucket;
+    // Those of one inbox follow each other, and its place costs a hash.
+    let mut last_seen: Option<(InboxAddress, bool)> = None;
+    let mut holds = |address: &InboxAddress| match last_seen {
+        Some((seen, holds)) if seen == *address => holds,
+        _ => {
+            let holds = scope.holds(address);
+            last_seen = Some((*address, holds));
+            holds
+        }
+    };
     let mut places: Vec<Place> = store
         .records(Table::Operation, &[bucket])
         .into_iter()
-        .filter(|(_, expiry)| *expiry > now)
+        .filter(|(key, expiry)| {
+            let address = key.first_chunk::<32>().map(|it| InboxAddress::from(*it));
+            *expiry > now && address.is_some_and(|address| holds(&address))
+        })
         .map(|(key, _)| Place::Operation(key))
         .collect();
     let (mut first, mut last) = ([0; 32], [0xff; 32]);
     (first[0], last[0]) = (bucket, bucket);
     let range = InboxAddress::from(first)..=InboxAddress::from(last);
     store.scan(range, &mut |address, meta| {
-        if meta.expiry > now {
+        if meta.expiry > now && holds(address) {
             let key = ItemKey { address: *address, message: meta.id };
             places.push(Place::Item(key, meta.expiry));
         }
@@ -77,13 +108,13 @@ fn gather(store: &dyn Store, bucket: u8, now: Time) -> Vec<Place> {
 /// Returns the digest over all elements of a bucket, and how many there are.
 pub(super) fn fingerprint(
     store: &dyn Store,
-    bucket: u8,
+    scope: Scope,
     now: Time,
     nonce: &[u8; 32],
 ) -> (Digest, u64) {
     let key = kdf(Domain::SyncElement, nonce, &[b"fingerprint"]);
     let mut names: Vec<Name> =
-        gather(store, bucket, now).iter().map(|place| place.name(&key)).collect();
+        gather(store, scope, now).iter().map(|place| place.name(&key)).collect();
     names.sort_unstable();
     let mut hash = StreamHash::new(Domain::SyncElement);
     for name in &names {
@@ -102,14 +133,14 @@ impl Index {
     /// Names the elements under both halves of the key.
     pub(super) fn new(
         store: &dyn Store,
-        bucket: u8,
+        scope: Scope,
         now: Time,
         initiator: &[u8; 32],
         acceptor: &[u8; 32],
     ) -> Self {
         let key = kdf(Domain::SyncElement, initiator, &[b"elements", acceptor]);
         let places =
-            gather(store, bucket, now).into_iter().map(|place| (place.name(&key), place)).collect();
+            gather(store, scope, now).into_iter().map(|place| (place.name(&key), place)).collect();
         Self { key, places }
     }
 

@@ -9,12 +9,14 @@ use session_core::{
 };
 use session_crypto::Signer as _;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
+use session_protocol::duty::Duty;
 use session_protocol::inbox::AccessRule;
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
 use session_protocol::request::{ItemBytes, Operation, Outcome, Push, Refusal, Reply, Request};
 use session_protocol::{Checker, Frame, Inbound, Kind, Membership, NodeRecord, StaticMembership};
 use session_storage::{MemoryStore, Store, Table};
+use session_swarm::coordinator::Promise;
 use session_swarm::{Config, Effect, Input, PeerMessage, PeerMessageOut, Requester, Swarm};
 
 /// Where the members' swarm is on the ring.
@@ -36,9 +38,22 @@ pub(crate) type Tamper = Box<dyn FnMut(usize, usize, PeerMessageOut) -> Option<P
 /// An item and its expiry.
 pub(crate) type Kept = (InboxAddress, MessageId, Time);
 
+pub(crate) fn record((index, keys): (usize, &FakeIdentity)) -> NodeRecord {
+    NodeRecord {
+        keys: keys.public().clone(),
+        address: Text::new(format!("10.0.0.{index}:9651")).unwrap(),
+        swarm: OURS,
+    }
+}
+
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
-    pub(crate) membership: Arc<StaticMembership>,
+    pub(crate) records: Vec<NodeRecord>,
+    /// Who is connected with whom, the lower place first.
+    pub(crate) links: BTreeSet<(usize, usize)>,
+    pub(crate) membership: Arc<dyn Membership>,
+    /// What it was before the swarms changed last; none for a network that never changes.
+    pub(crate) former: Option<Arc<dyn Membership>>,
     pub(crate) checker: Checker,
     pub(crate) now: Time,
     pub(crate) rng: SeededEntropy,
@@ -46,6 +61,7 @@ pub(crate) struct Cluster {
     pub(crate) replies: BTreeMap<u64, Reply>,
     pub(crate) pushes: Vec<(Requester, Push)>,
     pub(crate) misbehaved: Vec<(usize, NodeId, &'static str)>,
+    pub(crate) promised: Vec<(usize, Promise)>,
     pub(crate) tamper: Option<Tamper>,
     /// Messages of 1,000 that are lost, and as many that come twice; they come in any order then.
     pub(crate) loss: u64,
@@ -62,15 +78,14 @@ fn encode(message: &PeerMessageOut) -> (&'static str, Vec<u8>) {
         PeerMessageOut::Receipts(m) => ("receipts", Frame::encode(Kind::Receipt, m)),
         PeerMessageOut::Operations(m) => ("operations", Frame::encode(Kind::Operations, m)),
         PeerMessageOut::Sync(m) => ("sync", Frame::encode(Kind::Sync, m)),
+        PeerMessageOut::Taken { epoch } => {
+            ("taken", Frame::encode(Kind::Duty, &Duty::Taken { epoch: *epoch }))
+        }
     }
 }
 
-fn configure(
-    node: NodeId,
-    membership: &Arc<StaticMembership>,
-    sweep_every: Option<Span>,
-) -> Config {
-    let mut config = Config::new(node, Arc::<StaticMembership>::clone(membership));
+fn configure(node: NodeId, membership: &Arc<dyn Membership>, sweep_every: Option<Span>) -> Config {
+    let mut config = Config::new(node, Arc::clone(membership));
     config.sweep_every = sweep_every.unwrap_or(config.sweep_every);
     config
 }
@@ -94,28 +109,46 @@ impl Cluster {
         let mut rng = SeededEntropy::new(seed);
         let keys: Vec<FakeIdentity> =
             (0..members + others).map(|_| FakeIdentity::generate(&mut rng)).collect();
-        let records = keys.iter().enumerate().map(|(index, keys)| NodeRecord {
-            keys: keys.public().clone(),
-            address: Text::new(format!("10.0.0.{index}:9651")).unwrap(),
-            swarm: if index < members { OURS } else { SwarmId(1 << 63) },
+        let records = keys.iter().enumerate().map(|(index, keys)| {
+            let swarm = if index < members { OURS } else { SwarmId(1 << 63) };
+            NodeRecord { swarm, ..record((index, keys)) }
         });
-        let membership = Arc::new(StaticMembership::new("test", records).unwrap());
-        let checker =
-            Checker::new(Arc::<StaticMembership>::clone(&membership), Arc::new(FakeVerifier));
+        let membership: Arc<dyn Membership> =
+            Arc::new(StaticMembership::new("test", records).unwrap());
+        let mut cluster = Self::of(keys, members, membership, rng, sweep_every);
+        for index in 0..members {
+            cluster.introduce(index);
+        }
+        cluster.run();
+        cluster
+    }
+
+    /// The first `running` of the nodes, not connected yet.
+    pub(crate) fn of(
+        keys: Vec<FakeIdentity>,
+        running: usize,
+        membership: Arc<dyn Membership>,
+        mut rng: SeededEntropy,
+        sweep_every: Option<Span>,
+    ) -> Self {
+        let checker = Checker::new(Arc::clone(&membership), Arc::new(FakeVerifier));
         let nodes = keys
             .into_iter()
-            .take(members)
+            .take(running)
             .map(|keys| {
                 let id = keys.public().node_id();
                 let config = configure(id, &membership, sweep_every);
-                let swarm = Swarm::new(config).unwrap();
+                let swarm = Swarm::new(config);
                 let store = MemoryStore::new(rng.next_u64());
                 Node { id, keys, swarm, store, is_up: true, ahead: Span::ZERO }
             })
             .collect();
-        let mut cluster = Self {
+        Self {
             nodes,
+            records: Vec::new(),
+            links: BTreeSet::new(),
             membership,
+            former: None,
             checker,
             now: Time::from_millis(1_700_000_000_000),
             rng,
@@ -123,18 +156,25 @@ impl Cluster {
             replies: BTreeMap::new(),
             pushes: Vec::new(),
             misbehaved: Vec::new(),
+            promised: Vec::new(),
             tamper: None,
             loss: 0,
             stalled: None,
             sweep_every,
             sent: BTreeMap::new(),
             requests: 0,
-        };
-        for index in 0..members {
-            cluster.introduce(index);
         }
-        cluster.run();
-        cluster
+    }
+
+    // A fresh process on the disk that is there.
+    pub(crate) fn begin(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let config = configure(node.id, &self.membership, self.sweep_every);
+        node.swarm = Swarm::new(config);
+        node.is_up = true;
+        if self.former.is_some() {
+            self.tell(index);
+        }
     }
 
     // Tells all earlier nodes and `index` about each other.
@@ -155,7 +195,8 @@ impl Cluster {
         self.queue.retain(|(from, to, _)| *from != index && *to != index);
         let node = self.nodes[index].id;
         for other in 0..self.nodes.len() {
-            if self.nodes[other].is_up {
+            let link = (index.min(other), index.max(other));
+            if self.nodes[other].is_up && (self.former.is_none() || self.links.remove(&link)) {
                 self.feed(other, vec![Input::PeerDown { node }]);
             }
         }
@@ -163,10 +204,10 @@ impl Cluster {
 
     /// Starts a stopped node, as a fresh process on its old disk.
     pub(crate) fn start(&mut self, index: usize) {
-        let node = &mut self.nodes[index];
-        let config = configure(node.id, &self.membership, self.sweep_every);
-        node.swarm = Swarm::new(config).unwrap();
-        node.is_up = true;
+        self.begin(index);
+        if self.former.is_some() {
+            return self.connect();
+        }
         for other in (0..self.nodes.len()).filter(|other| *other != index) {
             if self.nodes[other].is_up {
                 let (id, other_id) = (self.nodes[index].id, self.nodes[other].id);
@@ -229,6 +270,7 @@ impl Cluster {
                     }
                 }
                 Effect::SignReceipts { ticket, receipts } => tickets.push((ticket, receipts)),
+                Effect::Promised { promise } => self.promised.push((index, *promise)),
                 Effect::Misbehaved { node, why } => self.misbehaved.push((index, node, why)),
             }
         }
@@ -259,6 +301,10 @@ impl Cluster {
 
     fn post(&mut self, from: usize, to: NodeId, message: PeerMessageOut) {
         let to = self.nodes.iter().position(|node| node.id == to).unwrap();
+        let is_linked = self.links.contains(&(from.min(to), from.max(to)));
+        if self.former.is_some() && !is_linked {
+            return;
+        }
         let message = match &mut self.tamper {
             Some(tamper) => tamper(from, to, message),
             None => Some(message),
@@ -293,6 +339,10 @@ impl Cluster {
                 Inbound::Receipts(message) => PeerMessage::Receipts(message),
                 Inbound::Operations(message) => PeerMessage::Operations(message),
                 Inbound::Sync(message) => PeerMessage::Sync(message),
+                Inbound::Duty(duty) => match *duty {
+                    Duty::Taken { epoch } => PeerMessage::Taken { epoch },
+                    other => panic!("{other:?} is not for the swarm"),
+                },
                 other => panic!("{other:?} is not for the swarm"),
             };
             let node = self.nodes[from].id;
@@ -324,6 +374,7 @@ impl Cluster {
                     assert!(after > Some(self.now_of(index)), "a tick leaves work that is due");
                 }
             }
+            self.connect();
             self.run();
         }
         self.now = end;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use session_core::{Entropy as _, List, MessageId, Span, Time};
 use session_protocol::limits::TOMBSTONE_TTL;
 use session_protocol::owner::{ExpireMode, OwnerAction};
-use session_protocol::peer::{Element, Sync};
+use session_protocol::peer::{Element, RingRange, Sync};
 use session_protocol::request::{Operation, Outcome};
 use session_storage::Store as _;
 use session_swarm::{Input, PeerMessageOut};
@@ -210,13 +210,15 @@ fn garbage_is_a_fault_and_a_step_out_of_order_is_not() {
         nonce: [1; 32],
         fingerprint: [2; 32].into(),
         count: 1,
+        range: RingRange::ALL,
+        since: 0,
     };
-    assert_eq!(feed(&mut cluster, Sync::Same { session: 99 }), 0);
+    assert_eq!(feed(&mut cluster, Sync::Same { session: 99, whole: true }), 0);
     assert_eq!(feed(&mut cluster, open(2 | (1 - parity))), 1, "a number of the wrong side");
     assert_eq!(feed(&mut cluster, open(2 | parity)), 0);
     assert_eq!(cluster.nodes[0].swarm.health().reconciling, 1);
     // What comes twice, or late, ends the session without blame.
-    assert_eq!(feed(&mut cluster, Sync::Same { session: 2 | parity }), 0);
+    assert_eq!(feed(&mut cluster, Sync::Same { session: 2 | parity, whole: true }), 0);
     assert_eq!(cluster.nodes[0].swarm.health().reconciling, 0);
     assert_eq!(feed(&mut cluster, open(4 | parity)), 0);
     let garbage = Sync::Round {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use session_core::{Entropy as _, InboxAddress, MessageId, Namespace, SeededEntropy, Span, Time};
 use session_crypto::Signer as _;
 use session_crypto::fake::FakeVerifier;
-use session_protocol::Membership as _;
 use session_protocol::inbox::{ATTACHMENTS, IDENTITY_CARD, MESSAGES};
 use session_protocol::limits::*;
 use session_protocol::peer::ReplicaOutcome;

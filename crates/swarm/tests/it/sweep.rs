@@ -85,7 +85,7 @@ fn a_session_that_never_ends_is_taken_up_again() {
                 seen.set(seen.get() + 1);
                 message
             }
-            PeerMessageOut::Sync(Sync::Same { session } | Sync::Stop { session })
+            PeerMessageOut::Sync(Sync::Same { session, .. } | Sync::Stop { session })
                 if from == 1 && seen.get() == 1 =>
             {
                 counted.set(counted.get() + 1);

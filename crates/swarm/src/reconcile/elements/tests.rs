@@ -5,6 +5,10 @@ use super::*;
 
 const NOW: Time = Time::from_millis(1_000);
 
+const fn all(bucket: u8) -> Scope {
+    Scope { bucket, range: RingRange::ALL }
+}
+
 fn put(store: &mut MemoryStore, first: u8, id: u8, expiry: u64) {
     let mut address = [9; 32];
     address[0] = first;
@@ -32,7 +36,7 @@ fn sample() -> MemoryStore {
 /// Computed apart, from docs/wire/sync.md.
 #[test]
 fn digests_are_fixed() {
-    let digest = |bucket| fingerprint(&sample(), bucket, NOW, &[5; 32]);
+    let digest = |bucket| fingerprint(&sample(), all(bucket), NOW, &[5; 32]);
     let (empty, none) = digest(6);
     let (full, three) = digest(7);
     assert_eq!((none, three), (0, 3), "the expired item is left out");
@@ -48,7 +52,7 @@ fn digests_are_fixed() {
 
 #[test]
 fn a_digest_depends_on_everything_but_the_order() {
-    let digest = |store: &MemoryStore, nonce| fingerprint(store, 7, NOW, &[nonce; 32]).0;
+    let digest = |store: &MemoryStore, nonce| fingerprint(store, all(7), NOW, &[nonce; 32]).0;
     let original = digest(&sample(), 5);
     assert_ne!(digest(&sample(), 6), original, "the nonce");
     let mut reversed = MemoryStore::new(2);
@@ -67,9 +71,27 @@ fn a_digest_depends_on_everything_but_the_order() {
 
 #[test]
 fn operations_sort_before_items() {
-    let index = Index::new(&sample(), 7, NOW, &[1; 32], &[2; 32]);
+    let index = Index::new(&sample(), all(7), NOW, &[1; 32], &[2; 32]);
     let tags: Vec<u8> = index.places.keys().map(|name| name[0]).collect();
     assert_eq!(tags, [OPERATION, ITEM, ITEM]);
-    let other = Index::new(&sample(), 7, NOW, &[1; 32], &[3; 32]);
+    let other = Index::new(&sample(), all(7), NOW, &[1; 32], &[3; 32]);
     assert!(other.places.keys().all(|name| !index.places.contains_key(name)));
+}
+
+#[test]
+fn a_range_leaves_out_other_inboxes() {
+    let place = place_of(&InboxAddress::from({
+        let mut address = [9; 32];
+        address[0] = 7;
+        address
+    }));
+    let (mut store, key) = (sample(), [7; 64]);
+    let counted = |store: &MemoryStore, first, last| {
+        let range = RingRange { first, last };
+        fingerprint(store, Scope { bucket: 7, range }, NOW, &[5; 32]).1
+    };
+    assert_eq!(counted(&store, place, place), 2, "the items of the one inbox");
+    assert_eq!(counted(&store, place + 1, place - 1), 1, "the operation of another one");
+    store.remove_record(Table::Operation, &key).unwrap();
+    assert_eq!(counted(&store, place + 1, place - 1), 0);
 }
