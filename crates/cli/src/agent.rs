@@ -16,9 +16,9 @@ use tokio::net::lookup_host;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::cluster::SharedMembership;
 use crate::exit::Result;
 use crate::link::{self, Payload};
+use crate::members::Members;
 use crate::person;
 
 /// Orders that wait for the task; more than one person types.
@@ -27,12 +27,16 @@ const ORDERS_MAX: usize = 64;
 /// Pushed items that wait for the printer; a full queue makes the task wait, and with it the node.
 const PUSHED_MAX: usize = 1024;
 
+/// How often the chain is asked who the nodes are.
+const REFRESH: Duration = Duration::from_secs(60);
+
 /// How long the endpoint may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 type Done = std::result::Result<Answer, session_client::Error>;
 
 enum Order {
+    Refresh(oneshot::Sender<bool>),
     Run(Command, oneshot::Sender<Done>),
     Follow(Command, mpsc::Sender<Followed>),
 }
@@ -57,12 +61,14 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Starts a client for `identity` on the network.
-    pub(crate) fn start(identity: Arc<Identity>, membership: SharedMembership) -> Result<Self> {
+    pub(crate) fn start(identity: Arc<Identity>, members: Members) -> Result<Self> {
+        let membership = members.view().clone();
         let checker = Arc::new(Checker::new(membership.clone(), Arc::new(RealVerifier)));
-        let (quic, events) = link::bind(checker)?;
+        let (quic, events) = link::bind(checker.clone())?;
         let config = Config::new(identity, membership, Arc::new(RealVerifier));
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let (resolved, resolutions) = mpsc::channel(ORDERS_MAX);
+        let (viewed, views) = mpsc::channel(1);
         let shell = Shell {
             client: Client::new(config),
             quic,
@@ -72,8 +78,12 @@ impl Agent {
             next: 1,
             rng: person::entropy()?,
             resolved,
+            checker,
+            members,
+            viewed,
+            waiting_for_view: Vec::new(),
         };
-        let task = Arc::new(tokio::spawn(shell.run(events, inbox, resolutions)));
+        let task = Arc::new(tokio::spawn(shell.run(events, inbox, resolutions, views)));
         Ok(Self { orders, task })
     }
 
@@ -85,6 +95,15 @@ impl Agent {
             return Err(session_client::Error::Cancelled);
         }
         answer.await.unwrap_or(Err(session_client::Error::Cancelled))
+    }
+
+    /// Asks the chain who the nodes are; returns whether they are others than before.
+    pub(crate) async fn refresh(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        if self.orders.send(Order::Refresh(done)).await.is_err() {
+            return false;
+        }
+        answer.await.unwrap_or(false)
     }
 
     /// Starts a subscription; its reports come until the receiver is dropped.
@@ -121,6 +140,12 @@ struct Shell {
     next: u64,
     rng: OsEntropy,
     resolved: mpsc::Sender<Resolved>,
+    checker: Arc<Checker>,
+    members: Members,
+    /// What the chain said of the nodes, and whether that is news.
+    viewed: mpsc::Sender<(Members, bool)>,
+    /// Who asked for it; nobody is waited for twice.
+    waiting_for_view: Vec<oneshot::Sender<bool>>,
 }
 
 impl Shell {
@@ -129,7 +154,11 @@ impl Shell {
         mut events: Events<Payload>,
         mut orders: mpsc::Receiver<Order>,
         mut resolutions: mpsc::Receiver<Resolved>,
+        mut views: mpsc::Receiver<(Members, bool)>,
     ) {
+        let mut refresh = tokio::time::interval(REFRESH);
+        // The first tick is now, and the members are new.
+        refresh.tick().await;
         loop {
             let deadline = self.client.deadline();
             let wake = async {
@@ -145,6 +174,8 @@ impl Shell {
                 },
                 Some(event) = events.recv() => self.event(event).await,
                 Some(resolved) = resolutions.recv() => self.dial(resolved).await,
+                Some((members, changed)) = views.recv() => self.view(members, changed).await,
+                _ = refresh.tick() => self.ask_view(),
                 () = wake => self.tick().await,
             }
         }
@@ -155,6 +186,14 @@ impl Shell {
         let id = self.next;
         self.next += 1;
         let command = match order {
+            Order::Refresh(done) => {
+                let first = self.waiting_for_view.is_empty();
+                self.waiting_for_view.push(done);
+                if first {
+                    self.ask_view();
+                }
+                return;
+            }
             Order::Run(command, done) => {
                 self.waiting.insert(id, done);
                 command
@@ -165,6 +204,29 @@ impl Shell {
             }
         };
         self.feed(Input::Command { id, command }).await;
+    }
+
+    // Asked beside the task, so that a slow chain stops nothing else.
+    fn ask_view(&self) {
+        let (mut members, viewed) = (self.members.clone(), self.viewed.clone());
+        tokio::spawn(async move {
+            let changed = members.refresh().await;
+            // Nobody is left to tell when the program ends.
+            let _ = viewed.send((members, changed)).await;
+        });
+    }
+
+    async fn view(&mut self, members: Members, changed: bool) {
+        if changed {
+            let view = members.view().clone();
+            self.checker.set_membership(view.clone());
+            self.members = members;
+            self.feed(Input::Membership(view)).await;
+        }
+        for waiting in std::mem::take(&mut self.waiting_for_view) {
+            // Whoever asked may have stopped waiting.
+            let _ = waiting.send(changed);
+        }
     }
 
     async fn event(&mut self, event: quic::Event<Payload>) {

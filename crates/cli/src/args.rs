@@ -1,8 +1,11 @@
 //! What may be written behind `session`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use session_core::Span;
+use session_runtime::http::client::Endpoint;
 use session_sim::Story;
 
 mod chain;
@@ -78,10 +81,15 @@ pub(crate) enum Command {
         session chain proof account 07ab… --out proof.json\n  \
         session chain check proof.json --genesis genesis.json     needs no network")]
     Chain(Chain),
+    /// Check evidence and certificates in files, without a network.
+    #[command(subcommand)]
+    Verify(Verify),
     /// Run a whole network on this machine: a chain, and nodes that it knows.
     #[command(after_help = "Examples:\n  \
         session up --demo          messages, files and LUX sent while programs are killed\n  \
-        session up --nodes 10      keeps running until Ctrl-C; prints the commands to try")]
+        session up --nodes 10      keeps running until Ctrl-C; prints the commands to try\n  \
+        session up --bad 2         two more that lie: watch them being caught, and pay\n  \
+        session up --nodes 20      enough for two swarms")]
     Up(Up),
     /// Measure how many stores a node or network stands.
     #[command(after_help = "Examples:\n  \
@@ -171,6 +179,34 @@ pub(crate) struct Inbox {
 pub(crate) enum Node {
     /// List the nodes of the network file and whether they answer.
     List,
+    /// Say why a node was marked, punished or accused: every vote and all evidence against it,
+    /// fetched from the chain and verified here.
+    #[command(after_help = "Examples:\n  \
+        session node why 5e12ab34\n  \
+        session node why 5e12ab34 --epochs 3 --json\n\n\
+        Exit code 0 if everything against it is signed as the chain says, 4 if not.")]
+    Why {
+        /// Its id, or at least 8 digits of its beginning.
+        node: String,
+        /// How many epochs back.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=24))]
+        epochs: u64,
+        /// Where the chain is asked; without it, as for 'session chain'.
+        #[arg(long, value_name = "URL", env = "SESSION_CHAIN")]
+        url: Option<Endpoint>,
+    },
+    /// Check one's own node before others do: ports, clock, disk, reachability, versions.
+    #[command(after_help = "Examples:\n  \
+        session node doctor -- --data-dir /var/lib/session --chain http://127.0.0.1:9652\n\n\
+        Runs 'sessiond doctor' with what follows --. Exit code 0 if nothing failed.")]
+    Doctor {
+        /// The node program; without it, `sessiond` beside this program.
+        #[arg(long, value_name = "FILE")]
+        sessiond: Option<PathBuf>,
+        /// Flags of the node.
+        #[arg(last = true, value_name = "FLAGS")]
+        flags: Vec<OsString>,
+    },
     /// Measure the time to a node and back.
     Ping {
         /// The node, by the start of its id.
@@ -181,10 +217,45 @@ pub(crate) enum Node {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verify {
+    /// Check evidence against a node.
+    #[command(after_help = "Examples:\n  \
+        session chain cases 5e… --out evidence.json\n  \
+        session verify evidence evidence.json --genesis genesis.json\n\n\
+        The file holds the evidence and the keys of the accused, whose hash is its id: with the\n\
+        genesis it needs no network. Exit code 0 if it shows what it says, 4 if not.")]
+    Evidence {
+        /// The file; `-` for standard input.
+        file: PathBuf,
+        /// The genesis of the chain.
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
+        /// Ask this chain for its rules instead.
+        #[arg(long, value_name = "URL", conflicts_with = "genesis")]
+        url: Option<Endpoint>,
+        /// The public keys of the accused, in hex or a file with them, if the file has none.
+        #[arg(long, value_name = "KEYS")]
+        node_keys: Option<String>,
+    },
+    /// Check the certificate of an epoch's beacon, from a node's /certificate/EPOCH.
+    #[command(after_help = "Examples:\n  \
+        curl -so epoch.cert http://127.0.0.1:9653/certificate/7\n  \
+        session verify certificate epoch.cert --genesis genesis.json\n\n\
+        Exit code 0 if a quorum of the committee that the chain proves has signed it, 4 if not.")]
+    Certificate {
+        /// The file; `-` for standard input.
+        file: PathBuf,
+        /// The genesis of the chain.
+        #[arg(long, value_name = "FILE")]
+        genesis: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Up {
     /// How many nodes a new network gets [default: 10]; one that is there keeps its own.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) nodes: Option<u16>,
     /// Where the network lives; made if it is not there, continued if it is.
     #[arg(long, value_name = "DIR")]
@@ -192,6 +263,13 @@ pub(crate) struct Up {
     /// Tell the whole story by itself and stop: exit code 0 only if nothing was lost.
     #[arg(long)]
     pub(crate) demo: bool,
+    /// Start this many nodes that lie besides, to see them caught: the first says two things about
+    /// one beacon, the second throws messages away.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=6))]
+    pub(crate) bad: u16,
+    /// How long an epoch of a new network lasts.
+    #[arg(long, value_name = "TIME", hide = true, value_parser = crate::span::parse)]
+    pub(crate) epoch: Option<Span>,
     /// Requests a second that a node takes from one address; 0 for no limit, for load tests.
     #[arg(long, value_name = "N")]
     pub(crate) client_rate: Option<u32>,
@@ -212,12 +290,16 @@ pub(crate) struct Sim {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
-    /// everything, siege, chain or chain-liars.
+    /// everything, siege, chain, chain-liars, coordination, coordination-faults or
+    /// coordination-liars.
     #[arg(long, default_value = "everything", value_parser = story)]
     pub(crate) scenario: Story,
     /// How many simulated minutes.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_080))]
     pub(crate) minutes: u32,
+    /// How many simulated hours instead.
+    #[arg(long, conflicts_with = "minutes", value_parser = clap::value_parser!(u32).range(1..=168))]
+    pub(crate) hours: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`rpc`] | questions to a node of the chain, and its answers |
 //! | [`show`] | status, blocks, accounts, nodes |
+//! | [`epoch`] | epochs, their beacons, the swarms |
+//! | [`duties`] | marks, commitments, accusations |
 //! | [`order`] | transactions: made, signed, handed over, waited for |
 //! | [`participants`] | the hidden participants of a conversation |
 //! | [`network`] | the network file |
@@ -11,6 +13,8 @@
 //! | [`record`] | entries of the state, for people and programs |
 //! | [`genesis`] | from the genesis file to the rules' genesis |
 
+pub(crate) mod duties;
+mod epoch;
 pub(crate) mod genesis;
 pub(crate) mod network;
 pub(crate) mod order;
@@ -18,7 +22,7 @@ mod participants;
 mod proof;
 mod record;
 pub(crate) mod rpc;
-mod show;
+pub(crate) mod show;
 
 use crate::args::{Chain, ChainCommand, Order};
 use crate::exit::Result;
@@ -41,7 +45,7 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain
         let about = subject.zip(id.as_deref());
         return proof::check(out, file, &trust, &proof::Wanted { present: *present, about });
     }
-    let rpc = Rpc::new(url(home, args)?);
+    let rpc = Rpc::new(url(home, args.url.as_ref())?);
     match &args.command {
         ChainCommand::Status => show::status(&rpc, out).await,
         ChainCommand::Block { block, raw: false } => show::block(&rpc, out, *block).await,
@@ -59,6 +63,18 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain
         },
         ChainCommand::Nodes { active } => show::nodes(&rpc, out, *active).await,
         ChainCommand::Node { node } => show::node(&rpc, out, node).await,
+        ChainCommand::Epoch { epoch } => epoch::epoch(&rpc, out, *epoch).await,
+        ChainCommand::Swarms => epoch::swarms(&rpc, out).await,
+        ChainCommand::Marks { node, epochs } => duties::marks(&rpc, out, node, *epochs).await,
+        ChainCommand::Commitments { swarm } => {
+            duties::commitments(&rpc, out, swarm.as_deref()).await
+        }
+        ChainCommand::Cases { case: Some(case), out: file, .. } => {
+            duties::case(&rpc, out, case, file.as_deref()).await
+        }
+        ChainCommand::Cases { case: None, status, .. } => {
+            duties::cases(&rpc, out, status.as_deref()).await
+        }
         ChainCommand::Network { out: file } => network::run(&rpc, out, file.as_deref()).await,
         ChainCommand::Proof { subject, id, out: file } => {
             proof::export(&rpc, out, (*subject, id), file.as_deref()).await
@@ -69,8 +85,8 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, args: &Chain
 }
 
 /// Returns where the chain is: as it was named, as the local network says, or the usual place.
-fn url(home: &impl Fn() -> Result<Home>, args: &Chain) -> Result<Endpoint> {
-    if let Some(url) = &args.url {
+pub(crate) fn url(home: &impl Fn() -> Result<Home>, named: Option<&Endpoint>) -> Result<Endpoint> {
+    if let Some(url) = named {
         return Ok(url.clone());
     }
     // Nobody needs a home to look at the chain of this machine.

@@ -1,32 +1,36 @@
 //! A whole network on one machine: real processes in one directory.
 //!
 //! ```text
-//! DIR/genesis.json      how the chain began, with all nodes; see `local_chain`
-//! DIR/network.toml      who the nodes are, as the chain says
+//! DIR/genesis.json      how the chain began, without nodes; see `local_chain`
+//! DIR/network.toml      who the nodes are, as the chain says; for clients without the chain
 //! DIR/node-00/          data directory and key of the first node
 //! DIR/node-00.log       what it says
+//! DIR/node-00.lie       how it lies, if it does
 //! ```
 
+mod enroll;
+mod keys;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::{NodeId, SwarmId};
-use session_crypto::{Identity, identity_file};
-use session_protocol::{Membership, StaticMembership, network_file};
+use session_core::NodeId;
 use session_rpc::network_file::NetworkFile;
 use session_runtime::http::client::{Client, Options};
 use tokio::time::Instant;
 
 use crate::args::Up;
 use crate::chain::network;
-use crate::exit::{Doing, Failure, Result};
-use crate::home;
-use crate::local_chain::{self, LocalChain};
+use crate::exit::{Code, Doing, Failure, Result};
+use crate::local_chain::{self, LocalChain, Rules};
+use crate::members::Members;
 use crate::out::Out;
 use crate::process::{self, Process};
+
+use enroll::Known;
 
 /// How long a node may take from its start to being ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,8 +41,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node may take to say how it is.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Epochs that nodes that registered late may wait for their places.
+const SEAT_EPOCHS: u32 = 3;
+
 /// How many nodes a network gets when nobody says otherwise.
 const NODES: u16 = 10;
+
+/// The most nodes of a network, those that lie included.
+const NODES_MAX: usize = 32;
 
 /// The name of the networks that `session up` makes.
 const NETWORK_NAME: &str = "local";
@@ -49,13 +59,17 @@ pub(crate) struct Cluster {
     chain: LocalChain,
     nodes: Vec<Local>,
     client_rate: Option<u32>,
+    network: NetworkFile,
+    registered: usize,
 }
 
 struct Local {
+    index: usize,
     id: NodeId,
     address: SocketAddr,
     http: SocketAddr,
     data: PathBuf,
+    lie: Option<String>,
     process: Process,
 }
 
@@ -65,55 +79,105 @@ pub(crate) struct Health {
     pub(crate) ready: bool,
     pub(crate) items: u64,
     pub(crate) members_up: u64,
+    pub(crate) swarm: Option<String>,
 }
 
 impl Cluster {
-    /// Opens the network in `dir`, or makes one there. Its chain runs afterwards, its nodes not.
+    /// Opens the network in `dir`, or makes one there. Its chain runs afterwards and knows its
+    /// nodes, which do not run.
     pub(crate) async fn open(dir: &Path, args: &Up, out: Out) -> Result<Self> {
         let sessiond = process::find("sessiond", args.sessiond.as_deref())?;
         let sessionvm = process::find("sessionvm", args.sessionvm.as_deref())?;
         std::fs::create_dir_all(dir).doing(|| format!("cannot make {}", dir.display()))?;
         let file = dir.join("network.toml");
         let old = local_chain::genesis_file(dir).exists();
+        let (good, bad) = (usize::from(args.nodes.unwrap_or(NODES)), usize::from(args.bad));
         if !old {
-            let nodes = if file.exists() {
-                // Made before networks had a chain: it gets one that knows its nodes.
+            if file.exists() {
+                // Made before networks had a chain: it gets one, which comes to know its nodes.
                 out.warn(&format!("the network in {} had no chain: it gets one", dir.display()));
-                nodes_made_here(dir, &file)?
+            } else if good + bad > NODES_MAX {
+                return Err(Failure::usage(format!(
+                    "{good} nodes and {bad} that lie are more than {NODES_MAX}"
+                )));
             } else {
-                make_nodes(dir, usize::from(args.nodes.unwrap_or(NODES)))?
-            };
-            local_chain::make_genesis(dir, nodes)?;
+                keys::make(dir, good, bad)?;
+            }
         }
-        let keys = node_keys(dir)?;
-        if let Some(nodes) = args.nodes.filter(|nodes| old && usize::from(*nodes) != keys.len()) {
-            out.remark(&format!(
-                "the network in {} keeps its number of nodes, {}: --nodes {nodes} is for a new one",
-                dir.display(),
-                keys.len()
-            ));
+        let keys =
+            keys::read(dir, Some(&file).filter(|file| !old && file.exists()).map(|it| &**it))?;
+        if keys.is_empty() {
+            return Err(keys::not_made_here(&file));
+        }
+        if old {
+            remark_on_old(dir, args, keys.len(), out);
+        } else {
+            let lying = keys.iter().any(|keys| keys.lie.is_some());
+            local_chain::make_genesis(dir, NETWORK_NAME, Rules::new(args.epoch, lying))?;
         }
         let mut ports = free_tcp_ports(keys.len() + 1)?;
         let http = ports.pop().ok_or_else(|| Failure::failed("no free TCP port"))?;
         let mut chain = LocalChain::open(dir, sessionvm, http);
         chain.start().await?;
-        network::write(&file, &network::fetch(&chain.rpc()?).await?)?;
-        let membership = home::read_network(&file)?;
+        let (known, registered) = enroll::all(&chain.rpc()?, &chain.operator()?, &keys).await?;
         let mut nodes = Vec::new();
-        for ((index, id), http) in keys.into_iter().zip(ports) {
-            let Some(record) = membership.node(&id) else {
-                out.warn(&format!("node {index} is not active on the chain: it is not started"));
-                continue;
+        for ((keys, known), http) in keys.into_iter().zip(known).zip(ports) {
+            let (id, index) = (keys.id(), keys.index);
+            let address = match known {
+                Known::At(address) => address,
+                Known::Out(status) => {
+                    out.warn(&format!("node {index} is {status} on the chain: it is not started"));
+                    continue;
+                }
             };
-            let address = record.address.parse().doing(|| format!("node {id}: address"))?;
             let log = dir.join(format!("node-{index:02}.log"));
             let process = Process::new(format!("node {index}"), sessiond.clone(), log);
-            nodes.push(Local { id, address, http, data: node_dir(dir, index), process });
+            let data = keys::node_dir(dir, index);
+            nodes.push(Local { index, id, address, http, data, lie: keys.lie, process });
         }
         if nodes.is_empty() {
-            return Err(not_made_here(&file));
+            return Err(Failure::failed("no node of this network is in service any more"));
         }
-        Ok(Self { dir: dir.to_owned(), chain, nodes, client_rate: args.client_rate })
+        let network = wait_for_seats(&chain, dir).await?;
+        network::write(&file, &network)?;
+        let dir = dir.to_owned();
+        Ok(Self { dir, chain, nodes, client_rate: args.client_rate, network, registered })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns how many nodes were registered when the network was opened.
+    pub(crate) const fn registered(&self) -> usize {
+        self.registered
+    }
+
+    /// Writes the network file again if the chain knows other nodes now; returns whether it does.
+    pub(crate) async fn refresh(&mut self) -> Result<bool> {
+        let network = network::fetch(&self.chain.rpc()?).await?;
+        if network == self.network {
+            return Ok(false);
+        }
+        network::write(&self.network_file(), &network)?;
+        self.network = network;
+        Ok(true)
+    }
+
+    /// Returns the nodes as the chain says, and where it is asked again.
+    pub(crate) fn members(&self) -> Result<Members> {
+        let chain = self.chain.url().parse().doing(|| "the chain's address".to_owned())?;
+        Members::new(self.network.clone(), &self.network_file(), Some(chain))
+    }
+
+    /// Returns how a node lies, if it does.
+    pub(crate) fn lie(&self, index: usize) -> Option<&str> {
+        self.nodes[index].lie.as_deref()
+    }
+
+    /// Returns the number of a node in the directory, by its id.
+    pub(crate) fn number(&self, id: &NodeId) -> Option<usize> {
+        self.nodes.iter().find(|node| node.id == *id).map(|node| node.index)
     }
 
     pub(crate) const fn chain(&self) -> &LocalChain {
@@ -150,7 +214,7 @@ impl Cluster {
 
     /// Starts one node; it stops by itself when this program ends, however it ends.
     pub(crate) fn start(&mut self, index: usize) -> Result<()> {
-        let network = self.network_file();
+        let (chain, genesis) = (self.chain.url(), local_chain::genesis_file(&self.dir));
         let node = &mut self.nodes[index];
         let mut args: Vec<OsString> = Vec::new();
         if let Some(rate) = self.client_rate {
@@ -163,9 +227,14 @@ impl Cluster {
             node.http.to_string().into(),
             "--data-dir".into(),
             node.data.clone().into(),
-            "--network".into(),
-            network.into(),
+            "--chain".into(),
+            chain.into(),
+            "--genesis".into(),
+            genesis.into(),
         ]);
+        if let Some(lie) = &node.lie {
+            args.extend(["--lie".into(), lie.into()]);
+        }
         node.process.start(&args)
     }
 
@@ -174,30 +243,42 @@ impl Cluster {
         self.nodes[index].process.kill().await
     }
 
-    /// Waits until every running node sees every other running node.
+    /// Waits until every running node sees every other running node of its swarm.
     pub(crate) async fn wait_ready(&mut self) -> Result<Duration> {
         let started = Instant::now();
-        let running = self.nodes.iter().filter(|node| node.process.is_started()).count() as u64;
-        for index in 0..self.nodes.len() {
-            loop {
-                if !self.nodes[index].process.is_started() {
-                    break;
-                }
-                self.nodes[index].process.check_alive()?;
-                if self.health(index).await.is_some_and(|it| it.ready && it.members_up >= running) {
-                    break;
-                }
-                if started.elapsed() > START_TIMEOUT {
-                    return Err(Failure::failed(format!(
-                        "node {index} is not ready after {} s; see {}",
-                        START_TIMEOUT.as_secs(),
-                        self.nodes[index].process.log().display()
-                    )));
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        loop {
+            let Some(late) = self.late().await? else { return Ok(started.elapsed()) };
+            if started.elapsed() > START_TIMEOUT {
+                return Err(Failure::failed(format!(
+                    "node {late} is not ready after {} s; see {}",
+                    START_TIMEOUT.as_secs(),
+                    self.nodes[late].process.log().display()
+                )));
             }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(started.elapsed())
+    }
+
+    /// Returns a running node that is not ready, or does not see its running mates.
+    async fn late(&mut self) -> Result<Option<usize>> {
+        let mut all = Vec::new();
+        let mut mates: BTreeMap<String, u64> = BTreeMap::new();
+        for index in 0..self.nodes.len() {
+            if !self.nodes[index].process.is_started() {
+                continue;
+            }
+            self.nodes[index].process.check_alive()?;
+            let Some(health) = self.health(index).await.filter(|health| health.ready) else {
+                return Ok(Some(index));
+            };
+            *mates.entry(health.swarm.clone().unwrap_or_default()).or_default() += 1;
+            all.push((index, health));
+        }
+        let sees = |health: &Health| {
+            let swarm = health.swarm.clone().unwrap_or_default();
+            health.members_up >= mates.get(&swarm).copied().unwrap_or_default()
+        };
+        Ok(all.iter().find(|(_, health)| !sees(health)).map(|(index, _)| *index))
     }
 
     /// Asks a node how it is; `None` when it does not answer.
@@ -210,6 +291,7 @@ impl Cluster {
             ready: value.get("status")? == "ok",
             items: value.get("items")?.as_u64()?,
             members_up: value.get("members_up")?.as_u64()?,
+            swarm: value.get("swarm").and_then(|swarm| swarm.as_str()).map(str::to_owned),
         })
     }
 
@@ -232,60 +314,27 @@ impl Cluster {
     }
 }
 
-/// Makes the keys of `count` nodes, each with a free port.
-fn make_nodes(dir: &Path, count: usize) -> Result<NetworkFile> {
-    let mut entries = Vec::with_capacity(count);
-    let sockets = (0..count)
-        .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<std::io::Result<Vec<_>>>()
-        .doing(|| "cannot find free UDP ports".to_owned())?;
-    for (index, socket) in sockets.iter().enumerate() {
-        let address = socket.local_addr().doing(|| "cannot find a free UDP port".to_owned())?;
-        let identity = Identity::generate(&mut crate::person::entropy()?);
-        let data = node_dir(dir, index);
-        std::fs::create_dir_all(&data).doing(|| format!("cannot make {}", data.display()))?;
-        let key = data.join("node.key");
-        home::write_secret(&key, &identity_file::encode_plain(&identity))?;
-        let address = address.to_string().parse().doing(|| "a node's address".to_owned())?;
-        entries.push(network_file::entry(identity.public(), address, SwarmId(0)));
+fn remark_on_old(dir: &Path, args: &Up, nodes: usize, out: Out) {
+    let asked = args.nodes.map(|good| usize::from(good) + usize::from(args.bad));
+    if asked.is_some_and(|asked| asked != nodes) || (asked.is_none() && args.bad > 0) {
+        out.remark(&format!(
+            "the network in {} keeps its number of nodes, {nodes}: --nodes and --bad are for a new one",
+            dir.display()
+        ));
     }
-    Ok(NetworkFile::new(NETWORK_NAME, entries))
 }
 
-/// Reads the network file of a network that has no chain yet, and whose nodes' keys are all here.
-fn nodes_made_here(dir: &Path, file: &Path) -> Result<NetworkFile> {
-    let membership = home::read_network(file)?;
-    let keys = node_keys(dir)?;
-    let here = |id: &NodeId| keys.iter().any(|(_, key)| key == id);
-    if !membership.nodes().iter().all(|(id, _)| here(id)) {
-        return Err(not_made_here(file));
-    }
-    let text = std::fs::read_to_string(file).doing(|| format!("cannot read {}", file.display()))?;
-    let (network, _) = NetworkFile::parse(&text).doing(|| file.display().to_string())?;
-    Ok(network)
-}
-
-fn not_made_here(file: &Path) -> Failure {
-    Failure::usage(format!(
-        "{} is a network file without node keys beside it: this network was not made here",
-        file.display()
-    ))
-}
-
-/// Returns the nodes whose keys are in the directory, by their numbers.
-fn node_keys(dir: &Path) -> Result<Vec<(usize, NodeId)>> {
-    let mut nodes = Vec::new();
-    for index in 0.. {
-        let key = node_dir(dir, index).join("node.key");
-        if !key.exists() {
-            break;
+/// Returns the network once a node has a place: at once where the chain has just begun.
+async fn wait_for_seats(chain: &LocalChain, dir: &Path) -> Result<NetworkFile> {
+    let epoch: Duration = local_chain::epoch_length(dir)?.into();
+    let deadline = Instant::now() + epoch * SEAT_EPOCHS;
+    loop {
+        match network::fetch(&chain.rpc()?).await {
+            Err(none) if none.code == Code::NotFound && Instant::now() < deadline => {}
+            fetched => return fetched,
         }
-        let bytes = std::fs::read(&key).doing(|| format!("cannot read {}", key.display()))?;
-        let identity = identity_file::decode(&bytes, None)
-            .doing(|| format!("{} is not a node key", key.display()))?;
-        nodes.push((index, identity.public().node_id()));
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(nodes)
 }
 
 fn free_tcp_ports(count: usize) -> Result<Vec<SocketAddr>> {
@@ -298,10 +347,3 @@ fn free_tcp_ports(count: usize) -> Result<Vec<SocketAddr>> {
         .map(|listener| listener.local_addr().doing(|| "cannot find a free TCP port".to_owned()))
         .collect()
 }
-
-fn node_dir(dir: &Path, index: usize) -> PathBuf {
-    dir.join(format!("node-{index:02}"))
-}
-
-/// A membership that tasks share.
-pub(crate) type SharedMembership = Arc<StaticMembership>;

@@ -1,6 +1,8 @@
 //! The whole story by itself: messages and files both ways, three nodes killed in the middle,
 //! everything received and checked, the nodes restarted and repaired; LUX sent, and the chain's
-//! sequencer killed in between.
+//! sequencer killed in between; an epoch's beacon certified, and a node that lies caught.
+
+mod duties;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::chain::{network, order};
 use crate::cluster::Cluster;
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
+use crate::local_chain::STAKE;
 use crate::out::Out;
 use crate::person::Person;
 use crate::transfer;
@@ -37,6 +40,9 @@ const VICTIMS_MAX: usize = 3;
 const REPAIR_TIMEOUT: Duration = Duration::from_secs(60);
 
 const TTL: Span = Span::from_days(1);
+
+/// The epochs of the demonstration: some turn while it runs.
+pub(crate) const EPOCH: Span = Span::from_secs(5);
 
 /// What alice and bob are given.
 const GIFT: Amount = Amount::lux(25);
@@ -95,7 +101,7 @@ impl Actor {
         })?;
         let identity = Identity::generate(&mut crate::person::entropy()?);
         home.save_identity(&identity, true, true)?;
-        let person = Person::start(identity, home.network()?)?;
+        let person = Person::start(identity, cluster.members()?)?;
         let reader = InboxReader::new();
         Ok(Self { name, person, home, folder, reader, texts: Vec::new(), manifests: Vec::new() })
     }
@@ -188,9 +194,10 @@ fn file_bytes(from: &str) -> Vec<u8> {
 pub(crate) async fn tell(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<()> {
     let mut teller = Teller::new(out);
     teller.step(&format!(
-        "a chain started at height {} that knows {} nodes; their network file written from it",
+        "a chain started; {} nodes registered on it with {STAKE} LUX each, by block {}; the network \
+         file written from it",
+        cluster.registered(),
         cluster.chain().tip().await?.height,
-        network::fetch(&cluster.chain().rpc()?).await?.nodes.len()
     ));
     for index in 0..cluster.len() {
         cluster.start(index)?;
@@ -247,7 +254,8 @@ pub(crate) async fn tell(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<
     cluster.wait_ready().await?;
     teller.step("the dead nodes restarted");
     repaired(cluster, items).await?;
-    teller.step(&format!("repaired: each of the {} nodes has all {items} items", cluster.len()));
+    let count = honest(cluster).len();
+    teller.step(&format!("repaired: each of the {count} honest nodes has all {items} items"));
 
     for &index in &victims {
         read_from(&alice, cluster, index, &bob).await?;
@@ -256,6 +264,7 @@ pub(crate) async fn tell(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<
     teller.step("every item read again from each restarted node alone, and verified");
 
     chain_survives(cluster, &mut teller, [&alice, &bob]).await?;
+    duties::tell(cluster, &mut teller).await?;
 
     let total = teller.started.elapsed();
     out.remark(&format!("\nNothing was lost. The whole story took {:.1} s.", total.as_secs_f64()));
@@ -293,7 +302,9 @@ async fn chain_survives(
     give(cluster, bob).await?;
     let health = cluster.chain().health().await?;
     let listed = network::fetch(&cluster.chain().rpc()?).await?.nodes.len();
-    if !health.flag("healthy")? || balance(cluster, bob).await? != GIFT || listed != cluster.len() {
+    // Who lied may be out already.
+    let well = health.flag("healthy")? && listed >= honest(cluster).len();
+    if !well || balance(cluster, bob).await? != GIFT {
         return Err(Failure::failed(format!("the chain is not well: {}", health.json())));
     }
     teller.step(&format!(
@@ -316,11 +327,16 @@ async fn balance(cluster: &Cluster, of: &Actor) -> Result<Amount> {
     answer.inner("account")?.amount("balance")
 }
 
-/// The last nodes, as many as the swarm can miss.
+/// The nodes that do not lie.
+fn honest(cluster: &Cluster) -> Vec<usize> {
+    (0..cluster.len()).filter(|index| cluster.lie(*index).is_none()).collect()
+}
+
+/// The last honest nodes, as many as the swarm can miss.
 fn victims(cluster: &Cluster) -> Vec<usize> {
-    let count = cluster.len();
-    let missable = (count - (2 * count / 3 + 1)).min(VICTIMS_MAX);
-    (count - missable..count).collect()
+    let honest = honest(cluster);
+    let missable = (honest.len() - (2 * honest.len() / 3 + 1)).min(VICTIMS_MAX);
+    honest[honest.len() - missable..].to_vec()
 }
 
 async fn kill_soon(cluster: &mut Cluster, victims: &[usize]) -> Result<()> {
@@ -333,7 +349,7 @@ async fn kill_soon(cluster: &mut Cluster, victims: &[usize]) -> Result<()> {
 
 async fn most_items(cluster: &Cluster) -> u64 {
     let mut most = 0;
-    for index in 0..cluster.len() {
+    for index in honest(cluster) {
         most = most.max(cluster.health(index).await.map_or(0, |health| health.items));
     }
     most
@@ -343,7 +359,7 @@ async fn repaired(cluster: &Cluster, items: u64) -> Result<()> {
     let deadline = Instant::now() + REPAIR_TIMEOUT;
     loop {
         let mut behind = Vec::new();
-        for index in 0..cluster.len() {
+        for index in honest(cluster) {
             let has = cluster.health(index).await.map_or(0, |health| health.items);
             if has < items {
                 behind.push((index, has));

@@ -22,8 +22,8 @@ use session_rpc::network_file::NetworkFile;
 use session_runtime::files::{self, Existing, Loose, SECRET_MODE};
 
 use crate::args::Common;
-use crate::cluster::SharedMembership;
 use crate::exit::{Code, Doing, Failure, Result};
+use crate::members::SharedMembership;
 
 /// The environment variable that holds the passphrase, for scripts.
 const PASSPHRASE_VARIABLE: &str = "SESSION_PASSPHRASE";
@@ -60,7 +60,7 @@ impl Home {
     }
 
     /// Reads the network file.
-    pub(crate) fn network(&self) -> Result<SharedMembership> {
+    pub(crate) fn network(&self) -> Result<NetworkFile> {
         if !self.network.exists() {
             return Err(Failure::usage(format!(
                 "there is no network file at {}: name one with --network FILE, or make a network \
@@ -224,17 +224,21 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     files::write_atomic(path, bytes, SECRET_MODE, Existing::Replace).map_err(Failure::failed)
 }
 
-/// Reads and checks a network file.
-pub(crate) fn read_network(path: &Path) -> Result<SharedMembership> {
+/// Reads a network file.
+pub(crate) fn read_network(path: &Path) -> Result<NetworkFile> {
     let text = fs::read_to_string(path).doing(|| format!("cannot read {}", path.display()))?;
-    let wrong = |error: &dyn std::fmt::Display| {
-        Failure::new(Code::Usage, format!("{}: {error}", path.display()))
-    };
-    let (file, unknown) = NetworkFile::parse(&text).map_err(|error| wrong(&error))?;
+    let (file, unknown) = NetworkFile::parse(&text)
+        .map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", path.display())))?;
     for key in unknown {
         tracing::warn!("{}: nobody knows the key {key}", path.display());
     }
-    network_file::membership(&file).map(Arc::new).map_err(|error| wrong(&error))
+    Ok(file)
+}
+
+/// Checks what a network file says.
+pub(crate) fn membership(file: &NetworkFile, path: &Path) -> Result<SharedMembership> {
+    let wrong = |error| Failure::new(Code::Usage, format!("{}: {error}", path.display()));
+    network_file::membership(file).map(Arc::new).map_err(wrong)
 }
 
 /// Reads a whole file, or standard input for `-`.

@@ -26,6 +26,7 @@ use crate::args::Load;
 use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
 use crate::link::{self, Payload};
+use crate::members::Members;
 use crate::out::Out;
 use crate::person;
 
@@ -65,7 +66,7 @@ struct Run<'a> {
 }
 
 pub(crate) async fn run(home: &Home, out: Out, args: &Load) -> Result<()> {
-    let membership = home.network()?;
+    let membership = Members::find(home).await?.view().clone();
     let nodes = choose_nodes(&*membership, args.node.as_deref())?;
     let checker = Arc::new(Checker::new(membership.clone(), Arc::new(RealVerifier)));
     let (quic, mut events) = link::bind(checker)?;

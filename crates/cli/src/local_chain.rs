@@ -16,8 +16,7 @@ use serde_json::json;
 use session_core::{BlockId, Encode, Span};
 use session_crypto::Identity;
 use session_protocol::chain::Amount;
-use session_rpc::network_file::NetworkFile;
-use session_rpc::vm::genesis::{Genesis, GenesisAccount, GenesisNode};
+use session_rpc::vm::genesis::{Duties, Genesis, GenesisAccount};
 use session_runtime::files::{self, Existing};
 use session_runtime::http::client::Endpoint;
 use session_runtime::key_file;
@@ -33,13 +32,28 @@ use crate::process::Process;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What each node stakes: the least that is possible.
-const STAKE: Amount = Amount::lux(100);
+pub(crate) const STAKE: Amount = Amount::lux(100);
 
 /// What the operator has to give away.
 const FAUCET: Amount = Amount::lux(1_000_000);
 
-/// Short enough that a node that registers serves while its operator is still looking.
-const EPOCH: Span = Span::from_secs(60);
+/// Short enough that people see epochs turn.
+const EPOCH: Span = Span::from_secs(30);
+
+/// The rules' own price of a miss.
+const PENALTY_BPS: u16 = 50;
+
+/// A price of a miss that puts a node out after four.
+const PENALTY_BPS_DEAR: u16 = 1250;
+
+/// Nodes on one machine share its disk.
+const FREE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// A block each 50th of an epoch, so that no step of a duty waits long, but not more often than
+/// this.
+const BLOCK_TIME_MIN: Duration = Duration::from_millis(100);
+const BLOCK_TIME_MAX: Duration = Duration::from_secs(1);
+const BLOCKS_IN_EPOCH: u32 = 50;
 
 /// Short enough that a stake can be withdrawn while its owner is still looking.
 const UNBONDING: Span = Span::from_secs(120);
@@ -98,7 +112,11 @@ impl LocalChain {
 
     /// Starts the sequencer, and waits until it answers.
     pub(crate) async fn start(&mut self) -> Result<Duration> {
+        let epoch: Duration = epoch_length(&self.dir)?.into();
+        let block_time = (epoch / BLOCKS_IN_EPOCH).clamp(BLOCK_TIME_MIN, BLOCK_TIME_MAX);
         let args = [
+            "--block-time".into(),
+            block_time.as_millis().to_string().into(),
             "--listen".into(),
             self.http.to_string().into(),
             "--data-dir".into(),
@@ -197,9 +215,26 @@ fn chain_dir(dir: &Path) -> PathBuf {
     dir.join("chain")
 }
 
-/// Makes the genesis of a chain that knows these nodes; keys first, so that a genesis that is there
-/// is complete.
-pub(crate) fn make_genesis(dir: &Path, network: NetworkFile) -> Result<()> {
+/// The rules of a new chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) epoch: Span,
+    /// What a miss costs, in ten-thousandths of the stake.
+    pub(crate) penalty_bps: u16,
+}
+
+impl Rules {
+    /// Those of a network that people look at; with nodes that lie, misses cost so much that one
+    /// need not wait long.
+    pub(crate) fn new(epoch: Option<Span>, lying: bool) -> Self {
+        let epoch = epoch.unwrap_or(EPOCH);
+        Self { epoch, penalty_bps: if lying { PENALTY_BPS_DEAR } else { PENALTY_BPS } }
+    }
+}
+
+/// Makes the genesis of a chain without nodes; keys first, so that a genesis that is there is
+/// complete.
+pub(crate) fn make_genesis(dir: &Path, network: &str, rules: Rules) -> Result<()> {
     let blocks = chain_dir(dir).join(DATABASE);
     if blocks.exists() {
         return Err(Failure::usage(format!(
@@ -211,32 +246,34 @@ pub(crate) fn make_genesis(dir: &Path, network: NetworkFile) -> Result<()> {
     }
     let sequencer = make_keys(&chain_dir(dir).join("sequencer.key"))?;
     let operator = make_keys(&operator_home(dir).join("identity.key"))?;
-    let swarm_size = u16::try_from(network.nodes.len()).unwrap_or(u16::MAX);
-    let mut genesis = Genesis::new(network.network, crate::person::now());
-    genesis.epoch = EPOCH;
+    let mut genesis = Genesis::new(network.to_owned(), crate::person::now());
+    genesis.epoch = rules.epoch;
     genesis.unbonding = UNBONDING;
     genesis.stake_min = STAKE.0;
-    // One swarm for all: who joins later makes another one only when this one is large.
-    genesis.swarm_size = genesis.swarm_size.max(swarm_size);
     genesis.sequencer = Some(sequencer.public().to_bytes());
+    genesis.authority = Some(operator.public().account_id());
     genesis.accounts = vec![GenesisAccount {
         account: operator.public().account_id(),
         balance: FAUCET.0,
         keys: Some(operator.public().to_bytes()),
     }];
-    let nodes = network.nodes.into_iter().map(|node| GenesisNode {
-        operator: operator.public().account_id(),
-        kem_public_key: node.kem_public_key,
-        dsa_public_key: node.dsa_public_key,
-        endpoint: node.address,
-        stake: STAKE.0,
-        swarm: node.swarm,
-    });
-    genesis.nodes = nodes.collect();
+    genesis.duties = Duties {
+        settle: Span::from_secs((rules.epoch.as_millis() / 1500).max(1)),
+        free_bytes_min: FREE_BYTES_MIN,
+        activation_epochs: 1,
+        penalty_bps: rules.penalty_bps,
+        veto_window: rules.epoch,
+        ..Duties::default()
+    };
     genesis.supply = genesis.sum().doing(|| "the genesis".to_owned())?;
     let path = genesis_file(dir);
     files::write_atomic(&path, genesis.to_json().as_bytes(), MODE, Existing::Keep)
         .map_err(Failure::failed)
+}
+
+/// Returns how long the chain's epochs are.
+pub(crate) fn epoch_length(dir: &Path) -> Result<Span> {
+    crate::chain::genesis::read(&genesis_file(dir)).map(|genesis| genesis.params.epoch)
 }
 
 /// Keys that are there already are kept: they may be all that is left of a chain.

@@ -12,6 +12,7 @@ mod link;
 mod load;
 mod local_chain;
 mod mail;
+mod members;
 mod node;
 mod out;
 mod person;
@@ -20,6 +21,7 @@ mod sim;
 mod span;
 mod transfer;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -67,9 +69,10 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Sim(args) => sim::run(out, args),
         Command::Send(args) => wait(mail::send(&home()?, out, args)),
         Command::Inbox(args) => wait(mail::inbox(&home()?, out, args)),
-        Command::Node(command) => wait(node::run(&home()?, out, command)),
+        Command::Node(command) => wait(node::run(&home, out, command)),
         Command::Load(args) => wait(load::run(&home()?, out, args)),
         Command::Chain(args) => wait(chain::run(&home, out, args)),
+        Command::Verify(command) => wait(verify::run(out, command)),
         Command::Up(args) => wait(up::run(out, args)),
     }
 }

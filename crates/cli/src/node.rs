@@ -1,5 +1,9 @@
 //! `session node`: look at the nodes of the network.
 
+mod doctor;
+mod past;
+mod why;
+
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,18 +16,34 @@ use tokio::time::Instant;
 
 use crate::agent::Agent;
 use crate::args::Node;
+use crate::chain;
+use crate::chain::rpc::Rpc;
 use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
+use crate::members::Members;
 use crate::out::Out;
 
-pub(crate) async fn run(home: &Home, out: Out, command: &Node) -> Result<()> {
-    let membership = home.network()?;
+pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, command: &Node) -> Result<()> {
+    match command {
+        Node::Why { node, epochs, url } => {
+            let rpc = Rpc::new(chain::url(home, url.as_ref())?);
+            return why::run(&rpc, out, node, *epochs).await;
+        }
+        Node::Doctor { sessiond, flags } => {
+            return doctor::run(out, sessiond.as_deref(), flags).await;
+        }
+        Node::List | Node::Ping { .. } => {}
+    }
+    let members = Members::find(&home()?).await?;
+    let membership = members.view().clone();
     // Asking nodes how they are needs no account: a throw-away identity tells them nothing.
     let identity = Arc::new(Identity::generate(&mut crate::person::entropy()?));
-    let agent = Agent::start(identity, membership.clone())?;
+    let agent = Agent::start(identity, members)?;
     let done = match command {
         Node::List => list(&agent, out, &*membership).await,
         Node::Ping { node, count } => ping(&agent, out, &*membership, node, *count).await,
+        // Done above: they ask no node of the network.
+        Node::Why { .. } | Node::Doctor { .. } => Ok(()),
     };
     agent.stop().await;
     done

@@ -10,14 +10,14 @@ use session_messaging::card::card_item;
 use session_messaging::content::{Content, Message, OpenError, open_message, seal_message};
 use session_protocol::inbox::{IDENTITY_CARD, MESSAGES};
 use session_protocol::limits::{IDS_MAX, TTL_OWNER_MAX};
-use session_protocol::request::Item;
+use session_protocol::request::{Item, Refusal};
 use session_protocol::{AccessRule, Membership};
 use session_runtime::clock::SystemClock;
 use session_runtime::entropy::OsEntropy;
 
 use crate::agent::Agent;
-use crate::cluster::SharedMembership;
 use crate::exit::{Code, Failure, Result};
+use crate::members::{Members, SharedMembership};
 
 /// How many nodes are asked for what is new: what one withholds, the other has.
 const NODES_READ: usize = 2;
@@ -43,9 +43,10 @@ pub(crate) struct Received {
 
 impl Person {
     /// Starts a client for an identity.
-    pub(crate) fn start(identity: Identity, membership: SharedMembership) -> Result<Self> {
+    pub(crate) fn start(identity: Identity, members: Members) -> Result<Self> {
         let identity = Arc::new(identity);
-        let agent = Agent::start(identity.clone(), membership.clone())?;
+        let membership = members.view().clone();
+        let agent = Agent::start(identity.clone(), members)?;
         Ok(Self { identity, membership, agent })
     }
 
@@ -57,9 +58,15 @@ impl Person {
         AccountRef(self.account()).to_string()
     }
 
-    /// Carries out a command.
+    /// Carries out a command; a second time if the nodes have changed since the first.
     pub(crate) async fn run(&self, command: Command) -> Result<Answer> {
-        self.agent.run(command).await.map_err(failure)
+        let first = self.agent.run(command.clone()).await;
+        match first {
+            Err(error) if is_of_another_view(&error) && self.agent.refresh().await => {
+                self.agent.run(command).await.map_err(failure)
+            }
+            done => done.map_err(failure),
+        }
     }
 
     /// Publishes the own public keys, so that others can write with the id alone.
@@ -193,6 +200,20 @@ fn unexpected() -> Failure {
 
 fn failure(error: session_client::Error) -> Failure {
     Failure::new(code(&error), error)
+}
+
+/// Whether somebody who knows other nodes may have answered so.
+fn is_of_another_view(error: &session_client::Error) -> bool {
+    use session_client::Error;
+    match error {
+        Error::Refused { refusal, .. } => matches!(refusal, Refusal::WrongSwarm { .. }),
+        Error::TimedOut { .. }
+        | Error::Unreachable { .. }
+        | Error::NotEnoughReceipts { .. }
+        | Error::NoSwarm(_)
+        | Error::UnknownNode(_) => true,
+        _ => false,
+    }
 }
 
 fn code(error: &session_client::Error) -> Code {

@@ -21,7 +21,7 @@ pub(crate) fn run(out: Out, args: &Sim) -> Result<()> {
         seed: args.seed,
         nodes,
         persons: (nodes / NODES_PER_PERSON).max(PERSONS_MIN),
-        minutes: args.minutes.into(),
+        minutes: args.hours.map_or(args.minutes, |hours| hours * 60).into(),
         story: args.scenario,
     };
     let started = now();

@@ -1,5 +1,8 @@
 //! `session up`: a whole network on this machine.
 
+mod board;
+mod postman;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +12,10 @@ use crate::args::Up;
 use crate::cluster::Cluster;
 use crate::demo;
 use crate::exit::{Doing, Failure, Result};
+use crate::local_chain;
 use crate::out::Out;
+
+use board::Board;
 
 /// Where the network lives when nobody says otherwise.
 const DIR: &str = "lux-session-network";
@@ -21,6 +27,8 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
     if args.demo {
         let scratch = tempfile::tempdir().doing(|| "cannot make a scratch directory".to_owned())?;
         let dir = args.dir.clone().unwrap_or_else(|| scratch.path().to_owned());
+        let args =
+            &Up { epoch: args.epoch.or(Some(demo::EPOCH)), bad: args.bad.max(1), ..args.clone() };
         let mut cluster = open(args, &dir, out).await?;
         let told = tokio::select! {
             told = demo::tell(&mut cluster, &dir, out) => told,
@@ -31,7 +39,7 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(DIR));
     let mut cluster = open(args, &dir, out).await?;
-    let served = serve(&mut cluster, out).await;
+    let served = serve(&mut cluster, &dir, out).await;
     let killed = cluster.stop().await;
     if served.is_ok() {
         out.remark(&match killed {
@@ -49,7 +57,7 @@ async fn open(args: &Up, dir: &Path, out: Out) -> Result<Cluster> {
     Cluster::open(&dir, args, out).await
 }
 
-async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
+async fn serve(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<()> {
     let mut terminate = terminate()?;
     for index in 0..cluster.len() {
         cluster.start(index)?;
@@ -61,13 +69,23 @@ async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
     };
     print_table(cluster, out);
     out.remark(&format!(
-        "\n{} nodes are ready after {:.1} s. Their chain: {}/ (also a page for the browser).\n\
+        "\n{} nodes are ready after {:.1} s, {} of them registered now with their stakes.\n\
+         Their chain: {}/ and the network, drawn: http://{}/ (pages for the browser).\n\
          Try, in another terminal:\n{}\nCtrl-C stops them all.",
         cluster.len(),
         took.as_secs_f64(),
+        cluster.registered(),
         cluster.chain().url(),
+        cluster.http_address(0),
         commands(cluster)
     ));
+    let lying = (0..cluster.len()).filter_map(|index| Some((index, cluster.lie(index)?)));
+    let lying: Vec<String> =
+        lying.map(|(index, lie)| format!("node {index} lies ({lie})")).collect();
+    if !lying.is_empty() {
+        out.remark(&format!("{}: watch them being caught.", lying.join(", ")));
+        postman::start(cluster, local_chain::epoch_length(dir)?.into())?;
+    }
     let stopped = async {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
@@ -80,12 +98,24 @@ async fn serve(cluster: &mut Cluster, out: Out) -> Result<()> {
     }
 }
 
-/// Says which programs end by themselves, for as long as it is asked.
+/// Says which programs end by themselves and what the chain says of the nodes, for as long as it
+/// is asked.
 async fn watch(cluster: &mut Cluster, out: Out) {
+    let mut board = Board::new(out);
+    let mut silent = false;
     loop {
         tokio::time::sleep(WATCH).await;
         for ended in cluster.ended() {
             out.remark(&ended);
+        }
+        match board.look(cluster).await {
+            Ok(()) => silent = false,
+            Err(failure) => {
+                // Once, not every second.
+                if !std::mem::replace(&mut silent, true) {
+                    out.warn(&format!("the chain cannot be looked at: {failure}"));
+                }
+            }
         }
     }
 }
@@ -137,8 +167,12 @@ fn commands(cluster: &Cluster) -> String {
            {session} node list\n  \
            {session} chain status\n  \
            {session} chain nodes\n  \
+           {session} chain epoch\n  \
+           {session} chain swarms\n  \
+           {session} node why {first}\n  \
            {session} --home {folder}/operator chain tx transfer ALICES_ID 100\n  \
            {session} --home {folder}/alice chain account",
         network.display(),
+        first = &cluster.id(0).to_string()[..16],
     )
 }

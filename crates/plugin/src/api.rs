@@ -5,11 +5,15 @@
 //! | `conversations` | the seed's methods, messages, channels |
 //! | `chain` | transactions, blocks, nodes, proofs |
 //! | `describe` | transactions member by member |
+//! | `epoch` | epochs, and the beacon of the next one |
+//! | `nodes` | nodes, their duties, swarms, accusations |
 //! | `turn` | the order of the calls of a batch |
 
 mod chain;
 mod conversations;
 mod describe;
+mod epoch;
+mod nodes;
 mod turn;
 
 use std::future::Future;
@@ -29,6 +33,7 @@ use turn::Turn;
 
 pub(crate) use chain::block_result;
 pub(crate) use conversations::{message_result, prove_reader, refused};
+pub(crate) use epoch::{mode, phase};
 
 const JSON: &str = "application/json";
 
@@ -152,10 +157,15 @@ async fn dispatch(app: &App, caller: Caller, turn: &mut Turn, method: Method) ->
         Method::GetTx(call) => chain::transaction(app, call).await,
         Method::GetBlock(call) => chain::block(app, call).await,
         Method::GetHeight(_) => Ok(chain::height(app)),
-        Method::GetNode(call) => chain::node(app, &call),
-        Method::ListNodes(call) => Ok(chain::nodes(app, &call)),
+        Method::GetNode(call) => nodes::node(app, &call),
+        Method::ListNodes(call) => Ok(nodes::nodes(app, &call)),
+        Method::GetMarks(call) => nodes::marks(app, &call),
+        Method::GetCommitments(call) => nodes::commitments(app, &call),
+        Method::GetSwarms(_) => Ok(nodes::swarms(app)),
+        Method::GetCases(call) => Ok(nodes::cases(app, &call)),
+        Method::GetCase(call) => nodes::case(app, &call),
         Method::GetProof(call) => Ok(chain::proof(app, &call)),
-        Method::GetEpoch(_) => Ok(chain::epoch(app)),
+        Method::GetEpoch(call) => epoch::epoch(app, &call),
         Method::GetAccount(call) => Ok(chain::account(app, &call)),
         Method::GetWorkload(call) => chain::workload(app, &call),
         Method::GetConversation(call) => chain::conversation(app, &call),

@@ -206,17 +206,17 @@ impl Engine {
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
-            let turn = {
+            let due = {
                 let chain = self.chain();
                 if chain.pending(self.now()) {
                     return;
                 }
-                chain.next_turn()
+                chain.next_due()
             };
             tokio::select! {
                 // The sender lives as long as `self`.
                 _ = changed.changed() => {}
-                () = self.clock.sleep_until(turn) => {}
+                () = self.clock.sleep_until(due) => {}
             }
         }
     }

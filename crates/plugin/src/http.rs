@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::hosted::Phase;
 use crate::metrics::Metrics;
 use crate::page::{BLOCKS_MAX, Page, Row};
-use crate::{api, socket};
+use crate::{api, overview, socket};
 
 mod cors;
 
@@ -206,16 +206,16 @@ impl App {
         let chain = engine.chain();
         let state = chain.state();
         let last = chain.last_accepted().clone();
-        let facts = vec![
-            ("height", last.height.to_string()),
-            ("state root", last.state_root.to_string()),
-            ("epoch", session_vm::query::epoch(state).number.to_string()),
-            ("service nodes", session_vm::query::active_nodes(state).count().to_string()),
+        let mut facts =
+            vec![("height", last.height.to_string()), ("state root", last.state_root.to_string())];
+        facts.extend(overview::facts(state, engine.now().max(last.time)));
+        let tables = overview::tables(state);
+        facts.extend([
             ("conversations", health.sessions.to_string()),
             ("channels", health.channels.to_string()),
             ("waiting transactions", health.mempool.to_string()),
             ("health", health.fault.clone().unwrap_or_else(|| "good".to_owned())),
-        ];
+        ]);
         let mut blocks = Vec::new();
         let mut next = Some(last.id);
         while let Some(id) = next.filter(|_| (blocks.len() as u64) < BLOCKS_MAX) {
@@ -236,6 +236,7 @@ impl App {
             role: self.0.role.name(),
             version: crate::VERSION.to_owned(),
             facts,
+            tables,
             blocks,
         }
         .into_response()

@@ -32,6 +32,7 @@ pub mod http;
 pub mod install;
 pub mod life;
 mod metrics;
+mod overview;
 mod page;
 pub mod plugin;
 pub mod post;

@@ -2,7 +2,10 @@
 
 use session_runtime::metrics::{Counter, Gauge, Histogram, Registry};
 
+use session_vm::query;
+
 use crate::http::App;
+use crate::overview::Counts;
 
 /// Seconds; a call is a lookup or waits for one fsync.
 const CALL_BOUNDS: &[f64] = &[0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
@@ -17,6 +20,13 @@ pub(crate) struct Metrics {
     mempool: Gauge,
     mempool_bytes: Gauge,
     undecided: Gauge,
+    epoch: Gauge,
+    nodes: Gauge,
+    swarms: Gauge,
+    nodes_missing: Gauge,
+    nodes_slashed: Gauge,
+    cases_open: Gauge,
+    treasury: Gauge,
     conversations: Gauge,
     channels: Gauge,
     waiting: Gauge,
@@ -45,6 +55,16 @@ impl Metrics {
             mempool: gauge("sessionvm_mempool_transactions", "Transactions that wait."),
             mempool_bytes: gauge("sessionvm_mempool_bytes", "Bytes of transactions that wait."),
             undecided: gauge("sessionvm_undecided_blocks", "Verified blocks not yet decided."),
+            epoch: gauge("sessionvm_epoch", "The epoch that the last block was in."),
+            nodes: gauge("sessionvm_nodes", "Service nodes with a place in a swarm."),
+            swarms: gauge("sessionvm_swarms", "Swarms."),
+            nodes_missing: gauge(
+                "sessionvm_nodes_missing",
+                "Nodes that missed a duty in the last epoch that was judged.",
+            ),
+            nodes_slashed: gauge("sessionvm_nodes_slashed", "Nodes that are slashed."),
+            cases_open: gauge("sessionvm_cases_open", "Accusations that wait."),
+            treasury: gauge("sessionvm_treasury", "Fees and penalties taken, in base units."),
             conversations: gauge("sessionvm_conversations", "Conversations pending or active."),
             channels: gauge("sessionvm_channels", "Channels."),
             waiting: gauge("sessionvm_conversation_jobs", "Requests that wait for the disk."),
@@ -69,6 +89,14 @@ impl Metrics {
             set(&self.mempool, pool.transactions as u64);
             set(&self.mempool_bytes, pool.bytes as u64);
             set(&self.undecided, chain.undecided() as u64);
+            let counts = Counts::of(chain.state());
+            set(&self.epoch, query::epoch(chain.state()).number.0);
+            set(&self.nodes, counts.seats);
+            set(&self.swarms, counts.swarms);
+            set(&self.nodes_missing, counts.missing);
+            set(&self.nodes_slashed, counts.slashed);
+            set(&self.cases_open, counts.open_cases);
+            set(&self.treasury, query::treasury(chain.state()).0);
         }
         set(&self.conversations, health.sessions);
         set(&self.channels, health.channels);

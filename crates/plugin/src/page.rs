@@ -26,7 +26,17 @@ pub(crate) struct Page {
     pub(crate) role: &'static str,
     pub(crate) version: String,
     pub(crate) facts: Vec<(&'static str, String)>,
+    pub(crate) tables: Vec<Table>,
     pub(crate) blocks: Vec<Row>,
+}
+
+/// A table besides that of blocks.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) head: &'static [&'static str],
+    pub(crate) rows: Vec<Vec<String>>,
+    /// What follows it, when some rows were left out.
+    pub(crate) note: Option<String>,
 }
 
 /// A line of the table of blocks.
@@ -68,8 +78,12 @@ impl Page {
         for (name, value) in &self.facts {
             let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escape(value));
         }
+        out.push_str("</dl>");
+        for table in &self.tables {
+            table.write(&mut out);
+        }
         out.push_str(
-            "</dl><h2>Last blocks</h2><table><thead><tr><th>height</th><th>time</th>\
+            "<h2>Last blocks</h2><table><thead><tr><th>height</th><th>time</th>\
              <th>transactions</th><th>bytes</th><th>id</th></tr></thead><tbody>",
         );
         for row in &self.blocks {
@@ -91,6 +105,27 @@ impl Page {
             escape(&self.version),
         );
         out
+    }
+}
+
+impl Table {
+    fn write(&self, out: &mut String) {
+        let _ = write!(out, "<h2>{}</h2><table><thead><tr>", self.name);
+        for name in self.head {
+            let _ = write!(out, "<th>{name}</th>");
+        }
+        out.push_str("</tr></thead><tbody>");
+        for row in &self.rows {
+            out.push_str("<tr>");
+            for cell in row {
+                let _ = write!(out, "<td>{}</td>", escape(cell));
+            }
+            out.push_str("</tr>");
+        }
+        out.push_str("</tbody></table>");
+        if let Some(note) = &self.note {
+            let _ = write!(out, "<p>{}</p>", escape(note));
+        }
     }
 }
 
@@ -121,6 +156,12 @@ mod tests {
             role: "sequencer",
             version: "1".to_owned(),
             facts: vec![("height", "7".to_owned())],
+            tables: vec![Table {
+                name: "Swarms",
+                head: &["swarm"],
+                rows: vec![vec![network.to_owned()]],
+                note: Some(network.to_owned()),
+            }],
             blocks: vec![row],
         }
         .html()

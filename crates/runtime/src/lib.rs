@@ -36,6 +36,7 @@
 //! |---|---|
 //! | [`bind`] | why an address could not be listened on |
 //! | [`clock`] | the system's clock, which never goes back |
+//! | [`disk`] | room on the disk, and how long it takes to write |
 //! | [`entropy`] | the system's randomness |
 //! | [`failure`] | why a program ends, in one line and one exit code |
 //! | [`files`] | atomic writes, secret files |
@@ -46,9 +47,11 @@
 //! | [`program`] | command lines and standard output, alike in all programs |
 //! | [`quic`] | authenticated connections that carry frames |
 //! | [`signals`] | SIGTERM and SIGINT |
+//! | [`workers`] | threads for work that is done side by side |
 
 pub mod bind;
 pub mod clock;
+pub mod disk;
 pub mod entropy;
 pub mod failure;
 pub mod files;
@@ -59,6 +62,7 @@ pub mod metrics;
 pub mod program;
 pub mod quic;
 pub mod signals;
+pub mod workers;
 
 pub use bind::BindError;
 pub use clock::SystemClock;

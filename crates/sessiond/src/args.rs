@@ -9,9 +9,17 @@ use session_core::SwarmId;
 use session_rpc::address::{HostPort, Listen};
 use session_rpc::config::{self, Config};
 use session_rpc::network_file;
+use session_swarm::coordinator::Lie;
 
 use session_runtime::failure::{Failure, Result};
+use session_runtime::http::client::Endpoint;
 use session_runtime::program::{bad_flag, refused_arguments, resolve, with_two_dashes};
+
+use crate::chain::genesis;
+use crate::chain::source::Source;
+
+mod lie;
+pub mod orders;
 
 /// Workload sessions at once; the reference's default.
 const MAX_SESSIONS: u64 = 100;
@@ -31,7 +39,10 @@ const HTTP: &str = "127.0.0.1:9653";
         Examples:\n  \
         sessiond --data-dir /var/lib/session --network network.toml --listen :9651\n  \
         sessiond -listen 127.0.0.1:9651 -data-dir \"\"      in memory, a network of its own\n  \
-        sessiond keygen --data-dir node-1 --address 192.0.2.1:9651 --swarm 0 >> network.toml\n\n\
+        sessiond keygen --data-dir node-1 --address 192.0.2.1:9651 --swarm 0 >> network.toml\n  \
+        sessiond register --data-dir node-1 --chain http://192.0.2.9:9652 --genesis genesis.json \
+        --address 192.0.2.1:9651 --operator-key operator.key\n  \
+        sessiond --data-dir node-1 --chain http://192.0.2.9:9652 --listen :9651\n\n\
         SESSION_PASSPHRASE    passphrase of the node's key file\n\
         SESSION_LOG           what is logged: error, warn, info, debug, trace (default info)\n\n\
         Exit codes: 0 stopped when asked to, 1 failed while running, 2 wrong flags or files."
@@ -47,6 +58,16 @@ struct Cli {
 enum Command {
     /// Make a node's keys, unless they are there, and print its entry for the network file.
     Keygen(Keygen),
+    /// Make a service node of this node: stake LUX of the operator's for it.
+    Register(orders::Register),
+    /// Take this node out of service; its stake comes back after the unbonding time.
+    Decommission(orders::Decommission),
+    /// Tell how this node is, as the chain says.
+    Status(orders::Status),
+    /// Announce that this node will be away, so that it is not punished, and wait until it may stop.
+    Drain(orders::Drain),
+    /// Check this node before others do: ports, clock, disk, reachability, keys, chain.
+    Doctor(orders::Doctor),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +106,13 @@ struct Run {
     /// [default: DIR/network.toml if it is there]
     #[arg(long, value_name = "FILE")]
     network: Option<String>,
+    /// Where the network's chain is: URLs of its sequencer or of followers, separated by commas.
+    /// The chain says who is a node; the network file is not used then
+    #[arg(long, value_name = "URL,...")]
+    chain: Option<String>,
+    /// The chain's genesis; get it from somebody you trust [default: DIR/genesis.json]
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<String>,
     /// The node's key file, made at the first start [default: DIR/node.key]
     #[arg(long, value_name = "FILE")]
     identity: Option<String>,
@@ -106,6 +134,12 @@ struct Run {
     /// Stop when standard input ends, so that a node does not outlive the program that started it
     #[arg(long)]
     stop_with_stdin: bool,
+    /// Lie, for demonstrations
+    #[arg(long, value_name = "KIND", hide = true)]
+    lie: Option<String>,
+    /// Say what --lie can be
+    #[arg(long, hide = true)]
+    help_hidden: bool,
 }
 
 /// What the program is to do.
@@ -122,8 +156,19 @@ pub enum Task {
         /// The swarm it will serve.
         swarm: SwarmId,
     },
+    /// Order something of the chain, or look at the node.
+    Order(orders::Order),
     /// Print a text and end well: help or version.
     Print(String),
+}
+
+/// Where the chain is, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnChain {
+    /// Whom to ask.
+    pub sources: Vec<Endpoint>,
+    /// The genesis file.
+    pub genesis: PathBuf,
 }
 
 /// A node's checked settings.
@@ -139,6 +184,10 @@ pub struct Settings {
     pub data_bytes_max: Option<u64>,
     /// The network file that was asked for.
     pub network: Option<PathBuf>,
+    /// The chain that says who is a node, instead of a network file.
+    pub chain: Option<OnChain>,
+    /// How the node lies, in a demonstration.
+    pub lie: Option<Lie>,
     /// The key file that was asked for.
     pub identity: Option<PathBuf>,
     /// Other nodes' addresses.
@@ -165,6 +214,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
     };
     match cli.command {
         Some(Command::Keygen(keygen)) => keygen.check(),
+        Some(Command::Register(register)) => register.check(),
+        Some(Command::Decommission(decommission)) => decommission.check(),
+        Some(Command::Status(status)) => status.check(),
+        Some(Command::Drain(drain)) => drain.check(),
+        Some(Command::Doctor(doctor)) => doctor.check(),
+        None if cli.run.help_hidden => Ok(Task::Print(lie::HELP.to_owned())),
         None => cli.run.check().map(Task::Run),
     }
 }
@@ -213,15 +268,29 @@ impl Run {
         let http = self.http.or(file.http).unwrap_or_else(|| HTTP.to_owned());
         let data_dir = self.data_dir.or(file.data_dir).unwrap_or_default();
         let bootstrap = self.bootstrap.or(file.bootstrap).unwrap_or_default();
+        let data_dir = match data_dir.as_str() {
+            "" | ":memory:" => None,
+            dir => Some(PathBuf::from(dir)),
+        };
+        let network = path("network", self.network.or(file.network))?;
+        let genesis = path("genesis", self.genesis.or(file.genesis))?;
+        let chain = match self.chain.or(file.chain) {
+            None => None,
+            Some(_) if network.is_some() => {
+                let why = "the chain says who is a node: take only one of --chain and --network";
+                return Err(bad_flag("chain", &why));
+            }
+            Some(urls) => Some(on_chain(&urls, genesis, data_dir.as_deref())?),
+        };
+        let lie = self.lie.map(|kind| lie::parse(&kind)).transpose()?;
         Ok(Settings {
             listen: socket("listen", self.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             http: if http.is_empty() { None } else { Some(socket("http", &http)?) },
-            data_dir: match data_dir.as_str() {
-                "" | ":memory:" => None,
-                dir => Some(PathBuf::from(dir)),
-            },
+            data_dir,
             data_bytes_max,
-            network: path("network", self.network.or(file.network))?,
+            network,
+            chain,
+            lie,
             identity: path("identity", self.identity.or(file.identity))?,
             bootstrap: addresses(&bootstrap)?,
             max_sessions,
@@ -230,6 +299,21 @@ impl Run {
             warnings,
         })
     }
+}
+
+/// Checks where the chain is. Its genesis is in the data directory if it was not named.
+fn on_chain(urls: &str, genesis: Option<PathBuf>, data_dir: Option<&Path>) -> Result<OnChain> {
+    let sources = Source::endpoints(urls).map_err(|error| bad_flag("chain", &error))?;
+    if sources.is_empty() {
+        return Err(bad_flag("chain", &"it names no URL"));
+    }
+    let beside = || data_dir.map(|dir| dir.join(genesis::FILE));
+    let genesis = genesis.or_else(beside).ok_or_else(|| {
+        let why = "--chain needs the chain's genesis (sources serve it at /genesis; check it with \
+                   somebody you trust)";
+        bad_flag("genesis", &why)
+    })?;
+    Ok(OnChain { sources, genesis })
 }
 
 fn read_config(path: &Path, warnings: &mut Vec<String>) -> Result<Config> {

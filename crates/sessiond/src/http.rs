@@ -1,22 +1,26 @@
-//! The HTTP side: health, metrics, and the JSON-RPC client API.
+//! The HTTP side: health, metrics, the JSON-RPC client API, and a page that draws the network.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
-use session_core::{Span, SwarmId};
+use session_core::{NodeId, Span, SwarmId};
 use session_protocol::request::{Push, Refusal};
 use session_rpc::api::{Encoding, Method};
 use session_rpc::json_rpc::{self, BadCall, Call, ErrorObject, Incoming};
 use session_runtime::http::limiter::Limiter;
-use session_runtime::http::{self, Request, Response};
+use session_runtime::http::{self, Request, Response, origin};
+use session_swarm::coordinator::Lie;
 use tokio::sync::mpsc;
 
 use crate::api;
-use crate::shell::{Handle, NoReply, Submitted};
+use crate::chain::certificates::Certificates;
+use crate::chain::follow::Following;
+use crate::shell::{Handle, NoReply, Status, Submitted};
 
 mod health;
 mod metrics;
+mod network;
 
 /// A batch of twenty items of 76,800 bytes in hex, and room for the rest.
 pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
@@ -33,57 +37,123 @@ const EVENTS_MAX: usize = 16;
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const BINARY: &str = "application/octet-stream";
+
+/// Who says which nodes there are.
+pub(crate) enum Of {
+    /// A network file.
+    File { name: String, swarm: SwarmId },
+    /// The chain.
+    Chain(OfChain),
+}
+
+/// What a node of a chain has beside its loop.
+pub(crate) struct OfChain {
+    pub(crate) following: Arc<Following>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) lie: Option<Lie>,
+}
 
 /// Answers requests.
 pub(crate) struct Api {
-    handle: Handle,
-    swarm: SwarmId,
-    network: String,
+    node: NodeId,
+    of: Of,
+    /// Nothing until the node's loop runs.
+    handle: OnceLock<Handle>,
     limiter: Limiter,
     started: tokio::time::Instant,
 }
 
 impl Api {
-    pub(crate) fn new(
-        handle: Handle,
-        network: String,
-        swarm: SwarmId,
-        rate: Option<u32>,
-    ) -> Arc<Self> {
-        let started = tokio::time::Instant::now();
-        Arc::new(Self { handle, swarm, network, limiter: Limiter::new(rate), started })
+    pub(crate) fn new(node: NodeId, of: Of, rate: Option<u32>) -> Arc<Self> {
+        let (limiter, started) = (Limiter::new(rate), tokio::time::Instant::now());
+        Arc::new(Self { node, of, handle: OnceLock::new(), limiter, started })
+    }
+
+    /// Lets clients in.
+    pub(crate) fn let_in(&self, handle: Handle) {
+        // There is one loop; a second one would not be heard.
+        let _ = self.handle.set(handle);
+    }
+
+    /// Returns what a node of a chain has.
+    pub(crate) fn chain(&self) -> Option<&OfChain> {
+        match &self.of {
+            Of::File { .. } => None,
+            Of::Chain(chain) => Some(chain),
+        }
     }
 
     pub(crate) async fn answer(self: Arc<Self>, request: Request) -> Response {
+        if origin::is_foreign(&request, &[]) {
+            let error = ErrorObject::invalid_request("pages of this origin may not call");
+            return failure(403, error.field("origin"));
+        }
         let read = matches!(request.method, http::Method::GET | http::Method::HEAD);
         let post = request.method == http::Method::POST;
         match request.path.as_str() {
             "/health" if read => self.health().await,
             "/metrics" if read => self.metrics().await,
+            "/" if read => network::page(),
+            "/network.json" if read => self.network().await,
+            path if read && path.starts_with("/certificate/") => {
+                self.certificate(path.trim_start_matches("/certificate/"))
+            }
             "/" | "/rpc" if post => self.rpc(&request).await,
-            "/health" | "/metrics" => not_allowed("GET, HEAD"),
-            "/" | "/rpc" => not_allowed("POST"),
+            "/health" | "/metrics" | "/network.json" => not_allowed("GET, HEAD"),
+            "/" => not_allowed("GET, HEAD, POST"),
+            "/rpc" => not_allowed("POST"),
             _ => {
-                let paths = vec!["/health", "/metrics", "/rpc"];
+                let paths =
+                    vec!["/", "/health", "/metrics", "/network.json", "/certificate/N", "/rpc"];
                 let error = ErrorObject::invalid_request("there is nothing at this path");
                 failure(404, error.with("paths", paths))
             }
         }
     }
 
+    async fn status(&self) -> Result<Status, NoReply> {
+        let handle = self.handle.get().ok_or(NoReply::Starting)?;
+        let status = tokio::time::timeout(STATUS_TIMEOUT, handle.status()).await;
+        status.unwrap_or(Err(NoReply::Busy))
+    }
+
     async fn health(&self) -> Response {
-        let status = tokio::time::timeout(STATUS_TIMEOUT, self.handle.status()).await;
-        let (code, json) = health::report(self, status.unwrap_or(Err(NoReply::Busy)));
+        let (code, json) = health::report(self, self.status().await);
         Response::json(code, json.to_string())
     }
 
     async fn metrics(&self) -> Response {
-        match tokio::time::timeout(STATUS_TIMEOUT, self.handle.status()).await {
-            Ok(Ok(status)) => {
+        match self.status().await {
+            Ok(status) => {
                 let uptime = self.started.elapsed();
-                Response::new(200, PROMETHEUS, metrics::text(&status, uptime))
+                Response::new(
+                    200,
+                    PROMETHEUS,
+                    metrics::text(&status, self.chain(), &self.node, uptime),
+                )
             }
-            _ => failure(503, no_reply(NoReply::Busy)),
+            Err(why) => failure(503, no_reply(why)),
+        }
+    }
+
+    async fn network(&self) -> Response {
+        let status = self.status().await.ok();
+        let drawn = network::json(self, status.as_ref());
+        Response::json(200, drawn.to_string()).with_header("cache-control", "no-store")
+    }
+
+    fn certificate(&self, epoch: &str) -> Response {
+        let Some(chain) = self.chain() else {
+            let error = ErrorObject::invalid_request("this node is of no chain");
+            return failure(404, error);
+        };
+        match epoch.parse().ok().and_then(|epoch| chain.certificates.get(epoch)) {
+            Some(bytes) => Response::new(200, BINARY, bytes),
+            None => {
+                let error = ErrorObject::invalid_request("no certificate of this epoch is here");
+                failure(404, error.with("last", chain.certificates.last()))
+            }
         }
     }
 
@@ -117,12 +187,16 @@ impl Api {
         };
         let encoding = method.encoding();
         let subscribes = matches!(method, Method::Subscribe { .. });
-        let request = match api::request(method, self.handle.node(), self.handle.now()) {
+        let handle = match self.ready() {
+            Ok(handle) => handle,
+            Err(error) => return response(id, Err(error)),
+        };
+        let request = match api::request(method, self.node, handle.now()) {
             Ok(request) => request,
             Err(error) => return response(id, Err(error)),
         };
         if subscribes {
-            let subscribed = self.handle.subscribe(request).await.map_err(no_reply);
+            let subscribed = handle.subscribe(request).await.map_err(no_reply);
             return match subscribed.and_then(|(reply, pushes)| {
                 api::result(reply, encoding).map(|result| (result, pushes))
             }) {
@@ -130,7 +204,7 @@ impl Api {
                 Err(error) => response(id, Err(error)),
             };
         }
-        let outcome = finish(self.handle.submit(request), encoding).await;
+        let outcome = finish(handle.submit(request), encoding).await;
         response(id, outcome)
     }
 
@@ -163,9 +237,15 @@ impl Api {
             return (id, Err(error));
         }
         let encoding = method.encoding();
-        let submitted = api::request(method, self.handle.node(), self.handle.now())
-            .and_then(|request| self.handle.submit(request).map_err(no_reply));
+        let submitted = self.ready().and_then(|handle| {
+            let request = api::request(method, self.node, handle.now())?;
+            handle.submit(request).map_err(no_reply)
+        });
         (id, submitted.map(|submitted| (submitted, encoding)))
+    }
+
+    fn ready(&self) -> Result<&Handle, ErrorObject> {
+        self.handle.get().ok_or_else(|| no_reply(NoReply::Starting))
     }
 }
 
@@ -196,7 +276,7 @@ async fn finish(
 fn no_reply(why: NoReply) -> ErrorObject {
     api::error(&match why {
         NoReply::Busy => Refusal::RateLimited { retry_after: Span::from_secs(1) },
-        NoReply::Stopping => Refusal::not_ready(&why.to_string()),
+        NoReply::Stopping | NoReply::Starting => Refusal::not_ready(&why.to_string()),
     })
 }
 

@@ -10,6 +10,9 @@
 //! |---|---|
 //! | [`args`] | flags and configuration, down to checked settings |
 //! | `network` | which network the node is of |
+//! | `chain` | following the chain that says who is a node |
+//! | `commands` | orders for the chain, and how the node is |
+//! | `doctor` | checks of a node before others make them |
 //! | [`node`] | start, run, stop |
 //! | [`shell`] | the thread that owns machine and store |
 //! | [`api`] | between JSON-RPC and the binary protocol |
@@ -17,6 +20,9 @@
 
 pub mod api;
 pub mod args;
+mod chain;
+mod commands;
+mod doctor;
 mod http;
 mod network;
 pub mod node;
@@ -55,6 +61,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
             let entry = session_protocol::network_file::entry(keys.public(), address, swarm);
             say(&entry.to_toml())
         }
+        Task::Order(order) => commands::perform(order),
         Task::Run(settings) => node::run(settings),
     }
 }

@@ -1,5 +1,6 @@
 //! A node's life: start, run, stop.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,24 @@ use session_crypto::{Identity, RealVerifier};
 use session_daemon::{Config, Daemon};
 use session_network::limits::Budget;
 use session_network::{Rate, Role};
+use session_protocol::beacon::ONE_TIME_SECRETS;
 use session_protocol::{Checker, Membership, StaticMembership};
 use session_runtime::http::{Limits, Server, serve};
-use session_runtime::quic::{Options, Quic};
+use session_runtime::quic::{Events, Options, Quic};
 use session_runtime::{BindError, OsEntropy, SystemClock, files, key_file, logging, signals};
 use session_storage::disk::{self, DiskStore};
 use session_storage::{Durable, MemoryStore};
+use session_swarm::coordinator;
+use tokio::sync::mpsc;
 
 use crate::args::Settings;
-use crate::http::{Api, BODY_BYTES_MAX};
+use crate::chain::certificates::Certificates;
+use crate::chain::errands::{ERRANDS_MAX, Runner};
+use crate::chain::follow::Following;
+use crate::chain::{Local, genesis};
+use crate::http::{Api, BODY_BYTES_MAX, Of, OfChain};
 use crate::network;
-use crate::shell::{self, Parts, Running};
+use crate::shell::{self, ChainSide, Checked, Parts, Room, Running};
 use session_runtime::failure::{Failure, Result, chain};
 use session_runtime::program::say;
 
@@ -29,6 +37,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a usual request weighs: a sealed message or a small batch.
 const REQUEST_BYTES: u64 = 16 * 1024;
+
+/// Items, in the data directory.
+const STORE: &str = "store";
+
+/// How long a node that starts waits for the last block of the chain.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a node until it is asked to stop.
 ///
@@ -40,24 +54,23 @@ pub fn run(settings: Settings) -> Result<()> {
         tracing::warn!("{warning}");
     }
     let keys = Arc::new(keys(&settings)?);
-    let network = network::load(&settings, keys.public())?;
-    for warning in &network.warnings {
-        tracing::warn!("{warning}");
+    if let Some(lie) = &settings.lie {
+        tracing::warn!("THIS NODE LIES ({lie:?}), for a demonstration: it will lose its stake");
     }
+    let origin = origin(&settings, &keys)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(format!("cannot start threads: {error}")))?;
-    let membership = Arc::new(network.membership);
     let result = match &settings.data_dir {
         None => {
             let mut rng = OsEntropy::new().map_err(|error| Failure::runtime(error.to_string()))?;
             let store = MemoryStore::new(rng.next_u64());
-            runtime.block_on(serve_with(&settings, keys, membership, network.name, store))
+            runtime.block_on(serve_with(&settings, keys, origin, store))
         }
         Some(dir) => {
-            let store = open(&dir.join("store"), settings.data_bytes_max)?;
-            runtime.block_on(serve_with(&settings, keys, membership, network.name, store))
+            let store = open(&dir.join(STORE), settings.data_bytes_max)?;
+            runtime.block_on(serve_with(&settings, keys, origin, store))
         }
     };
     // Nothing that still runs is worth waiting for.
@@ -103,64 +116,187 @@ fn open(dir: &Path, bytes_max: Option<u64>) -> Result<DiskStore> {
     Ok(store)
 }
 
+/// Who says which nodes there are.
+enum Origin {
+    /// A network file.
+    File { membership: Arc<StaticMembership>, name: String },
+    /// The chain.
+    Chain(Chain),
+}
+
+/// The node's following of the chain, before it has begun.
+struct Chain {
+    local: Arc<Local>,
+    certificates: Arc<Certificates>,
+}
+
+fn origin(settings: &Settings, keys: &Identity) -> Result<Origin> {
+    let Some(chain) = &settings.chain else {
+        let network = network::load(settings, keys.public())?;
+        for warning in &network.warnings {
+            tracing::warn!("{warning}");
+        }
+        let (membership, name) = (Arc::new(network.membership), network.name);
+        return Ok(Origin::File { membership, name });
+    };
+    let (genesis, _) = genesis::read(&chain.genesis)?;
+    let local = Local::open(settings.data_dir.as_deref(), &genesis)?;
+    let certificates = Certificates::open(settings.data_dir.clone())
+        .map_err(|error| Failure::usage(format!("the certificates: {error}")))?;
+    Ok(Origin::Chain(Chain { local, certificates: Arc::new(certificates) }))
+}
+
 async fn serve_with<S: Durable + Send + 'static>(
     settings: &Settings,
     keys: Arc<Identity>,
-    membership: Arc<StaticMembership>,
-    network: String,
+    origin: Origin,
     store: S,
 ) -> Result<()> {
     // Before anything can fail halfway: a stop that is asked for early is not lost.
     let asked = signals::stop_asked().map_err(|error| Failure::runtime(error.to_string()))?;
+    let mut asked = std::pin::pin!(asked);
     let node = keys.public().node_id();
-    let record =
-        membership.node(&node).ok_or_else(|| Failure::usage("the node left its network"))?;
-    let swarm = record.swarm;
-    let listen = Text::new(record.address.to_string()).expect("it was an address of this type");
-    let membership: Arc<dyn Membership> = membership;
+    let (membership, of) = match origin {
+        Origin::File { membership, name } => {
+            let record = membership.node(&node);
+            let record = record.ok_or_else(|| Failure::usage("the node left its network"))?;
+            let of = Of::File { name, swarm: record.swarm };
+            (membership as Arc<dyn Membership>, of)
+        }
+        Origin::Chain(Chain { local, certificates }) => {
+            let sources = settings.chain.as_ref().map_or(&[][..], |chain| &chain.sources);
+            let following = Following::start(local, sources, settings.data_dir.clone());
+            let membership = Arc::clone(&following.publisher().last().view.membership);
+            let of = Of::Chain(OfChain { following, certificates, lie: settings.lie });
+            (membership as Arc<dyn Membership>, of)
+        }
+    };
     let checker = Arc::new(Checker::new(Arc::clone(&membership), Arc::new(RealVerifier)));
-
     let on_frame = Arc::clone(&checker);
     let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.check(&body));
     let (quic, events) = Quic::bind(Options::new(settings.listen), Some(keys.clone()), decode)
         .map_err(|error| cannot_listen("--listen", &error))?;
-    let role = Role::Node { listen };
-    let mut network_config =
-        session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
-    network_config.limits.client = client_budget(settings.client_rate);
-    let daemon = Daemon::new(Config {
-        network: network_config,
-        swarm: session_swarm::Config::new(node, membership),
-    })
-    .map_err(|error| Failure::usage(error.to_string()))?;
-    let clock = Arc::new(SystemClock::new());
-    let parts = Parts { node, daemon, store, keys, checker, clock, quic: quic.clone(), events };
-    let (handle, running) = shell::start(parts)
-        .map_err(|error| Failure::runtime(format!("cannot start threads: {error}")))?;
 
-    let api = Api::new(handle, network, swarm, settings.client_rate);
-    let http = match settings.http {
-        None => None,
-        Some(address) => {
-            let limits = Limits { body_bytes_max: BODY_BYTES_MAX, ..Limits::default() };
-            let answer = move |request| Arc::clone(&api).answer(request);
-            match serve(address, answer, limits).await {
-                Ok(server) => Some(server),
-                Err(error) => {
-                    drop(running.stop().await);
-                    return Err(cannot_listen("--http", &error));
-                }
+    let api = Api::new(node, of, settings.client_rate);
+    let start = Start { settings, keys, membership, checker, store, quic: quic.clone(), events };
+    let mut start = Some(start);
+    let mut running = None;
+    // A node of a chain is heard before it serves: fetching blocks may take long.
+    if let Some(start) = start.take_if(|_| api.chain().is_none()) {
+        running = Some(start.start(&api).await?);
+    }
+    let http = match serve_http(settings.http, &api).await {
+        Ok(http) => http,
+        Err(failure) => {
+            if let Some(running) = running {
+                drop(running.stop().await);
             }
+            return Err(failure);
         }
     };
     say(&format!("listening on udp {}", quic.local_addr()))?;
     if let Some(server) = &http {
         say(&format!("listening on http {}", server.local_addr()))?;
     }
-    tracing::info!(?node, %swarm, "started");
-    let result = until_stopped(settings, running, asked, http).await;
+    if let Some(chain) = api.chain() {
+        // What the copy says may be long past: duties and inboxes of then are nobody's now.
+        tokio::select! {
+            signal = &mut asked => {
+                tracing::info!("stopping: {signal}");
+                close(http).await;
+                return Ok(());
+            }
+            synced = chain.following.sync(SYNC_TIMEOUT) => if !synced {
+                tracing::warn!("no source of the chain is of use yet; going on with the copy");
+            }
+        }
+    }
+    if let Some(start) = start {
+        match start.start(&api).await {
+            Ok(begun) => running = Some(begun),
+            Err(failure) => {
+                close(http).await;
+                return Err(failure);
+            }
+        }
+    }
+    let running = running.ok_or_else(|| Failure::runtime("the node did not begin"))?;
+    tracing::info!(?node, "started");
+    let result = until_stopped(settings, running, asked, http, api.chain()).await;
     quic.shutdown(CLOSE_TIMEOUT).await;
     result
+}
+
+async fn serve_http(address: Option<SocketAddr>, api: &Arc<Api>) -> Result<Option<Server>> {
+    let Some(address) = address else { return Ok(None) };
+    let limits = Limits { body_bytes_max: BODY_BYTES_MAX, ..Limits::default() };
+    let api = Arc::clone(api);
+    let answer = move |request| Arc::clone(&api).answer(request);
+    let server = serve(address, answer, limits).await;
+    server.map(Some).map_err(|error| cannot_listen("--http", &error))
+}
+
+/// What a node's loop is started with.
+struct Start<'a, S> {
+    settings: &'a Settings,
+    keys: Arc<Identity>,
+    membership: Arc<dyn Membership>,
+    checker: Arc<Checker>,
+    store: S,
+    quic: Quic<Checked>,
+    events: Events<Checked>,
+}
+
+impl<S: Durable + Send + 'static> Start<'_, S> {
+    async fn start(self, api: &Api) -> Result<Running> {
+        let Self { settings, keys, mut membership, checker, store, quic, events } = self;
+        let node = keys.public().node_id();
+        let mut side = None;
+        if let Some(chain) = api.chain() {
+            let (view, views) = chain.following.publisher().subscribe().await;
+            membership = Arc::clone(&view.membership) as Arc<dyn Membership>;
+            checker.set_membership(Arc::clone(&membership));
+            let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
+            let (found, looked_up) = mpsc::channel(1);
+            let runner = Runner {
+                following: Arc::clone(&chain.following),
+                keys: keys.clone(),
+                certificates: Arc::clone(&chain.certificates),
+                data_dir: settings.data_dir.clone(),
+                found,
+            };
+            tokio::spawn(runner.run(waiting));
+            let path = settings.data_dir.as_ref().map(|dir| dir.join(STORE));
+            let room = Room { path, bytes_max: settings.data_bytes_max };
+            side = Some(ChainSide::new(views, looked_up, errands, room));
+        }
+        let record = membership.node(&node);
+        let listen = match record {
+            Some(record) => record.address.clone(),
+            // Nobody is told before the node is registered.
+            None => Text::new(settings.listen.to_string()).expect("an address is short"),
+        };
+        let role = Role::Node { listen };
+        let mut network = session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
+        network.limits.client = client_budget(settings.client_rate);
+        let coordinator = side.is_some().then(|| coordinator::Config {
+            node,
+            keys: keys.clone(),
+            verifier: Arc::new(RealVerifier),
+            one_time_secrets: ONE_TIME_SECRETS,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lie: settings.lie,
+        });
+        let swarm = session_swarm::Config::new(node, membership);
+        let daemon = Daemon::new(Config { network, swarm, coordinator })
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let clock = Arc::new(SystemClock::new());
+        let parts = Parts { node, daemon, store, keys, checker, clock, quic, events, chain: side };
+        let (handle, running) = shell::start(parts)
+            .map_err(|error| Failure::runtime(format!("cannot start threads: {error}")))?;
+        api.let_in(handle);
+        Ok(running)
+    }
 }
 
 async fn until_stopped(
@@ -168,7 +304,14 @@ async fn until_stopped(
     mut running: Running,
     asked: impl Future<Output = &'static str>,
     http: Option<Server>,
+    chain: Option<&OfChain>,
 ) -> Result<()> {
+    let lost = async {
+        match chain {
+            Some(chain) => chain.following.failed().await,
+            None => std::future::pending().await,
+        }
+    };
     let why = tokio::select! {
         signal = asked => signal,
         () = signals::stdin_end(settings.stop_with_stdin) => "the end of standard input",
@@ -176,6 +319,11 @@ async fn until_stopped(
             close(http).await;
             let why = failed.err().map_or("the main loop ended".to_owned(), |error| error.to_string());
             return Err(Failure::runtime(format!("the disk failed a write: {why}")));
+        }
+        why = lost => {
+            drop(running.stop().await);
+            close(http).await;
+            return Err(Failure::runtime(format!("the copy of the chain failed: {why}")));
         }
     };
     tracing::info!("stopping: {why}");

@@ -21,8 +21,8 @@ use std::{io, thread};
 use session_core::{Context, Machine as _, NodeId};
 use session_daemon::{Daemon, Effect, Health, Input, Report};
 use session_network::From;
-use session_protocol::Checker;
 use session_protocol::inbound::CheckedRequest;
+use session_protocol::{Checker, Membership};
 use session_runtime::clock::SystemClock;
 use session_runtime::entropy::OsEntropy;
 use session_runtime::quic::{self, Event, Events, Quic};
@@ -30,7 +30,10 @@ use session_storage::{Durable, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::chain::errands::Found;
+
 mod calls;
+mod chain;
 mod connections;
 mod pipeline;
 mod signer;
@@ -38,9 +41,11 @@ mod signer;
 mod slow_store;
 
 pub use calls::{Handle, NoReply, Submitted};
+pub(crate) use chain::{ChainSide, Room};
 pub(crate) use connections::Checked;
 
 use calls::{Ask, Calls};
+use chain::News;
 use connections::Connections;
 use pipeline::Pipeline;
 use signer::{Signed, Signer};
@@ -104,6 +109,8 @@ pub(crate) struct Parts<S> {
     pub(crate) clock: Arc<SystemClock>,
     pub(crate) quic: Quic<Checked>,
     pub(crate) events: Events<Checked>,
+    /// What the loop needs of the chain; nothing where a network file says who is a node.
+    pub(crate) chain: Option<ChainSide>,
 }
 
 /// The loop on its thread.
@@ -148,6 +155,8 @@ where
     };
     let network = parts.checker.membership().network();
     let mut shell = Shell {
+        checker: parts.checker,
+        chain: parts.chain,
         daemon: parts.daemon,
         store: parts.store,
         rng: OsEntropy::new().map_err(io::Error::other)?,
@@ -175,6 +184,8 @@ where
 }
 
 struct Shell<S> {
+    checker: Arc<Checker>,
+    chain: Option<ChainSide>,
     daemon: Daemon,
     store: S,
     rng: OsEntropy,
@@ -198,6 +209,7 @@ enum Wake {
     LookedUp(Option<session_network::Input>),
     Asked(Ask),
     Event(Event<Checked>),
+    Chain(News),
     Due,
     Stop,
 }
@@ -220,6 +232,7 @@ impl<S: Durable + 'static> Shell<S> {
                 Wake::LookedUp(input) => self.network(input),
                 Wake::Asked(ask) => self.asked(ask),
                 Wake::Event(event) => self.event(event),
+                Wake::Chain(news) => self.news(news),
                 Wake::Due => self.sweep(),
                 Wake::Stop => self.drain(),
             }
@@ -248,6 +261,8 @@ impl<S: Durable + 'static> Shell<S> {
             answers = self.signer.answer() => Wake::Signed(answers),
             Ok(()) = stop.changed(), if running => Wake::Stop,
             input = self.connections.looked_up() => Wake::LookedUp(input),
+            // Before messages: those of an epoch make no sense before it began here.
+            news = ChainSide::news(self.chain.as_mut()), if room => Wake::Chain(news),
             Some(ask) = self.asked.recv(), if room => Wake::Asked(ask),
             Some(event) = self.events.recv(), if room => Wake::Event(event),
             () = tokio::time::sleep(pause) => Wake::Due,
@@ -347,8 +362,32 @@ impl<S: Durable + 'static> Shell<S> {
                 log(&report);
                 self.note_quorum();
             }
-            other => tracing::error!(effect = ?other, "an effect that this program does not know"),
+            other => {
+                let other = match &self.chain {
+                    Some(chain) => chain.run(other),
+                    None => Some(other),
+                };
+                if let Some(other) = other {
+                    tracing::error!(effect = ?other, "an effect that this program does not know");
+                }
+            }
         }
+    }
+
+    fn news(&mut self, news: News) {
+        let input = match news {
+            News::View(view) => {
+                self.checker.set_membership(Arc::clone(&view.membership) as Arc<dyn Membership>);
+                Input::View(view)
+            }
+            News::Found(Found { node, epoch, bytes }) => Input::CommitmentTx { node, epoch, bytes },
+            News::Look => {
+                let used = self.store.stats().disk_bytes;
+                let Some(chain) = &self.chain else { return };
+                chain.room(used)
+            }
+        };
+        self.handle(input);
     }
 
     fn signed(&mut self, answers: Vec<Signed>) {
@@ -460,6 +499,7 @@ fn log(report: &Report) {
         }
         // Strangers must not be able to fill the log.
         Report::Penalized { from, why } => tracing::debug!(?from, why, "disconnected for a fault"),
+        Report::Duty(note) => chain::log(note),
         other => tracing::debug!(report = ?other),
     }
 }

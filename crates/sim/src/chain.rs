@@ -248,6 +248,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         retrieved: everywhere.unwrap_or_default(),
         deleted: 0,
         chain: Some(summary),
+        coordination: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What goes wrong on purpose.
 
+use session_swarm::coordinator::Lie;
+
 use crate::byzantine::Kind;
 use crate::host::HostId;
 
@@ -50,6 +52,23 @@ pub enum Fault {
         /// How.
         kind: Kind,
     },
+    /// A node of a chain does not do its duties as it should.
+    Lie {
+        /// Which.
+        node: HostId,
+        /// How.
+        lie: Lie,
+    },
+    /// A node starts for the first time and is registered.
+    Join {
+        /// Which.
+        node: HostId,
+    },
+    /// The owner of a node takes it out of service.
+    Leave {
+        /// Which.
+        node: HostId,
+    },
 }
 
 impl Fault {
@@ -63,6 +82,9 @@ impl Fault {
             Self::Skew { .. } => 6,
             Self::Misbehave { .. } => 7,
             Self::Rot { .. } => 8,
+            Self::Lie { .. } => 9,
+            Self::Join { .. } => 10,
+            Self::Leave { .. } => 11,
         }
     }
 }
@@ -82,6 +104,10 @@ pub struct FaultCounts {
     pub skews: u64,
     /// Nodes that stopped following the protocol.
     pub byzantine: u64,
+    /// Nodes that were registered.
+    pub joined: u64,
+    /// Nodes that were taken out of service.
+    pub left: u64,
 }
 
 impl FaultCounts {
@@ -93,7 +119,9 @@ impl FaultCounts {
             }
             Fault::Split { .. } => self.splits += 1,
             Fault::Skew { .. } => self.skews += 1,
-            Fault::Misbehave { .. } => self.byzantine += 1,
+            Fault::Misbehave { .. } | Fault::Lie { .. } => self.byzantine += 1,
+            Fault::Join { .. } => self.joined += 1,
+            Fault::Leave { .. } => self.left += 1,
             // Broken connections are counted one by one; healing is no fault, rot no story's.
             Fault::Break { .. } | Fault::Restart { .. } | Fault::Heal | Fault::Rot { .. } => {}
         }

@@ -1,10 +1,14 @@
 //! Whatever sits at the end of a wire: a node or a person, each its own shell around one machine.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use session_core::{Span, Time};
+use session_core::{Epoch, NodeId, Span, Time};
 use session_crypto::DsaPublicKey;
 use session_network::{Class, ConnId};
+use session_protocol::attestation::QuorumCertificate;
+use session_protocol::chain::Action;
+use session_protocol::chain::view::ChainView;
 
 /// The time at which every run begins (in January 2027).
 pub const BEGINNING: Time = Time::from_millis(1_800_000_000_000);
@@ -47,13 +51,44 @@ pub(crate) enum Arrival {
         dial: u64,
         why: &'static str,
     },
+    /// The chain has another block.
+    View(Arc<ChainView>),
+    /// The signed transaction that was asked for.
+    CommitmentTx {
+        node: NodeId,
+        epoch: Epoch,
+        bytes: Vec<u8>,
+    },
 }
 
 /// What a host does to the world around it.
 pub(crate) enum Departure {
-    Send { conn: ConnId, class: Class, body: Vec<u8> },
-    Dial { dial: u64, address: String, key: DsaPublicKey },
-    Close { conn: ConnId },
+    Send {
+        conn: ConnId,
+        class: Class,
+        body: Vec<u8>,
+    },
+    Dial {
+        dial: u64,
+        address: String,
+        key: DsaPublicKey,
+    },
+    Close {
+        conn: ConnId,
+    },
+    /// To the chain.
+    Submit {
+        action: Box<Action>,
+    },
+    /// Asks the chain for a signed transaction.
+    Fetch {
+        node: NodeId,
+        epoch: Epoch,
+    },
+    /// Kept by the shell.
+    Certified {
+        certificate: Box<QuorumCertificate>,
+    },
 }
 
 /// A machine with its shell. Times are the world's; each host has a clock of its own beside it.

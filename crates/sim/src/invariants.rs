@@ -6,6 +6,7 @@
 use session_core::{InboxAddress, MessageId, Span, Time, committee};
 use session_storage::Store;
 
+use crate::host::HostId;
 use crate::note::Note;
 use crate::world::World;
 
@@ -43,7 +44,7 @@ const WAITING_MAX: usize = 16_384;
 const RECONCILING_MAX: usize = 40;
 
 /// Nodes known to one node; the network machine's own bound.
-const PEERS_MAX: usize = 128;
+const PEERS_MAX: usize = 256;
 
 /// Connections of each person to one node: one, and older ones whose end has not been noticed.
 const CONNECTIONS_PER_PERSON: usize = 4;
@@ -122,10 +123,13 @@ pub fn acknowledged_is_retrievable(world: &World) -> Verdict {
         if message.deleting || message.keep_until <= soon {
             continue;
         }
-        let members = world.members(message.swarm);
-        let spare = committee::quorum(members.len()).map_or(0, |quorum| members.len() - quorum);
+        // While inboxes move, whoever had them before still serves them.
+        let (members, former) = world.keepers(&message.address);
+        let spare = spare_of(members).min(spare_of(former));
         let (mut serving, mut faulty) = (0, 0);
-        for &member in members {
+        let before = former.iter().filter(|member| !members.contains(member));
+        let all: Vec<HostId> = members.iter().chain(before).copied().collect();
+        for &member in &all {
             let Some(node) = world.node(member) else { continue };
             let has = holds(node.disk(), &message.address, id, soon);
             if !node.is_honest() || !node.is_up() || (!has && world.was_robbed(member)) {
@@ -135,7 +139,7 @@ pub fn acknowledged_is_retrievable(world: &World) -> Verdict {
             }
         }
         if serving == 0 && faulty <= spare {
-            let (address, of) = (message.address, members.len());
+            let (address, of) = (message.address, all.len());
             return Err(format!(
                 "{id:?} of {address:?} is on no honest running node; {faulty} of {of} are faulty"
             ));
@@ -150,8 +154,10 @@ pub fn acknowledged_is_retrievable(world: &World) -> Verdict {
 /// The second half holds in swarms of honest members: a bad one can say that it deleted.
 pub fn deleted_stays_deleted(world: &World) -> Verdict {
     for (id, message) in world.ledger().messages().filter(|(_, message)| message.deleting) {
-        let members = world.members(message.swarm);
-        let spare = committee::quorum(members.len()).map_or(0, |quorum| members.len() - quorum);
+        let (members, former) = world.keepers(&message.address);
+        // Whoever has just joined does not know everything yet.
+        let moving = members != former || world.chain().is_some_and(|chain| chain.is_new(members));
+        let spare = spare_of(members);
         let (mut bad, mut unaware) = (0, 0);
         for &member in members {
             let Some(node) = world.node(member) else { continue };
@@ -164,7 +170,7 @@ pub fn deleted_stays_deleted(world: &World) -> Verdict {
                 unaware += 1;
             }
         }
-        if message.deleted && bad == 0 && unaware > spare {
+        if message.deleted && bad == 0 && unaware > spare && !moving {
             let of = members.len();
             return Err(format!("{unaware} of {of} do not know that {id:?} was deleted"));
         }
@@ -189,6 +195,10 @@ pub fn queues_bounded(world: &World) -> Verdict {
         }
     }
     Ok(())
+}
+
+fn spare_of(members: &[HostId]) -> usize {
+    committee::quorum(members.len()).map_or(0, |quorum| members.len() - quorum)
 }
 
 fn holds(disk: &dyn Store, address: &InboxAddress, id: &MessageId, until: Time) -> bool {

@@ -24,6 +24,7 @@
 //! | [`world`] | [`World`]: hosts, network, events |
 //! | [`invariants`] | what must hold |
 //! | [`chain`] | the coordination chain: a world of its own |
+//! | [`coordination`] | swarms whose nodes live on a chain |
 //! | [`byzantine`] | nodes that do not follow the protocol |
 //! | [`fault`] | everything else that goes wrong |
 //! | [`node`], [`person`] | the shells around daemon and client |
@@ -33,12 +34,15 @@
 
 pub mod byzantine;
 pub mod chain;
+pub mod coordination;
 pub mod disk;
 pub mod fault;
 pub mod host;
 pub mod invariants;
 pub mod ledger;
 pub mod link;
+#[cfg(test)]
+mod model;
 mod net;
 pub mod node;
 pub mod note;

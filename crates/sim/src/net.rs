@@ -242,6 +242,17 @@ impl Net {
         }
     }
 
+    /// Tells whether a host is on the side of a split where the chain is not.
+    pub(crate) fn is_cut_off(&self, host: HostId) -> bool {
+        self.split.as_ref().is_some_and(|split| split.apart.get(host.index()) == Some(&true))
+    }
+
+    /// Returns how long something takes between a host and the chain.
+    pub(crate) fn delay_to_chain(&mut self, host: HostId) -> Span {
+        let place = self.places[host.index()];
+        self.link.delay(place, place / 2, &mut self.rng)
+    }
+
     fn are_apart(&self, one: HostId, other: HostId) -> bool {
         self.split
             .as_ref()

@@ -13,9 +13,12 @@ use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{DsaPublicKey, Signer};
 use session_daemon::{Daemon, Effect, Health, Input, Report};
 use session_network::{ConnId, From};
+use session_protocol::chain::Action;
+use session_protocol::chain::view::ChainView;
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
 use session_protocol::request::{Outcome, Push, Reply};
 use session_protocol::{Checker, Frame, Inbound, Kind, Membership};
+use session_swarm::coordinator::Lie;
 
 use crate::byzantine::Misbehaviour;
 use crate::disk::Disk;
@@ -46,6 +49,16 @@ impl Default for Shell {
     }
 }
 
+/// Bytes that every disk has left.
+const FREE_BYTES: u64 = 1 << 40;
+
+/// What a node sent to others about its duties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Duties {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+}
+
 /// A simulated node.
 pub struct Node {
     host: HostId,
@@ -64,9 +77,12 @@ pub struct Node {
     held: Vec<Effect>,
     commit_at: Option<Time>,
     conns: BTreeSet<ConnId>,
+    /// What it last saw of the chain, which a crash does not take from it.
+    view: Option<Arc<ChainView>>,
     misbehaviour: Option<Box<dyn Misbehaviour>>,
     /// Receipts that were signed under a root and have not left yet.
     promised: BTreeMap<Digest, Vec<StorageReceipt>>,
+    pub(crate) duties: Duties,
     pub(crate) notes: Vec<Note>,
 }
 
@@ -93,8 +109,10 @@ impl Node {
             held: Vec::new(),
             commit_at: None,
             conns: BTreeSet::new(),
+            view: None,
             misbehaviour: None,
             promised: BTreeMap::new(),
+            duties: Duties::default(),
             notes: Vec::new(),
         }
     }
@@ -114,7 +132,45 @@ impl Node {
     /// Returns whether it follows the protocol.
     #[must_use]
     pub const fn is_honest(&self) -> bool {
-        self.misbehaviour.is_none()
+        self.misbehaviour.is_none() && self.lie().is_none()
+    }
+
+    /// Returns how it lies about its duties, if it does.
+    #[must_use]
+    pub const fn lie(&self) -> Option<Lie> {
+        match &self.config.coordinator {
+            Some(coordinator) => coordinator.lie,
+            None => None,
+        }
+    }
+
+    /// Lies from its next start on.
+    pub(crate) const fn set_lie(&mut self, lie: Lie) {
+        if let Some(coordinator) = &mut self.config.coordinator {
+            coordinator.lie = Some(lie);
+        }
+    }
+
+    /// Shows it what the chain says before it starts, as its own copy of the chain would.
+    pub(crate) fn set_view(&mut self, view: &Arc<ChainView>) {
+        self.view = Some(Arc::clone(view));
+    }
+
+    /// Returns what it last saw of the chain.
+    #[must_use]
+    pub const fn view(&self) -> Option<&Arc<ChainView>> {
+        self.view.as_ref()
+    }
+
+    /// Returns its keys.
+    pub(crate) const fn identity(&self) -> &Arc<FakeIdentity> {
+        &self.identity
+    }
+
+    /// Returns how far inboxes are that are on their way to it or from it, if there are any.
+    #[must_use]
+    pub fn handing_over(&self) -> Option<session_swarm::Progress> {
+        self.daemon.as_ref()?.handing_over()
     }
 
     /// Returns its disk, which is there whether it runs or not.
@@ -140,10 +196,20 @@ impl Node {
     }
 
     /// Starts the daemon over what is on the disk.
-    pub(crate) fn start(&mut self) {
-        let daemon = Daemon::new(self.config.clone()).expect("made from the same membership");
-        self.due = daemon.deadline();
-        self.daemon = Some(daemon);
+    pub(crate) fn start(&mut self, now: Time) {
+        if let Some(view) = &self.view {
+            let membership = Arc::clone(&view.membership) as Arc<dyn Membership>;
+            self.checker.set_membership(Arc::clone(&membership));
+            self.config.network.membership = Arc::clone(&membership);
+            self.config.swarm.membership = membership;
+        }
+        self.daemon =
+            Some(Daemon::new(self.config.clone()).expect("made from the same membership"));
+        if let Some(view) = self.view.clone() {
+            self.tell(now, Input::FreeBytes(FREE_BYTES));
+            self.tell(now, Input::View(view));
+        }
+        self.due = self.daemon.as_ref().and_then(Machine::deadline);
     }
 
     /// Loses everything that was not committed.
@@ -235,6 +301,19 @@ impl Node {
                     self.conns.remove(&conn);
                     out.push(Departure::Close { conn });
                 }
+                Effect::Submit { action } => {
+                    out.push(Departure::Submit { action: Box::new(action) });
+                }
+                Effect::Accuse { evidence } => {
+                    let action = Box::new(Action::Accuse { evidence });
+                    out.push(Departure::Submit { action });
+                }
+                Effect::FetchCommitment { node, epoch } => {
+                    out.push(Departure::Fetch { node, epoch });
+                }
+                Effect::Certified { certificate } => {
+                    out.push(Departure::Certified { certificate });
+                }
                 Effect::SignReceipts { ticket, receipts } => tickets.push((ticket, receipts)),
                 Effect::Report(Report::Penalized { from: From::Node(peer), why }) => {
                     self.notes.push(Note::Penalized { node: self.host, peer, why });
@@ -266,6 +345,11 @@ impl Node {
 
     /// Notes what an honest node promises and serves.
     fn watch(&mut self, frame: &[u8]) {
+        if frame.get(1) == Some(&Kind::Duty.code()) {
+            self.duties.frames += 1;
+            self.duties.bytes += frame.len() as u64;
+            return;
+        }
         if self.misbehaviour.is_some() {
             return;
         }
@@ -316,6 +400,16 @@ impl Node {
         }
     }
 
+    fn see(&mut self, now: Time, view: Arc<ChainView>) {
+        let known = self.daemon.as_ref().and_then(Daemon::chain);
+        if known.is_some_and(|known| known.height >= view.height) {
+            return;
+        }
+        self.checker.set_membership(Arc::clone(&view.membership) as Arc<dyn Membership>);
+        self.view = Some(Arc::clone(&view));
+        self.tell(now, Input::View(view));
+    }
+
     fn frame(&mut self, now: Time, conn: ConnId, class: session_network::Class, body: &[u8]) {
         let frame = self.checker.check(body);
         if let (Some(liar), Ok(message)) = (&mut self.misbehaviour, &frame)
@@ -359,6 +453,10 @@ impl Host for Node {
             Arrival::DialFailed { dial, why } => {
                 let why = why.to_owned();
                 self.tell(now, Input::Network(Net::DialFailed { dial, why }));
+            }
+            Arrival::View(view) => self.see(now, view),
+            Arrival::CommitmentTx { node, epoch, bytes } => {
+                self.tell(now, Input::CommitmentTx { node, epoch, bytes });
             }
         }
         self.settle(now, out);

@@ -373,6 +373,18 @@ impl Host for Person {
             }
             Arrival::Disconnected { conn } => Net::Disconnected { conn },
             Arrival::DialFailed { dial, why } => Net::DialFailed { dial, why: why.to_owned() },
+            Arrival::View(view) => {
+                let membership = view.membership.clone() as Arc<dyn Membership>;
+                // News may overtake each other.
+                if membership.height() > self.checker.membership().height() {
+                    self.checker.set_membership(Arc::clone(&membership));
+                    self.call(now, Input::Membership(membership));
+                    self.drain(now, out);
+                }
+                return;
+            }
+            // Nobody asks on behalf of persons.
+            Arrival::CommitmentTx { .. } => return,
         };
         self.call(now, Input::Network(input));
         self.drain(now, out);

@@ -6,6 +6,7 @@ use session_core::{Digest, Span};
 use session_storage::Store;
 
 use crate::chain;
+use crate::coordination;
 use crate::fault::FaultCounts;
 use crate::net::Traffic;
 use crate::node::Node;
@@ -16,6 +17,9 @@ use crate::world::World;
 
 /// How long everything may take to come to rest after it healed.
 const LIVENESS_MAX: Span = Span::from_secs(20 * 60);
+
+/// From this many minutes on an epoch lasts an hour.
+const LONG_MINUTES: u64 = 6 * 60;
 
 /// Time between two looks at whether it has.
 const LIVENESS_STEP: Span = Span::from_secs(5);
@@ -79,6 +83,8 @@ pub struct Report {
     /// In a story of the chain, what happened there; acknowledged are then the transactions in
     /// blocks, retrieved those of them that every honest follower executed.
     pub chain: Option<chain::Summary>,
+    /// In a story of swarms on a chain, what happened to the nodes.
+    pub coordination: Option<coordination::Summary>,
 }
 
 /// Runs a story in a world of the usual size.
@@ -94,11 +100,22 @@ pub fn run(options: &Options) -> Result<Report, Box<Violation>> {
     };
     // In a larger world each person does less, and the whole is looked at less often: a thousand
     // nodes for an hour shall take a minute.
+    // Long runs have the epochs of real networks, short ones at least a few.
+    let long = options.minutes >= LONG_MINUTES;
+    if long {
+        scenario.epoch = Span::from_secs(3600);
+    }
     let longer = |span: Span, times: usize| Span::from_millis(span.as_millis() * times as u64);
     let crowd = (options.persons / 24).max(1);
     scenario.habits.send_every = longer(scenario.habits.send_every, crowd);
     scenario.habits.read_every = longer(scenario.habits.read_every, crowd);
     scenario.checkpoint_every = longer(scenario.checkpoint_every, (options.nodes / 40).max(1));
+    if options.story.is_coordinated() && long {
+        // A day's messages of a large world shall fit into the memory of a small machine.
+        scenario.habits.send_every = longer(scenario.habits.send_every, 4);
+        scenario.habits.bytes_max = 512;
+        scenario.checkpoint_every = scenario.checkpoint_every.max(Span::from_secs(180));
+    }
     play(&scenario, options.seed)
 }
 
@@ -125,8 +142,18 @@ pub fn settle(world: &mut World) -> Result<Span, Box<Violation>> {
     world.fall_silent();
     world.heal();
     let mut after = Span::ZERO;
+    // A chain must show that it goes on: two epochs begin and end.
+    if let Some(chain) = world.chain() {
+        let epoch = chain.blocks().view().epoch.schedule.length;
+        after = Span::from_millis(3 * epoch.as_millis());
+        world.run_until(begin + after)?;
+        if let Some(stuck) = world.chain().and_then(coordination::Coordination::stuck) {
+            return Err(Box::new(world.violation("epochs_go_on", stuck)));
+        }
+    }
+    let limit = after + LIVENESS_MAX;
     while let Some(unrest) = unrest(world) {
-        if after >= LIVENESS_MAX {
+        if after >= limit {
             return Err(Box::new(world.violation("everything_comes_to_rest", unrest)));
         }
         after = after + LIVENESS_STEP;
@@ -145,20 +172,21 @@ fn unrest(world: &World) -> Option<String> {
         let count = unread(world).count();
         return Some(format!("{count} messages were not read, one of them {id:?}"));
     }
-    undeleted(world).or_else(|| world.disagreement())
+    undeleted(world).or_else(|| world.handing_over()).or_else(|| world.disagreement())
 }
 
 /// Says which deleted message is still kept, in a swarm of honest members.
 fn undeleted(world: &World) -> Option<String> {
-    let honest = |swarm| {
-        world.members(swarm).iter().filter_map(|member| world.node(*member)).all(Node::is_honest)
+    let honest = |members: &[_]| {
+        members.iter().filter_map(|member| world.node(*member)).all(Node::is_honest)
     };
     world.ledger().messages().filter(|(_, message)| message.deleted).find_map(|(id, message)| {
-        let mut members = world.members(message.swarm).iter();
+        let (keepers, _) = world.keepers(&message.address);
+        let mut members = keepers.iter();
         let keeper = members.find_map(|member| {
             world.node(*member).filter(|node| node.disk().meta(&message.address, id).is_some())
         })?;
-        honest(message.swarm).then(|| format!("{:?} keeps {id:?}, which was deleted", keeper.id()))
+        honest(keepers).then(|| format!("{:?} keeps {id:?}, which was deleted", keeper.id()))
     })
 }
 
@@ -198,6 +226,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         retrieved: world.ledger().messages().filter(|(id, _)| seen(id)).count(),
         deleted: world.ledger().messages().filter(|(_, message)| message.deleted).count(),
         chain: None,
+        coordination: world.chain().map(|chain| coordination::Summary::of(chain, world.nodes())),
     }
 }
 
@@ -211,7 +240,7 @@ impl fmt::Display for Report {
         let mib = bytes >> 20;
         writeln!(f, "  network       {frames} frames, {mib} MiB, {connections} connections")?;
         writeln!(f, "  on the way    {lost} lost, {repeated} repeated, {resent} sent again")?;
-        let FaultCounts { crashes, disks_lost, splits, broken, skews, byzantine } = self.faults;
+        let FaultCounts { crashes, disks_lost, splits, broken, skews, byzantine, .. } = self.faults;
         writeln!(
             f,
             "  faults        {crashes} crashes ({disks_lost} with the disk), {splits} splits, \
@@ -234,6 +263,9 @@ impl fmt::Display for Report {
             self.acknowledged, self.retrieved, self.deleted
         )?;
         writeln!(f, "  commands      {retried} tried again, {given_up} given up")?;
+        if let Some(coordination) = &self.coordination {
+            write!(f, "{coordination}")?;
+        }
         self.end(f)
     }
 }

@@ -8,6 +8,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use session_core::{Entropy, SeededEntropy, Span, committee};
+use session_protocol::chain::view::DutyParams;
+use session_swarm::coordinator::Lie;
+use session_vm::records::Params;
 
 use crate::byzantine::Kind;
 use crate::fault::Fault;
@@ -15,7 +18,7 @@ use crate::host::HostId;
 use crate::link::Link;
 use crate::node::Shell;
 use crate::person::Habits;
-use crate::world::{Plan, World};
+use crate::world::{ChainPlan, Plan, World};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +47,17 @@ pub enum Story {
     Chain,
     /// The same with liars: the sequencer, a follower, somebody on the way.
     ChainLiars,
+    /// Swarms whose nodes live on a chain: nodes register and leave, swarms split and merge.
+    Coordination,
+    /// The same with crashes, lost disks, partitions and bad links.
+    CoordinationFaults,
+    /// The same with up to a third of each swarm lying about its duties.
+    CoordinationLiars,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -61,6 +70,9 @@ impl Story {
         Self::Siege,
         Self::Chain,
         Self::ChainLiars,
+        Self::Coordination,
+        Self::CoordinationFaults,
+        Self::CoordinationLiars,
     ];
 
     /// Returns the name that [`FromStr`] takes.
@@ -79,7 +91,16 @@ impl Story {
             Self::Siege => "siege",
             Self::Chain => "chain",
             Self::ChainLiars => "chain-liars",
+            Self::Coordination => "coordination",
+            Self::CoordinationFaults => "coordination-faults",
+            Self::CoordinationLiars => "coordination-liars",
         }
+    }
+
+    /// Returns whether the nodes of the swarms live on a chain.
+    #[must_use]
+    pub const fn is_coordinated(self) -> bool {
+        matches!(self, Self::Coordination | Self::CoordinationFaults | Self::CoordinationLiars)
     }
 
     /// Returns whether it happens to the coordination chain, a world of its own
@@ -99,7 +120,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain or chain-liars"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults or coordination-liars"
 )]
 pub struct UnknownStory;
 
@@ -129,12 +150,16 @@ pub struct Scenario {
     pub checkpoint_every: Span,
     /// See [`Plan::sweep_every`].
     pub sweep_every: Span,
+    /// How long an epoch lasts, where nodes live on a chain.
+    pub epoch: Span,
 }
 
 impl Scenario {
     /// Makes a story of one swarm of ten nodes and twelve persons, for a few minutes.
     #[must_use]
     pub fn new(story: Story) -> Self {
+        // Epochs take long: looking at everything all the time would take longer.
+        let (sweep, checkpoint) = if story.is_coordinated() { (60, 10) } else { (15, 2) };
         Self {
             story,
             nodes: 10,
@@ -142,9 +167,10 @@ impl Scenario {
             persons: 12,
             minutes: 5,
             habits: Habits { subscribes: story != Story::Byzantine, ..Habits::default() },
-            checkpoint_every: Span::from_secs(2),
-            // What a node is made with when nobody says otherwise.
-            sweep_every: Span::from_secs(15),
+            checkpoint_every: Span::from_secs(checkpoint),
+            // 15 s is what a node is made with when nobody says otherwise.
+            sweep_every: Span::from_secs(sweep),
+            epoch: Span::from_secs(600),
         }
     }
 
@@ -160,11 +186,14 @@ impl Scenario {
             persons: self.persons,
             habits: self.habits,
             link: match self.story {
-                Story::Lossy | Story::Everything | Story::Siege => Link::lossy(),
+                Story::Lossy | Story::Everything | Story::Siege | Story::CoordinationFaults => {
+                    Link::lossy()
+                }
                 _ => Link::good(),
             },
             checkpoint_every: self.checkpoint_every,
             sweep_every: self.sweep_every,
+            chain: self.story.is_coordinated().then(|| self.chain_plan(members)),
         };
         let mut world = World::new(&plan);
         // Another generator than the world's: the same people, whatever goes wrong.
@@ -172,23 +201,78 @@ impl Scenario {
             rng: SeededEntropy::new(seed ^ 0x5eed_fa17),
             world: &mut world,
             end_ms: self.minutes * 60_000,
+            epoch_ms: self.epoch.as_millis(),
         };
         author.write(self.story);
         world
     }
 }
 
+impl Scenario {
+    fn chain_plan(&self, members: usize) -> ChainPlan {
+        let mut sizes = vec![members; self.nodes.max(1).div_ceil(members)];
+        if self.story != Story::CoordinationLiars && sizes.len() > 2 {
+            // One swarm splits at the first turn, another one is small enough to dissolve when some
+            // of its members leave, and not so small that it would take members from the first.
+            let last = sizes.len() - 1;
+            (sizes[0], sizes[last]) = (2 * members, (members * 7).div_ceil(10));
+        }
+        let params = Params {
+            epoch: self.epoch,
+            swarm_size: u16::try_from(members).unwrap_or(u16::MAX),
+            // Wide enough that every member has an item before it must have committed to it.
+            duties: DutyParams {
+                settle: Span::from_millis(self.epoch.as_millis() / 10),
+                ..Params::default().duties
+            },
+            // Cases come to their end within a run.
+            veto_window: self.epoch,
+            ..Params::default()
+        };
+        ChainPlan {
+            params,
+            spares: (self.nodes / SPARES).max(2),
+            sizes,
+            // In larger worlds each block costs more, and holds more.
+            block_every: Span::from_millis(self.epoch.as_millis() / BLOCKS_PER_EPOCH),
+            rumour: Span::from_millis(self.epoch.as_millis() / 20),
+        }
+    }
+}
+
+/// One node for so many joins in the course of a run.
+const SPARES: usize = 12;
+
+/// Chances of a block in an epoch: every 4 seconds of ten minutes, every 24 of an hour.
+const BLOCKS_PER_EPOCH: u64 = 150;
+
 /// Plans what goes wrong in a world.
 struct Author<'a> {
     rng: SeededEntropy,
     world: &'a mut World,
     end_ms: u64,
+    epoch_ms: u64,
 }
 
 impl Author<'_> {
     fn write(&mut self, story: Story) {
         match story {
             Story::Calm | Story::Chain | Story::ChainLiars => {}
+            Story::Coordination => {
+                self.churn();
+                self.shrink();
+            }
+            Story::CoordinationFaults => {
+                self.churn();
+                self.shrink();
+                self.broken_connections();
+                self.outages();
+                self.cut_offs();
+            }
+            Story::CoordinationLiars => {
+                self.churn();
+                self.lies();
+            }
             Story::Lossy => self.broken_connections(),
             Story::Crashes => self.crashes(spare_of, false),
             Story::Outage => self.crashes(|members| members, false),
@@ -283,6 +367,89 @@ impl Author<'_> {
         }
     }
 
+    /// Nodes join, and others leave, all through the story.
+    fn churn(&mut self) {
+        let swarms = self.world.swarms().to_vec();
+        let seats = swarms.iter().map(|swarm| self.world.members(*swarm).len()).sum();
+        let hosts: Vec<HostId> = hosts(self.world.nodes().len()).collect();
+        let (registered, spares) = hosts.split_at(seats);
+        let leavers = self.choose(registered, spares.len() as u64);
+        // Not in the founding epoch, and early enough to be seated before the end.
+        let (first, last) = (self.epoch_ms, self.end_ms.saturating_sub(3 * self.epoch_ms));
+        let last = last.max(first + 1);
+        for (node, leaver) in spares.iter().copied().zip(leavers) {
+            let at = self.between(first, last);
+            self.plan(at, Fault::Join { node });
+            let at = self.between(first, last);
+            self.plan(at, Fault::Leave { node: leaver });
+        }
+    }
+
+    /// The last swarm shrinks until it is dissolved, before anybody joins it.
+    fn shrink(&mut self) {
+        let Some(swarm) = self.world.swarms().last().copied() else { return };
+        let members = self.world.members(swarm).to_vec();
+        let leave = members.len() / 2;
+        for node in members.into_iter().take(leave) {
+            // After the first swarm has split: before, it would give members to this one.
+            let at = self.epoch_ms + self.between(self.epoch_ms / 4, self.epoch_ms * 3 / 4);
+            self.plan(at, Fault::Leave { node });
+        }
+    }
+
+    /// Swarm by swarm, nodes go down for a while, some of them for more than an epoch, some without
+    /// their disks.
+    fn outages(&mut self) {
+        for swarm in self.world.swarms().to_vec() {
+            let members = self.world.members(swarm).to_vec();
+            let most = (spare_of(members.len()) as u64).saturating_sub(1).max(1);
+            let mut at = self.between(20_000, self.epoch_ms);
+            while at < self.end_ms {
+                let victims = 1 + self.rng.below(most);
+                // One of many stays away long enough to pay.
+                let long = self.rng.below(6) == 0;
+                let longest = if long { 3 * self.epoch_ms } else { self.epoch_ms / 10 };
+                let mut last = at;
+                for node in self.choose(&members, victims) {
+                    let down = at + self.between(0, 5_000);
+                    let up = down + self.between(1_000, longest);
+                    let disk_lost = victims == 1 && self.rng.below(4) == 0;
+                    self.plan(down, Fault::Crash { node, disk_lost });
+                    self.plan(up, Fault::Restart { node });
+                    last = last.max(up);
+                }
+                at = last + self.between(self.epoch_ms / 4, self.epoch_ms);
+            }
+        }
+    }
+
+    /// Some hosts, less than a third, are cut off from the others and the chain for a while.
+    fn cut_offs(&mut self) {
+        let hosts = self.world.nodes().len() + self.world.persons().len();
+        let mut at = self.between(20_000, self.epoch_ms);
+        while at < self.end_ms {
+            let share = self.between(5, 25);
+            let apart = (0..hosts).map(|_| self.rng.below(100) < share).collect();
+            self.plan(at, Fault::Split { apart });
+            at += self.between(5_000, self.epoch_ms / 5);
+            self.plan(at, Fault::Heal);
+            at += self.between(self.epoch_ms / 5, self.epoch_ms);
+        }
+    }
+
+    /// As many members of each swarm lie as it can bear, each in a way of its own.
+    fn lies(&mut self) {
+        let mut ways = LIES.into_iter().cycle().skip(self.rng.below(LIES.len() as u64) as usize);
+        for swarm in self.world.swarms().to_vec() {
+            let members = self.world.members(swarm).to_vec();
+            let bad = members.len().saturating_sub(1) as u64 / 3;
+            for node in self.choose(&members, bad) {
+                let lie = ways.next().expect("a cycle has no end");
+                self.plan(0, Fault::Lie { node, lie });
+            }
+        }
+    }
+
     fn choose(&mut self, from: &[HostId], count: u64) -> Vec<HostId> {
         let mut left = from.to_vec();
         let count = count.min(left.len() as u64);
@@ -296,6 +463,24 @@ impl Author<'_> {
     fn plan(&mut self, at_ms: u64, fault: Fault) {
         self.world.plan(Span::from_millis(at_ms), fault);
     }
+}
+
+/// How nodes lie.
+const LIES: [Lie; 10] = [
+    Lie::DropItems { percent: 10 },
+    Lie::FalseFail,
+    Lie::Equivocate,
+    Lie::BadDealer,
+    Lie::CommitElse,
+    Lie::SilentDealer,
+    Lie::DropItems { percent: 50 },
+    Lie::LateReveal,
+    Lie::CopyDealer,
+    Lie::FalseReceipt,
+];
+
+fn hosts(count: usize) -> impl Iterator<Item = HostId> {
+    (0..).map(HostId).take(count)
 }
 
 /// Members that may fail while the others still make a quorum.

@@ -44,6 +44,10 @@ pub(crate) enum What {
     Accepted,
     /// A node stopped following.
     Stopped,
+    /// Of the stories with a chain below the swarms: an order reached the chain.
+    Ordered,
+    /// A view of the chain reached a host; `number` is its height.
+    Viewed,
 }
 
 /// Hash and memory of a run.

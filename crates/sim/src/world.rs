@@ -1,10 +1,10 @@
 //! The world: hosts, the network between them, what goes wrong, and what must hold all the while.
 
-use std::collections::BTreeMap;
-
-use session_core::{Digest, Entropy, Span, SwarmId, Time};
+use session_core::{Digest, Entropy, InboxAddress, Span, SwarmId, Time};
+use session_protocol::chain::Action;
 use session_swarm::placement;
 
+use crate::coordination::{Coordination, Swarms};
 use crate::fault::{Fault, FaultCounts};
 use crate::host::{Arrival, BEGINNING, Departure, Host, HostId, Skew};
 use crate::invariants::{AFTER_EVENTS, AT_CHECKPOINTS};
@@ -20,8 +20,9 @@ use crate::violation::Violation;
 use crate::wires::{End, Parcel};
 
 mod build;
+mod coordinated;
 
-pub use build::Plan;
+pub use build::{ChainPlan, Plan};
 
 /// What is planned.
 pub(crate) enum Event {
@@ -49,6 +50,19 @@ pub(crate) enum Event {
     },
     Fault(Fault),
     Checkpoint,
+    /// The chain makes a block, if there is anything to put into one.
+    Block,
+    /// A node's order reaches the chain.
+    Order {
+        host: HostId,
+        action: Box<Action>,
+    },
+    /// What the chain tells reaches a host.
+    FromChain {
+        host: HostId,
+        epoch: u32,
+        arrival: Arrival,
+    },
 }
 
 /// Every host and everything between them.
@@ -62,6 +76,7 @@ pub struct World {
     persons: Vec<Person>,
     seats: Vec<Seat>,
     swarms: Swarms,
+    chain: Option<Box<Coordination>>,
     ledger: Ledger,
     checks: u64,
     penalties: u64,
@@ -75,17 +90,14 @@ pub struct World {
 /// What the world knows of each host besides the host.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seat {
+    /// Whether it was ever started.
+    begun: bool,
     /// When it will be woken.
     wake: Option<Time>,
     /// How often it was started anew.
     epoch: u32,
     /// Whether it lost its disk since the beginning.
     robbed: bool,
-}
-
-struct Swarms {
-    ids: Vec<SwarmId>,
-    members: BTreeMap<SwarmId, Vec<HostId>>,
 }
 
 impl World {
@@ -129,6 +141,25 @@ impl World {
     #[must_use]
     pub fn members(&self, swarm: SwarmId) -> &[HostId] {
         self.swarms.members.get(&swarm).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the chain below the swarms, if there is one.
+    #[must_use]
+    pub fn chain(&self) -> Option<&Coordination> {
+        self.chain.as_deref()
+    }
+
+    /// Returns the members of the swarm that keeps an inbox, and of the swarm that did in the
+    /// epoch before; the same where no chain moves inboxes.
+    #[must_use]
+    pub fn keepers(&self, address: &InboxAddress) -> (&[HostId], &[HostId]) {
+        match &self.chain {
+            Some(chain) => chain.keepers(address),
+            None => {
+                let keepers = self.swarms.keepers(address);
+                (keepers, keepers)
+            }
+        }
     }
 
     /// Returns whether a node ever lost its disk.
@@ -202,12 +233,14 @@ impl World {
     pub fn heal(&mut self) {
         self.healed = true;
         self.net.link = Link::good();
-        self.net.heal(&mut self.queue, self.now);
+        self.rejoin();
         for index in 0..self.seats.len() {
             let host = host_id(index);
             self.set_skew(host, Skew::default());
             if self.nodes.get(index).is_none_or(Node::is_honest) {
-                self.restart(host);
+                if self.has_begun(host) {
+                    self.restart(host);
+                }
             } else {
                 self.stop(host);
             }
@@ -262,6 +295,11 @@ impl World {
                 self.queue.plan(self.now + self.checkpoint_every, Event::Checkpoint);
                 return self.check_world();
             }
+            Event::Block => return self.block(),
+            Event::Order { host, action } => self.ordered(host, *action),
+            Event::FromChain { host, epoch, arrival } => {
+                return self.told_by_chain(host, epoch, arrival);
+            }
         }
         Ok(())
     }
@@ -300,6 +338,9 @@ impl World {
                     let (queue, what) = (&mut self.queue, (dial, address.as_str(), key));
                     self.net.dial(queue, self.now, (host, epoch), what, up);
                 }
+                Departure::Submit { action } => self.submit(host, action),
+                Departure::Fetch { node, epoch } => self.fetch(host, node, epoch),
+                Departure::Certified { certificate } => self.certified(&certificate)?,
             }
         }
         self.departures = out;
@@ -402,11 +443,17 @@ impl World {
                 if let Some(victim) = self.nodes.get_mut(node.index()).filter(|_| disk_lost) {
                     victim.lose_disk();
                     self.seats[node.index()].robbed = true;
+                    if let Some(chain) = &mut self.chain {
+                        chain.watch.set_robbed(node);
+                    }
                 }
             }
             Fault::Restart { node } => self.restart(node),
-            Fault::Split { apart } => self.net.split(&mut self.queue, self.now, apart),
-            Fault::Heal => self.net.heal(&mut self.queue, self.now),
+            Fault::Split { apart } => {
+                self.net.split(&mut self.queue, self.now, apart);
+                self.watch_all();
+            }
+            Fault::Heal => self.rejoin(),
             Fault::Break { share } => {
                 self.faults.broken += self.net.break_some(&mut self.queue, self.now, share);
             }
@@ -422,7 +469,17 @@ impl World {
                 }
                 self.arm(node);
             }
+            Fault::Lie { node, lie } => self.make_lie(node, lie),
+            Fault::Join { node } => self.join(node),
+            Fault::Leave { node } => self.leave(node),
         }
+    }
+
+    /// The two sides of a split hear each other again.
+    fn rejoin(&mut self) {
+        self.net.heal(&mut self.queue, self.now);
+        self.watch_all();
+        self.show_all();
     }
 
     fn stop(&mut self, host: HostId) {
@@ -431,15 +488,23 @@ impl World {
         self.seats[host.index()].wake = None;
         self.seats[host.index()].epoch += 1;
         self.net.vanish(&mut self.queue, self.now, host);
+        self.watch_one(host);
     }
 
     fn restart(&mut self, host: HostId) {
         if let Some(node) = self.nodes.get_mut(host.index())
             && !node.is_up()
         {
-            node.start();
+            if let Some(chain) = &self.chain
+                && (node.view().is_none() || !self.net.is_cut_off(host))
+            {
+                node.set_view(chain.blocks().view());
+            }
+            node.start(self.now);
             self.seats[host.index()].epoch += 1;
             self.arm(host);
+            self.watch_one(host);
+            self.show(host);
         }
     }
 
@@ -481,7 +546,8 @@ impl World {
     fn write_down(&mut self, note: &Note) {
         match note {
             Note::Stored { address, id, expiry, latest, .. } => {
-                let swarm = placement::nearest(address, &self.swarms.ids).unwrap_or_default();
+                let ids = self.chain.as_ref().map_or(&self.swarms.ids, |chain| &chain.swarms.ids);
+                let swarm = placement::nearest(address, ids).unwrap_or_default();
                 self.ledger.stored(*id, *address, swarm, (*expiry, *latest));
             }
             Note::Penalized { .. } => self.penalties += 1,
@@ -495,6 +561,7 @@ impl World {
     }
 
     fn check_world(&mut self) -> Result<(), Broken> {
+        self.watch_hand_over();
         for (name, invariant) in AT_CHECKPOINTS {
             self.checks += 1;
             invariant(self).map_err(|what| (*name, what))?;
@@ -505,9 +572,9 @@ impl World {
     /// Returns how the first two honest nodes that should keep the same, and do not, differ.
     #[must_use]
     pub fn disagreement(&self) -> Option<String> {
-        self.swarms.ids.iter().find_map(|swarm| {
-            let mut honest = self
-                .members(*swarm)
+        let swarms = self.chain.as_ref().map_or(&self.swarms, |chain| &chain.swarms);
+        swarms.members.values().find_map(|members| {
+            let mut honest = members
                 .iter()
                 .filter_map(|member| self.node(*member))
                 .filter(|node| node.is_honest())

@@ -60,6 +60,42 @@ pub(crate) enum ChainCommand {
         /// Its id, or at least 8 digits of its beginning; an id that it gave up also finds it.
         node: String,
     },
+    /// Show an epoch: its randomness and beacon, and how far the beacon of the next one is.
+    Epoch {
+        /// Which one; without it, the current one.
+        epoch: Option<u64>,
+    },
+    /// Show the swarms: their members, the share of all inboxes that each keeps, and how many
+    /// inboxes would move if one were added or taken away.
+    Swarms,
+    /// Show how a node did in the last epochs.
+    Marks {
+        /// Its id, or at least 8 digits of its beginning.
+        node: String,
+        /// How many epochs.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=24))]
+        epochs: u64,
+    },
+    /// Show what the nodes say they keep, and whether the members of a swarm agree.
+    Commitments {
+        /// Only the members of this swarm.
+        #[arg(long, value_name = "HEX")]
+        swarm: Option<String>,
+    },
+    /// List accusations, or export the evidence of one.
+    #[command(after_help = "Examples:\n  \
+        session chain cases --status open\n  \
+        session chain cases 5e… --out evidence.json     for 'session verify evidence'")]
+    Cases {
+        /// One of them, by its id.
+        case: Option<Digest>,
+        /// Only those that stand so: open, paid, vetoed or refuted.
+        #[arg(long, conflicts_with = "case")]
+        status: Option<String>,
+        /// The file for the evidence and the keys of the accused.
+        #[arg(long, value_name = "FILE", requires = "case")]
+        out: Option<PathBuf>,
+    },
     /// Write the network file: every active node with its keys, which are checked.
     Network {
         /// The file; without it, standard output.
@@ -181,7 +217,7 @@ pub(crate) enum Order {
         /// How much, in LUX, such as 2.5.
         amount: Amount,
     },
-    /// Register a service node; it serves from the next epoch on.
+    /// Register a service node; it serves after as many epochs as the genesis says.
     Register {
         /// The node's key file, such as node.key in its data directory.
         #[arg(long, value_name = "FILE")]
@@ -205,6 +241,34 @@ pub(crate) enum Order {
     Decommission {
         /// The node.
         node: NodeId,
+    },
+    /// Say that a node will be away, so that it is not punished, or that it is back. Signed with
+    /// the node's own keys; costs nothing.
+    Drain {
+        /// The node's key file, such as node.key in its data directory.
+        #[arg(long, value_name = "FILE")]
+        keys: PathBuf,
+        /// For how many epochs, the rest of this one included; 0 says that it is back.
+        #[arg(long, value_name = "N")]
+        epochs: u8,
+    },
+    /// Accuse a node with evidence of what it signed.
+    Accuse {
+        /// A file of 'session chain cases ID --out', or with the bytes of evidence.
+        evidence: PathBuf,
+    },
+    /// Show that an accusation of a false receipt is explained by an order of the owner.
+    Refute {
+        /// The accusation.
+        case: Digest,
+        /// A file with the bytes of the owner's signed order.
+        #[arg(long, value_name = "FILE")]
+        order: PathBuf,
+    },
+    /// Drop an accusation; only the authority that the genesis names may.
+    Veto {
+        /// The accusation.
+        case: Digest,
     },
     /// Take back the stake of a node after the unbonding time.
     Withdraw {

@@ -40,12 +40,14 @@ pub(crate) async fn run(rpc: &Rpc, out: Out, file: Option<&Path>) -> Result<()> 
     Ok(())
 }
 
-/// Returns the network that the chain knows: its active nodes, each with keys that make its id.
+/// Returns the network that the chain knows: the nodes with a place in a swarm, each with keys that make its id.
 pub(crate) async fn fetch(rpc: &Rpc) -> Result<NetworkFile> {
     let chain = rpc.entry::<Chain>(&Only {}).await?;
     let chain = chain.ok_or_else(|| Failure::failed("the chain has no name"))?;
-    let nodes = list(rpc, json!({ "status": "active" })).await?;
-    let nodes = nodes.iter().map(entry).collect::<Result<Vec<_>>>()?;
+    let nodes = list(rpc, json!({})).await?;
+    // Also those that are away for a while or leave soon have their place until the epoch turns.
+    let nodes =
+        nodes.iter().filter(|node| node.has("swarmId")).map(entry).collect::<Result<Vec<_>>>()?;
     if nodes.is_empty() {
         return Err(Failure::not_found("the chain has no active nodes: a network needs some"));
     }

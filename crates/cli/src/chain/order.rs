@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use session_core::{
-    AccountId, ChainId, Encode, Epoch, NodeId, ServiceId, SessionId, Span, Text, TxId,
+    AccountId, ChainId, Decode, Encode, Epoch, NodeId, ServiceId, SessionId, Span, Text, TxId,
 };
 use session_crypto::{AccountRef, Identity, PublicIdentity, Signature};
 use session_protocol::chain::transaction::{
@@ -14,6 +14,7 @@ use session_protocol::chain::transaction::{
 };
 use session_protocol::chain::{Action, Amount, Transaction};
 use session_protocol::membership::ADDRESS_BYTES_MAX;
+use session_protocol::owner::OwnerOperation;
 use session_vm::query::required_fee;
 use session_vm::records::{Only, Parameters};
 
@@ -23,6 +24,7 @@ use crate::args::{Order, Sending};
 use crate::exit::{Code, Failure, Result};
 use crate::home::{self, Home};
 use crate::out::Out;
+use crate::verify::EvidenceFile;
 
 /// How long an order may wait for its block: long enough for a sequencer to be restarted.
 const LIFE: Span = Span::from_secs(600);
@@ -69,7 +71,11 @@ pub(crate) async fn run(
         return tell(rpc, out, &transaction.action, &chain, &done, more).await;
     }
     let home = home()?;
-    let identity = home.identity()?;
+    // A node speaks for itself; everything else is ordered by a person.
+    let identity = match order {
+        Order::Drain { keys, .. } => node_keys(&home, keys)?,
+        _ => home.identity()?,
+    };
     let chain = sending.check(chain_id(rpc).await?)?;
     let planned = plan(&home, &identity, &chain, order)?;
     if let Some(nonce) = sending.nonce {
@@ -79,6 +85,31 @@ pub(crate) async fn run(
     let (id, bytes) = sign(rpc, &identity, chain, planned.action.clone(), sending).await?;
     let done = hand_over(rpc, id, &bytes, sending.patience()).await?;
     tell(rpc, out, &planned.action, &chain, &done, planned.more).await
+}
+
+/// Registers a node of `operator`, whose next nonce is `nonce`, without waiting.
+pub(crate) async fn register(
+    rpc: &Rpc,
+    operator: &Identity,
+    nonce: u64,
+    node: &Identity,
+    endpoint: &str,
+    stake: Amount,
+) -> Result<TxId> {
+    let chain = chain_id(rpc).await?;
+    let endpoint = Text::new(endpoint).map_err(Failure::usage)?;
+    let possession = possess(node, &chain, operator.public().account_id(), endpoint.clone())?;
+    let keys = node.public().clone();
+    let action = Action::RegisterServiceNode { keys, endpoint, stake, possession };
+    let sending =
+        Sending { wait: Span::ZERO, no_wait: true, fee_max: None, chain: None, nonce: Some(nonce) };
+    let (id, bytes) = sign(rpc, operator, chain, action, &sending).await?;
+    hand_over(rpc, id, &bytes, None).await.map(|done| done.tx)
+}
+
+/// Returns the nonce of the next order of an account.
+pub(crate) async fn next_nonce(rpc: &Rpc, of: AccountRef) -> Result<u64> {
+    account(rpc, of).await?.number("nonce")
 }
 
 /// Gives LUX of `from` to somebody, and waits until it is done.
@@ -186,6 +217,19 @@ fn plan(home: &Home, own: &Identity, chain: &ChainId, order: &Order) -> Result<P
             reason: Text::new(DEADLINE).expect("it is short"),
             certificate: None,
         },
+        Order::Drain { epochs, .. } => Action::Drain { epochs: *epochs },
+        Order::Accuse { evidence } => {
+            let evidence = EvidenceFile::read(&home::read_input(evidence)?)?.evidence;
+            more.insert("accused".into(), evidence.accused().to_string().into());
+            more.insert("kind".into(), evidence.name().into());
+            Action::Accuse { evidence: Box::new(evidence) }
+        }
+        Order::Refute { case, order } => {
+            let operation = OwnerOperation::decode_exact(&home::read_input(order)?)
+                .map_err(|error| Failure::usage(format!("{}: {error}", order.display())))?;
+            Action::Refute { case: *case, operation: Box::new(operation) }
+        }
+        Order::Veto { case } => Action::Veto { case: *case },
         Order::Show { .. } | Order::Submit { .. } => {
             return Err(Failure::failed("this is no order that is made here"));
         }
@@ -241,7 +285,10 @@ async fn sign(
         )));
     }
     // Keys are free: they come along once.
-    let costs = required_fee(&rules, signed_size(&transaction, false));
+    let costs = match transaction.action.is_duty() {
+        true => Amount::ZERO,
+        false => required_fee(&rules, signed_size(&transaction, false)),
+    };
     let fee_max = sending.fee_max.unwrap_or(costs);
     if fee_max < costs {
         let why = format!("it costs {costs} LUX, --fee-max allows {fee_max}");
@@ -265,7 +312,14 @@ async fn hand_over(rpc: &Rpc, id: TxId, bytes: &[u8], patience: Option<Duration>
     if named != id {
         return Err(issued.wrong(&format!("it names the order {named}, it is {id}")));
     }
-    let Some(patience) = patience else { return Ok(Done { tx: id, accepted: None }) };
+    match patience {
+        Some(patience) => executed(rpc, id, patience).await,
+        None => Ok(Done { tx: id, accepted: None }),
+    }
+}
+
+/// Waits until an order is in a block.
+pub(crate) async fn executed(rpc: &Rpc, id: TxId, patience: Duration) -> Result<Done> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         let mut code = Code::Failed;

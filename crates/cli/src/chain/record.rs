@@ -1,15 +1,19 @@
 //! Entries of the state, for people and programs.
 
+mod duties;
+
 use serde_json::{Map, Value, json};
 use session_core::{Decode, NodeId, Time};
 use session_crypto::{AccountRef, PublicIdentity};
 use session_protocol::chain::Amount;
 use session_rpc::vm::rfc3339;
 use session_vm::records::{
-    Account, AccountKeys, Accounts, Chain, ChainRecord, Channel, ChannelMembers, ChannelNames,
-    Channels, Conversation, Conversations, CurrentEpoch, Endpoints, EpochRecord, NodeAliases,
-    NodeKeys, NodeStatus, Nodes, Parameters, Params, Sequencer, ServiceNode, SessionState,
-    Sessions, SigningKeys, SwarmMembers, TABLES, Table, Treasury, WorkloadSession,
+    Account, AccountKeys, Accounts, Acknowledgements, Authority, Ballots, BeaconKeys, Cases, Chain,
+    ChainRecord, Channel, ChannelMembers, ChannelNames, Channels, Conversation, Conversations,
+    CurrentEpoch, Dealers, Dealings, Endpoints, EpochRecord, FormerSeats, Marks, NodeAliases,
+    NodeKeys, NodeStatus, Nodes, Parameters, Params, PastEpochs, Reveals, Sequencer, ServiceNode,
+    SessionState, Sessions, ShownShares, SigningKeys, StorageCommitments, SwarmMembers, TABLES,
+    Table, Treasury, WorkloadSession,
 };
 
 /// Names and values, in the order in which people read them.
@@ -94,6 +98,15 @@ pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Entry, String> {
         AccountKeys::TAG => {
             entry::<AccountKeys>(key, value, |id| vec![("account", text(AccountRef(id)))], keys)
         }
+        PastEpochs::TAG => {
+            entry::<PastEpochs>(key, value, |number| vec![("epoch", number.0.into())], epoch)
+        }
+        Authority::TAG => entry::<Authority>(
+            key,
+            value,
+            |_| vec![],
+            |account| vec![("account", text(AccountRef(account)))],
+        ),
         Nodes::TAG => entry::<Nodes>(key, value, node_key, node),
         NodeKeys::TAG => entry::<NodeKeys>(key, value, node_key, keys),
         NodeAliases::TAG => entry::<NodeAliases>(key, value, node_key, node_key),
@@ -133,6 +146,30 @@ pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Entry, String> {
             },
             |joined| vec![("joined", time(joined))],
         ),
+        tag => read_duty(tag, key, value),
+    }
+}
+
+/// The tables about the duties of nodes.
+fn read_duty(tag: u8, key: &[u8], value: Option<&[u8]>) -> Result<Entry, String> {
+    match tag {
+        FormerSeats::TAG => entry::<FormerSeats>(key, value, node_key, duties::former_seat),
+        BeaconKeys::TAG => entry::<BeaconKeys>(key, value, node_key, duties::beacon_keys),
+        Dealers::TAG => entry::<Dealers>(key, value, |_| vec![], duties::dealers),
+        Dealings::TAG => entry::<Dealings>(key, value, duties::place, duties::dealing),
+        Acknowledgements::TAG => entry::<Acknowledgements>(key, value, duties::place, |held| {
+            vec![("dealings", duties::bits(&held))]
+        }),
+        Reveals::TAG => entry::<Reveals>(key, value, duties::place, duties::revealed),
+        ShownShares::TAG => entry::<ShownShares>(key, value, duties::shown_at, |share| {
+            vec![("share", hex::encode(share).into())]
+        }),
+        Ballots::TAG => entry::<Ballots>(key, value, node_key, duties::ballot),
+        StorageCommitments::TAG => {
+            entry::<StorageCommitments>(key, value, node_key, duties::commitments)
+        }
+        Marks::TAG => entry::<Marks>(key, value, duties::mark_at, duties::mark),
+        Cases::TAG => entry::<Cases>(key, value, |id| vec![("caseId", text(id))], duties::case),
         tag => Err(format!("no table has the tag {tag:02x}")),
     }
 }
@@ -172,6 +209,19 @@ fn what(tag: u8) -> &'static str {
         Channels::TAG => "channel",
         ChannelNames::TAG => "name of a channel",
         ChannelMembers::TAG => "member of a channel",
+        PastEpochs::TAG => "epoch of the past",
+        Authority::TAG => "who may drop accusations",
+        FormerSeats::TAG => "former place of a node",
+        BeaconKeys::TAG => "one-time secrets of a node",
+        Dealers::TAG => "the dealers of the next beacon",
+        Dealings::TAG => "dealing",
+        Acknowledgements::TAG => "acknowledgement of dealings",
+        Reveals::TAG => "what a dealer revealed",
+        ShownShares::TAG => "share that was shown",
+        Ballots::TAG => "votes of a node in this epoch",
+        StorageCommitments::TAG => "what a node says it keeps",
+        Marks::TAG => "how a node did in an epoch",
+        Cases::TAG => "accusation",
         _ => "entry",
     }
 }
@@ -226,6 +276,17 @@ fn parameters(params: Params) -> Rows {
         ("unbondingMs", params.unbonding.as_millis().into()),
         ("swarmSize", params.swarm_size.into()),
         ("sessionTimeMaxMs", params.session_time_max.as_millis().into()),
+        ("settleMs", params.duties.settle.as_millis().into()),
+        ("examiners", u16::from(params.duties.examiners).into()),
+        ("minPeers", u16::from(params.duties.min_peers).into()),
+        ("freeBytesMin", params.duties.free_bytes_min.into()),
+        ("activationEpochs", u16::from(params.activation_epochs).into()),
+        ("penaltyBps", params.penalty_bps.into()),
+        ("penaltyBpsMax", params.penalty_max_bps.into()),
+        ("missesFree", u16::from(params.misses_free).into()),
+        ("slashBps", params.slash_bps.into()),
+        ("vetoWindowMs", params.veto_window.as_millis().into()),
+        ("drainEpochsMax", u16::from(params.drain_epochs_max).into()),
     ]
 }
 
@@ -236,6 +297,9 @@ fn epoch(epoch: EpochRecord) -> Rows {
         ("randomness", text(epoch.randomness)),
         ("beacon", text(epoch.beacon)),
         ("previousBeacon", text(epoch.previous_beacon)),
+        ("mode", format!("{:?}", epoch.mode).to_lowercase().into()),
+        ("attestersRoot", text(epoch.attesters)),
+        ("swarmsSince", epoch.swarms_since.0.into()),
     ]
 }
 
@@ -261,10 +325,17 @@ fn node(node: ServiceNode) -> Rows {
     ];
     match node.status {
         NodeStatus::Registered => {}
-        NodeStatus::Active { swarm, since } => {
+        NodeStatus::Active { swarm, since } | NodeStatus::Leaving { swarm, since } => {
             rows.extend([("swarmId", text(swarm)), ("since", since.0.into())]);
         }
-        NodeStatus::Decommissioning { until } => rows.push(("stakeFree", time(until))),
+        NodeStatus::Suspended { swarm, since, until } => rows.extend([
+            ("swarmId", text(swarm)),
+            ("since", since.0.into()),
+            ("back", until.0.into()),
+        ]),
+        NodeStatus::Decommissioning { until } | NodeStatus::Slashed { until } => {
+            rows.push(("stakeFree", time(until)))
+        }
         NodeStatus::Retired { at } => rows.push(("retired", time(at))),
     }
     rows.extend([

@@ -141,6 +141,19 @@ impl Answer {
         hex::decode(self.text(field)?).map_err(|error| self.wrong(&format!("{field}: {error}")))
     }
 
+    /// Returns the texts of a list.
+    pub(crate) fn texts(&self, field: &'static str) -> Result<Vec<String>> {
+        let list = self.fields().list(field).map_err(|error| self.wrong(&error))?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let texts: Option<Vec<String>> = list.unwrap_or_default().iter().map(text).collect();
+        texts.ok_or_else(|| self.wrong(&format!("{field}: it must be a list of texts")))
+    }
+
+    /// Returns a text that may be missing.
+    pub(crate) fn maybe_text(&self, field: &'static str) -> Result<Option<&str>> {
+        self.fields().text(field).map_err(|error| self.wrong(&error))
+    }
+
     /// Returns an object that is a member of this one.
     pub(crate) fn inner(&self, field: &'static str) -> Result<Self> {
         match self.fields().value(field) {

@@ -45,7 +45,16 @@ pub(super) async fn status(rpc: &Rpc, out: Out) -> Result<()> {
         ("height", format!("{}, block {}", last.number("height")?, last.text("blockId")?)),
         ("time", format!("{}, {} ago", rfc3339::format(time), span::rough(age))),
         ("state root", last.text("stateRoot")?.to_owned()),
-        ("epoch", format!("{}, until {}", epoch.number("epoch")?, epoch.text("end")?)),
+        (
+            "epoch",
+            format!(
+                "{}, {} quarter, until {}; beacon {}",
+                epoch.number("epoch")?,
+                epoch.text("phase")?,
+                epoch.text("end")?,
+                epoch.text("mode")?
+            ),
+        ),
         (
             "nodes",
             format!(
@@ -221,7 +230,7 @@ pub(super) async fn node(rpc: &Rpc, out: Out, named: &str) -> Result<()> {
     };
     let rows = rows(&[
         ("node", node.text("nodeId")?.to_owned()),
-        ("status", node.text("status")?.to_owned()),
+        ("status", status_words(&node)?),
         ("operator", node.text("operator")?.to_owned()),
         ("endpoint", node.text("endpoint")?.to_owned()),
         ("swarm", optional("swarmId")?.to_owned()),
@@ -235,14 +244,28 @@ pub(super) async fn node(rpc: &Rpc, out: Out, named: &str) -> Result<()> {
                 node.number("uptimeScore")? % 100
             ),
         ),
+        ("misses", node.number("misses")?.to_string()),
+        ("last ping", rfc3339::format(seconds(node.number("lastPingAt")?))),
         ("registered", rfc3339::format(seconds(node.number("registeredAt")?))),
     ]);
     out.result(|| rows, || node.json());
     Ok(())
 }
 
+/// The status in our word, and in those of the proposal and of the reference where they differ.
+fn status_words(node: &Answer) -> Result<String> {
+    let status = node.text("status")?;
+    let names = node.inner("statusNames")?;
+    let (lp, seed) = (names.text("lp")?, names.text("go")?);
+    let back = match node.has("suspendedUntil") {
+        true => format!(", back in epoch {}", node.number("suspendedUntil")?),
+        false => String::new(),
+    };
+    Ok(format!("{status}{back} (LP: {lp}, seed: {seed})"))
+}
+
 /// Finds the node with this id, or whose id alone begins so.
-async fn find_node(rpc: &Rpc, named: &str) -> Result<NodeId> {
+pub(crate) async fn find_node(rpc: &Rpc, named: &str) -> Result<NodeId> {
     let named = named.to_lowercase();
     let digits = named.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !digits || !(PREFIX_MIN..=WHOLE).contains(&named.len()) {
@@ -267,7 +290,7 @@ fn staked((left, original): (Amount, Amount)) -> String {
     if left == original { format!("{left} LUX") } else { format!("{left} of {original} LUX") }
 }
 
-fn seconds(seconds: u64) -> Time {
+pub(super) fn seconds(seconds: u64) -> Time {
     Time::from_millis(seconds.saturating_mul(1000))
 }
 
@@ -275,7 +298,7 @@ fn time(answer: &Answer, field: &'static str) -> Result<Time> {
     rfc3339::parse(answer.text(field)?).map_err(|error| answer.wrong(&error))
 }
 
-fn short<'a>(answer: &'a Answer, field: &'static str) -> Result<&'a str> {
+pub(super) fn short<'a>(answer: &'a Answer, field: &'static str) -> Result<&'a str> {
     let text = answer.text(field)?;
     Ok(text.get(..SHORT).unwrap_or(text))
 }

@@ -90,7 +90,9 @@ impl Chain {
         std::fs::copy(key, data.join("sequencer.key")).expect("the sequencer's key");
         let genesis = json!({
             "version": 1, "network": "test", "time": 1_700_000_000_000_u64,
-            "epochSeconds": 1, "unbondingSeconds": 2, "sequencer": keys,
+            "epochSeconds": 1, "unbondingSeconds": 2, "activationEpochs": 1, "vetoWindowSeconds": 1,
+            // Its nodes are names only: nobody does their duties.
+            "penaltyBps": 0, "slashBps": 1000, "authority": owner_id, "sequencer": keys,
             "accounts": [{ "account": owner_id, "balance": (1_000 * LUX).to_string() }],
             "supply": (1_000 * LUX).to_string(),
         });

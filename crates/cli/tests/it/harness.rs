@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -111,6 +112,8 @@ pub(crate) struct Network {
     pub(crate) dir: TempDir,
     pub(crate) chain: String,
     pub(crate) nodes: Vec<Node>,
+    /// What it says after it is ready.
+    said: Arc<Mutex<Vec<Value>>>,
     up: Child,
     restarted: Vec<Child>,
 }
@@ -135,21 +138,46 @@ impl Network {
     }
 
     fn start_in(dir: TempDir, nodes: usize) -> Self {
+        Self::start_with(dir, nodes, &[])
+    }
+
+    /// Starts one with nodes that lie besides, and with epochs of some seconds.
+    pub(crate) fn start_lying(good: usize, bad: usize, epoch: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (good, lying) = (good.to_string(), bad.to_string());
+        let args = ["--nodes", &good, "--bad", &lying, "--epoch", epoch];
+        let nodes = good.parse::<usize>().expect("a number") + bad;
+        Self::start_with(dir, nodes, &args)
+    }
+
+    fn start_with(dir: TempDir, nodes: usize, args: &[&str]) -> Self {
         sessiond_path();
         sessionvm_path();
+        let count = nodes.to_string();
+        let usual = ["--nodes", &count];
         let mut up = Command::new(session_path())
-            .args(["--json", "up", "--nodes", &nodes.to_string(), "--dir"])
+            .args(["--json", "up"])
+            .args(if args.is_empty() { &usual } else { args })
+            .arg("--dir")
             .arg(dir.path().join("net"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("session starts");
-        let stdout = BufReader::new(up.stdout.take().expect("piped"));
-        let mut lines: Vec<Value> = stdout
-            .lines()
-            .take(nodes + 1)
-            .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
-            .collect();
+        let mut stdout = BufReader::new(up.stdout.take().expect("piped")).lines();
+        let read = |line: std::io::Result<String>| -> Value {
+            serde_json::from_str(&line.expect("a line")).expect("JSON")
+        };
+        let mut lines: Vec<Value> = stdout.by_ref().take(nodes + 1).map(read).collect();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&said);
+        // Somebody must listen, or it ends.
+        std::thread::spawn(move || {
+            for line in stdout.map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or_default();
+                heard.lock().expect("nobody panics with it").push(value);
+            }
+        });
         let chain = lines.pop().expect("session up printed something");
         let chain = chain["chain"].as_str().expect("the chain comes last").to_owned();
         let nodes: Vec<Node> = lines
@@ -161,7 +189,24 @@ impl Network {
             })
             .collect();
         assert!(!nodes.is_empty(), "session up printed no nodes");
-        Self { dir, chain, nodes, up, restarted: Vec::new() }
+        Self { dir, chain, nodes, said, up, restarted: Vec::new() }
+    }
+
+    /// Waits until it says something.
+    pub(crate) fn wait_said(&self, patience: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let said = self.said.lock().expect("nobody panics with it").clone();
+            if let Some(found) = said.iter().find(|value| wanted(value)) {
+                return found.clone();
+            }
+            assert!(started.elapsed() < patience, "after {patience:?} it had said {said:#?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub(crate) fn genesis(&self) -> PathBuf {
+        self.dir.path().join("net/genesis.json")
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -191,8 +236,8 @@ impl Network {
         let child = Command::new(sessiond_path())
             .args(["--listen", &node.listen, "--http", &node.http, "--data-dir"])
             .arg(self.data(index))
-            .arg("--network")
-            .arg(self.file())
+            .args(["--chain", &self.chain, "--genesis"])
+            .arg(self.genesis())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

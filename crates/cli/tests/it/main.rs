@@ -5,6 +5,7 @@
 mod bad_days;
 mod chain;
 mod chains;
+mod duties;
 mod harness;
 mod identities;
 mod walking;

@@ -14,9 +14,14 @@ fn the_demo_loses_nothing() {
     let nobody = Person::new(dir.path(), "nobody", None);
     let steps = nobody.json(&["up", "--demo"]);
     assert!(steps.len() >= 9, "{steps:?}");
-    for what in
-        ["nodes [7, 8, 9] killed with SIGKILL", "sequencer killed with SIGKILL", "is healthy"]
-    {
+    for what in [
+        "11 nodes registered",
+        "nodes [7, 8, 9] killed with SIGKILL",
+        "sequencer killed with SIGKILL",
+        "is healthy",
+        "checked with the genesis alone",
+        "node 10, which lies, was caught",
+    ] {
         let told = |step: &Value| step["what"].as_str().unwrap().contains(what);
         assert!(steps.iter().any(told), "{what}: {steps:?}");
     }

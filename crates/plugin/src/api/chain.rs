@@ -9,13 +9,11 @@ use session_rpc::json_rpc::ErrorObject;
 use session_rpc::vm::ErrorCode;
 use session_rpc::vm::api::{self, Encoding};
 use session_rpc::vm::group::{BlockAt, Key, StateTable};
-use session_rpc::vm::result::{
-    self, AnchorStatus, NodeState, NodeStatus, Shape as _, TxStatus, WorkloadStatus,
-};
+use session_rpc::vm::result::{self, AnchorStatus, Shape as _, TxStatus, WorkloadStatus};
 use session_vm::chain::{BlockInfo, ReadError, SubmitError};
 use session_vm::mempool;
 use session_vm::records::{
-    self, AccountKeys, Accounts, Channels, Conversations, NodeKeys, Nodes, SessionState, Sessions,
+    AccountKeys, Accounts, Channels, Conversations, NodeKeys, Nodes, SessionState, Sessions,
     Table as _,
 };
 use session_vm::{query, solo};
@@ -180,71 +178,6 @@ pub(super) fn height(app: &App) -> Value {
     result::Height { height, block, time, state_root }.to_json()
 }
 
-pub(super) fn node(app: &App, call: &api::GetNode) -> Answer {
-    let chain = app.engine().chain();
-    let (id, node) =
-        query::node(chain.state(), &call.node).ok_or_else(|| ErrorCode::UnknownNode.error())?;
-    let node = node_result(&chain, id, &node).ok_or_else(|| ErrorCode::UnknownNode.error())?;
-    Ok(result::NodeReply { node }.to_json())
-}
-
-pub(super) fn nodes(app: &App, call: &api::ListNodes) -> Value {
-    let chain = app.engine().chain();
-    let limit = usize::try_from(call.limit).unwrap_or(usize::MAX);
-    let (mut nodes, mut after, mut more) = (Vec::new(), call.after, true);
-    // Filtered pages look at as many nodes as it takes to fill them.
-    while more && nodes.len() <= limit {
-        let page = query::nodes(chain.state(), after.as_ref(), limit + 1);
-        more = page.len() > limit;
-        after = page.last().map(|(id, _)| *id);
-        nodes.extend(page.into_iter().filter(|(_, node)| {
-            call.status.is_none_or(|status| status == node_status(&node.status))
-        }));
-    }
-    let more = more || nodes.len() > limit;
-    nodes.truncate(limit);
-    let next = nodes.last().map(|(id, _)| *id).filter(|_| more);
-    let nodes = nodes.iter().filter_map(|(id, node)| node_result(&chain, *id, node));
-    result::NodePage { nodes: nodes.collect(), next }.to_json()
-}
-
-fn node_status(status: &records::NodeStatus) -> NodeStatus {
-    match status {
-        records::NodeStatus::Registered => NodeStatus::Registered,
-        records::NodeStatus::Active { .. } => NodeStatus::Active,
-        records::NodeStatus::Decommissioning { .. } => NodeStatus::Decommissioning,
-        records::NodeStatus::Retired { .. } => NodeStatus::Retired,
-    }
-}
-
-fn node_result(
-    chain: &session_vm::chain::Chain<crate::engine::AnyDatabase>,
-    id: NodeId,
-    node: &records::ServiceNode,
-) -> Option<result::Node> {
-    let keys = query::node_keys(chain.state(), &id)?;
-    let (swarm, unbonds) = match &node.status {
-        records::NodeStatus::Active { swarm, .. } => (Some(*swarm), None),
-        records::NodeStatus::Decommissioning { until } => (None, Some(*until)),
-        records::NodeStatus::Registered | records::NodeStatus::Retired { .. } => (None, None),
-    };
-    Some(result::Node {
-        id,
-        operator: node.operator,
-        public_key: keys.dsa().as_ref().to_vec(),
-        encryption_key: keys.kem().as_ref().to_vec(),
-        stake: node.stake.0,
-        stake_original: node.stake_original.0,
-        swarm,
-        status: NodeState { status: node_status(&node.status), slashed: false },
-        registered: node.registered,
-        last_ping: node.last_ping,
-        unbonds,
-        uptime_score: node.uptime_bps.into(),
-        endpoint: node.endpoint.to_string(),
-    })
-}
-
 pub(super) fn proof(app: &App, call: &api::GetProof) -> Value {
     let key = match &call.key {
         Key::Raw(key) => key.clone(),
@@ -275,28 +208,6 @@ fn state_key(table: StateTable, id: [u8; 32]) -> Vec<u8> {
         StateTable::Conversation => Conversations::key(&ConversationId::from(id)),
         StateTable::Channel => Channels::key(&ChannelId::from(id)),
     }
-}
-
-pub(super) fn epoch(app: &App) -> Value {
-    let chain = app.engine().chain();
-    let state = chain.state();
-    let epoch = query::epoch(state);
-    let active: Vec<_> = query::active_nodes(state).collect();
-    let swarms: std::collections::BTreeSet<_> = active.iter().map(|(swarm, _)| *swarm).collect();
-    let stake = active.iter().filter_map(|(_, id)| query::node(state, id));
-    result::EpochReply {
-        epoch: epoch.number,
-        start: epoch.start,
-        end: query::next_turn(state),
-        randomness: epoch.randomness,
-        beacon: epoch.beacon,
-        nodes: active.len() as u64,
-        swarms: swarms.len() as u64,
-        stake: stake.map(|(_, node)| node.stake.0).fold(0, u64::saturating_add),
-        supply: query::supply(state).0,
-        treasury: query::treasury(state).0,
-    }
-    .to_json()
 }
 
 pub(super) fn account(app: &App, call: &api::GetAccount) -> Value {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use session_core::AccountId;
 use session_crypto::{AccountRef, PublicIdentity};
 use session_protocol::chain::Action;
+use session_protocol::chain::transaction::bit;
 
 /// Returns what an action says. Keys and signatures are left out: the bytes have them.
 pub(super) fn details(action: &Action) -> Map<String, Value> {
@@ -55,11 +56,64 @@ pub(super) fn details(action: &Action) -> Map<String, Value> {
         Action::JoinChannel { channel } | Action::LeaveChannel { channel } => {
             json!({"channelId": channel.to_string()})
         }
+        duty => return duty_details(duty),
     };
+    object(details)
+}
+
+/// Returns what a duty of a node says, or an order about an accusation.
+fn duty_details(action: &Action) -> Map<String, Value> {
+    let details = match action {
+        Action::UptimeVote { epoch, passed, failed } => json!({
+            "epoch": epoch.0, "passed": bits(passed), "failed": bits(failed),
+        }),
+        Action::StorageCommitment { commitment } => json!({
+            "epoch": commitment.epoch.0,
+            "swarmId": commitment.swarm.to_string(),
+            "count": commitment.count,
+            "bytes": commitment.bytes,
+            "root": commitment.root.to_string(),
+        }),
+        Action::Accuse { evidence } => {
+            json!({"kind": evidence.name(), "accused": evidence.accused().to_string()})
+        }
+        Action::BeaconShares { epoch, shares } => {
+            let dealers: Vec<u16> = shares.iter().map(|share| share.dealer).collect();
+            json!({"epoch": epoch.0, "dealers": dealers})
+        }
+        Action::RegisterBeaconKey { key } => json!({
+            "root": key.root.to_string(), "firstEpoch": key.first.0, "count": key.count,
+        }),
+        Action::BeaconDeal { epoch, dealing } => json!({
+            "epoch": epoch.0,
+            "sharesRoot": dealing.shares.to_string(),
+            "commitment": dealing.commitment.to_string(),
+        }),
+        Action::BeaconAck { epoch, dealings } => {
+            json!({"epoch": epoch.0, "dealings": bits(dealings)})
+        }
+        Action::BeaconReveal { epoch, reveal } => {
+            json!({"epoch": epoch.0, "secret": hex::encode(reveal.secret)})
+        }
+        Action::Drain { epochs } => json!({"epochs": epochs}),
+        Action::Refute { case, .. } | Action::Veto { case } => {
+            json!({"caseId": case.to_string()})
+        }
+        _ => json!({}),
+    };
+    object(details)
+}
+
+fn object(details: Value) -> Map<String, Value> {
     match details {
         Value::Object(details) => details,
         _ => Map::new(),
     }
+}
+
+/// Returns the places of the bits that are set.
+fn bits(bitmap: &[u8]) -> Vec<usize> {
+    (0..bitmap.len() * 8).filter(|place| bit(bitmap, *place)).collect()
 }
 
 fn account(id: &AccountId) -> String {

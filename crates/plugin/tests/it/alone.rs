@@ -202,10 +202,12 @@ fn nodes_are_registered_and_listed() {
     assert_eq!((&page[..], &next), (&ids[..2], &json!(ids[1])));
     assert_eq!(listed(json!({"limit": 2, "after": next})), (ids[2..].to_vec(), Value::Null));
     assert_eq!(listed(json!({"status": "retired"})).0.len(), 0);
-    assert_eq!(listed(json!({"status": "registered"})).0.len(), 3);
+    // In the epoch in which a chain begins, whoever registers has a place at once.
+    assert_eq!(listed(json!({"status": "registered"})).0.len(), 0);
+    assert_eq!(listed(json!({"status": "active"})).0.len(), 3);
 
     let found = node.ask("GetNode", json!({"nodeId": ids[0]}))["node"].clone();
-    assert_eq!((&found["status"], &found["stake"]), (&json!("registered"), &json!("200000000")));
+    assert_eq!((&found["status"], &found["stake"]), (&json!("active"), &json!("200000000")));
     assert_eq!(found["operator"], json!(owner.public().account_ref().to_string()));
     node.refuses("GetNode", json!({"nodeId": "11".repeat(32)})).is(
         -32033,
@@ -217,9 +219,27 @@ fn nodes_are_registered_and_listed() {
         epoch["end"].is_string() && epoch["endAt"].as_u64() > epoch["startAt"].as_u64(),
         "{epoch}"
     );
+    assert_eq!((&epoch["mode"], &epoch["nodes"]), (&json!("genesis"), &json!(3)), "{epoch}");
+    assert_eq!(epoch["phasesMs"][0], epoch["startMs"]);
+    let swarms = node.ask("GetSwarms", json!({}));
+    let swarm = &swarms["swarms"][0];
+    assert_eq!(swarm["sharePerMillion"], 1_000_000, "{swarms}");
+    let members = swarm["members"].as_array().unwrap().iter();
+    let members: Vec<_> = members.map(|one| one["nodeId"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(members, ids);
+    let said = node.ask("GetCommitments", json!({"swarm": swarm["swarmId"], "limit": 2}));
+    assert_eq!((said["commitments"].as_array().unwrap().len(), &said["next"]), (2, &json!(ids[1])));
+    assert!(said["commitments"][0].get("agrees").is_none(), "{said}");
+    let marks = node.ask("GetMarks", json!({"nodeId": ids[0]}));
+    assert_eq!(marks, json!({"nodeId": ids[0], "marks": []}));
+    assert_eq!(node.ask("GetCases", json!({"status": "open"})), json!({"cases": []}));
     let supply: u64 = epoch["supply"].as_str().unwrap().parse().unwrap();
     assert_eq!(supply, Amount::lux(1_000_000).0);
     for (method, params, code, name) in [
+        ("GetEpoch", json!({"epoch": 1_000_000}), -32048, "unknown_epoch"),
+        ("GetMarks", json!({"nodeId": "11".repeat(32)}), -32033, "unknown_node"),
+        ("GetCase", json!({"caseId": "11".repeat(32)}), -32049, "unknown_case"),
+        ("GetCommitments", json!({"swarm": "11"}), -32050, "unknown_swarm"),
         ("GetWorkload", json!({"sessionId": "11".repeat(32)}), -32035, "unknown_workload"),
         (
             "GetConversation",

@@ -29,6 +29,7 @@ pub use hyper::Method;
 pub mod client;
 mod endpoint;
 pub mod limiter;
+pub mod origin;
 mod server;
 mod stall;
 pub mod websocket;

@@ -2,6 +2,9 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use session_swarm::coordinator::Lie;
+
+use super::orders::Order;
 use super::{Settings, Task, parse};
 
 fn settings(args: &[&str]) -> Settings {
@@ -92,4 +95,73 @@ fn keygen_knows_its_file() {
     };
     assert_eq!(identity, PathBuf::from("d/node.key"));
     assert_eq!((address.to_string().as_str(), swarm.0), ("192.0.2.1:9651", 255));
+}
+
+fn order(args: &[&str]) -> Order {
+    match parse(args_of(args)) {
+        Ok(Task::Order(order)) => order,
+        other => panic!("not an order: {other:?}"),
+    }
+}
+
+#[test]
+fn a_chain_needs_its_genesis_and_no_network_file() {
+    let with = settings(&["--data-dir", "d", "--chain", "http://a:1, http://b:2/x"]).chain.unwrap();
+    assert_eq!((with.sources.len(), with.genesis), (2, PathBuf::from("d/genesis.json")));
+    let named = settings(&["--chain", "http://a:1", "--genesis", "g"]).chain.unwrap();
+    assert_eq!(named.genesis, PathBuf::from("g"));
+    assert!(refused(&["--chain", "http://a:1"]).starts_with("--genesis: "));
+    assert!(refused(&["--data-dir", "d", "--chain", ","]).starts_with("--chain: "));
+    assert!(refused(&["--data-dir", "d", "--chain", "https://a:1"]).contains("https"));
+    assert!(
+        refused(&["--network", "n", "--genesis", "g", "--chain", "http://a:1"])
+            .contains("--network")
+    );
+}
+
+#[test]
+fn lies_are_told_apart_and_not_in_the_usual_help() {
+    assert_eq!(settings(&["--lie", "drop-items=10"]).lie, Some(Lie::DropItems { percent: 10 }));
+    assert_eq!(settings(&["--lie", "equivocate"]).lie, Some(Lie::Equivocate));
+    for wrong in ["drop-items", "drop-items=0", "drop-items=101", "equivocate=1", "else"] {
+        assert!(refused(&["--lie", wrong]).starts_with("--lie: "), "{wrong}");
+    }
+    let Ok(Task::Print(help)) = parse(args_of(&["--help"])) else { panic!("help is printed") };
+    assert!(!help.contains("--lie"), "{help}");
+    let Ok(Task::Print(hidden)) = parse(args_of(&["--help-hidden"])) else { panic!("so is this") };
+    assert!(hidden.contains("--lie") && hidden.starts_with("For demonstrations only"));
+}
+
+#[test]
+fn orders_know_their_node_and_chain() {
+    let own = ["--data-dir", "d", "--chain", "http://a:1"];
+    let with = |more: &[&'static str]| {
+        let (name, rest) = more.split_first().unwrap();
+        [&[*name][..], &own, rest].concat()
+    };
+    let Order::Register { identity, stake, address, .. } =
+        order(&with(&["register", "--address", "h:1", "--operator-key", "o", "--stake", "250.5"]))
+    else {
+        panic!("it registers")
+    };
+    assert_eq!(identity, PathBuf::from("d/node.key"));
+    assert_eq!((address.to_string().as_str(), stake.unwrap().0), ("h:1", 250_500_000));
+    let Order::Drain { epochs, .. } = order(&with(&["drain"])) else { panic!("it drains") };
+    assert_eq!(epochs, 1);
+    let back = order(&with(&["drain", "--resume"]));
+    assert!(matches!(back, Order::Drain { epochs: 0, .. }), "{back:?}");
+    assert!(refused(&with(&["drain", "--epochs", "0"])).starts_with("--epochs: "));
+    assert!(refused(&with(&["drain", "--epochs", "2", "--resume"])).contains("--resume"));
+    assert!(
+        refused(&with(&["register", "--address", "h", "--operator-key", "o"]))
+            .contains("--address")
+    );
+    assert!(refused(&["register", "--data-dir", "d"]).contains("--chain"));
+    let status = order(&["status", "--data-dir", "d"]);
+    assert!(matches!(status, Order::Status { chain: None, json: false, .. }), "{status:?}");
+    let Order::Doctor(checkup) = order(&["doctor", "--data-dir", "d", "--http", "", "--json"])
+    else {
+        panic!("it checks")
+    };
+    assert!(checkup.http.is_none() && checkup.json && checkup.chain.is_none());
 }

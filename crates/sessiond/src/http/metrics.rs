@@ -2,19 +2,99 @@
 
 use std::time::Duration;
 
+use session_core::NodeId;
 use session_network::PeerState;
 use session_runtime::metrics::Registry;
+use session_swarm::coordinator::Verdict;
+use session_vm::query;
 
+use super::OfChain;
 use crate::shell::Status;
 
 /// Returns the exposition of one moment.
-pub(super) fn text(status: &Status, uptime: Duration) -> String {
+pub(super) fn text(
+    status: &Status,
+    of_chain: Option<&OfChain>,
+    node: &NodeId,
+    uptime: Duration,
+) -> String {
     let out = Exposition(Registry::new());
     out.gauge("session_uptime_seconds", "Time since the start.", uptime.as_secs());
     swarm(&out, status);
     network(&out, status);
     shell(&out, status);
+    if let Some(of_chain) = of_chain {
+        chain(&out, of_chain, node);
+        duties(&out, status);
+    }
     out.0.render()
+}
+
+fn chain(out: &Exposition, of_chain: &OfChain, node: &NodeId) {
+    let following = &of_chain.following;
+    let (seen, now) = (following.publisher().last(), following.local().now());
+    let standings = following.standings();
+    let useful = standings.iter().filter(|standing| standing.fault.is_none()).count();
+    let lied = standings.iter().filter(|standing| standing.lied).count();
+    out.gauge("session_chain_height", "Height of the last block.", seen.tip.block.height);
+    let age = now.since(seen.tip.block.time).as_millis() / 1000;
+    out.gauge("session_chain_block_age_seconds", "Age of the last block.", age);
+    out.gauge("session_chain_sources", "Sources of the chain.", standings.len() as u64);
+    out.gauge("session_chain_sources_useful", "Sources without a fault.", useful as u64);
+    out.gauge("session_chain_sources_lied", "Sources that served what cannot be.", lied as u64);
+    let halted = following.halted().is_some();
+    out.gauge("session_chain_halted", "1 after a fork: nothing is followed.", halted.into());
+    let epoch = &seen.view.epoch;
+    out.gauge("session_epoch", "The epoch.", epoch.number.0);
+    let phase = epoch.schedule.phase(now) as u64;
+    out.gauge("session_epoch_phase", "Its quarter: 0 to 3.", phase);
+    let seat = seen.view.seats.get(node);
+    out.gauge("session_seat", "1 while the node has a seat in a swarm.", seat.is_some().into());
+    let away = seat.is_some_and(|seat| seat.draining);
+    out.gauge("session_away", "1 while the node is away, announced.", away.into());
+    let Some((_, record)) = query::node(&seen.tip.state, node) else { return };
+    out.gauge("session_misses", "Epochs in a row with a miss.", record.misses.into());
+    out.gauge("session_uptime_bps", "Uptime score, 0 to 10000.", record.uptime_bps.into());
+    out.gauge("session_stake", "What is left of the stake, in base units.", record.stake.0);
+    let original = record.stake_original.0;
+    out.gauge("session_stake_original", "What was staked, in base units.", original);
+}
+
+fn duties(out: &Exposition, status: &Status) {
+    let Some(chain) = &status.health.chain else { return };
+    let moving = chain.handing_over.unwrap_or_default();
+    let (to_fill, filled) = (moving.to_fill as u64, moving.filled as u64);
+    out.gauge("session_handover_to_fill", "Buckets to take over from others.", to_fill);
+    out.gauge("session_handover_filled", "Those of them that are here.", filled);
+    out.gauge(
+        "session_handover_held",
+        "Swarms for which inboxes are held that this node kept before them.",
+        moving.held_for as u64,
+    );
+    let Some(duties) = &chain.duties else { return };
+    let done = &duties.done;
+    for (name, help, done) in [
+        ("session_duty_registered", "1 once one-time secrets are registered.", done.registered),
+        ("session_duty_dealt", "1 once the dealing is on the chain.", done.dealt),
+        ("session_duty_acknowledged", "1 once shares are acknowledged.", done.acknowledged),
+        ("session_duty_revealed", "1 once the secret is revealed.", done.revealed),
+        ("session_duty_committed", "1 once the storage commitment is posted.", done.committed),
+        ("session_duty_voted", "1 once the vote is posted.", done.voted),
+    ] {
+        out.gauge(name, help, done.into());
+    }
+    let verdicts = |wanted: fn(&Verdict) -> bool| {
+        duties.examined.iter().filter(|(_, verdict)| wanted(verdict)).count() as u64
+    };
+    let passed = verdicts(|verdict| matches!(verdict, Verdict::Passed));
+    let failed = verdicts(|verdict| matches!(verdict, Verdict::Failed(_)));
+    out.gauge("session_examined_passed", "Targets that did their duty in this epoch.", passed);
+    out.gauge("session_examined_failed", "Targets that did not.", failed);
+    out.gauge(
+        "session_deviant_epochs",
+        "Epochs with another root than the swarm.",
+        duties.deviant.into(),
+    );
 }
 
 fn swarm(out: &Exposition, status: &Status) {

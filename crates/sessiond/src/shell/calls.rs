@@ -49,6 +49,9 @@ pub enum NoReply {
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
+    /// The node has not begun yet.
+    #[error("the node is starting")]
+    Starting,
 }
 
 /// A cheap handle on the shell.

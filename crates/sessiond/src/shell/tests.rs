@@ -32,9 +32,10 @@ fn node<S: Durable + Send + 'static>(store: S) -> (Handle, Running) {
     let role = Role::Node { listen: address };
     let network = session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
     let swarm = session_swarm::Config::new(node, membership);
-    let daemon = Daemon::new(Config { network, swarm }).unwrap();
+    let daemon = Daemon::new(Config { network, swarm, coordinator: None }).unwrap();
     let clock = Arc::new(SystemClock::new());
-    start(Parts { node, daemon, store, keys, checker, clock, quic, events }).unwrap()
+    let parts = Parts { node, daemon, store, keys, checker, clock, quic, events, chain: None };
+    start(parts).unwrap()
 }
 
 fn store(handle: &Handle) -> Request {

@@ -1,5 +1,6 @@
 //! The real program: started as a process, asked over its sockets, stopped with signals.
 
+mod chain;
 mod client_api;
 mod life;
 mod refusals;

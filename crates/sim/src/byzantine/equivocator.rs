@@ -50,10 +50,10 @@ impl Misbehaviour for Equivocator {
 impl Equivocator {
     fn twisted(&self, sync: Sync, rng: &mut dyn Entropy) -> Sync {
         match sync {
-            Sync::Open { session, bucket, nonce, fingerprint, count } => {
+            Sync::Open { session, bucket, nonce, fingerprint, count, range, since } => {
                 let lies = rng.below(2) == 0;
                 let fingerprint = if lies { Digest::from(rng.bytes32()) } else { fingerprint };
-                Sync::Open { session, bucket, nonce, fingerprint, count }
+                Sync::Open { session, bucket, nonce, fingerprint, count, range, since }
             }
             Sync::Give { session, elements, last } => {
                 let mut elements = elements.into_vec();

@@ -3,7 +3,7 @@
 
 use session_core::{Digest, Entropy, InboxAddress, List, Namespace, Span, Time};
 use session_network::{Class, ConnId};
-use session_protocol::peer::{Ping, ReplicaItem, Replicate, Sync};
+use session_protocol::peer::{Ping, ReplicaItem, Replicate, RingRange, Sync};
 use session_protocol::request::ItemBytes;
 use session_protocol::{Frame, Kind};
 
@@ -62,6 +62,8 @@ impl Flooder {
                     nonce: rng.bytes32(),
                     fingerprint: Digest::from(rng.bytes32()),
                     count: rng.below(1000),
+                    range: RingRange::ALL,
+                    since: rng.below(1000),
                 },
             ),
             _ => {

@@ -218,7 +218,8 @@ pub fn sessions_end_by_a_quorum(_: &World, node: &Node, news: &News) -> Verdict 
         let record = query::session(chain.state(), session);
         let members = record.map_or(0, |record| record.committee.len());
         let needed = committee::quorum(members).unwrap_or(usize::MAX);
-        let got = certificate.signers.count_ones() as usize;
+        let bits = certificate.signers.iter().map(|byte| byte.count_ones() as usize);
+        let got: usize = bits.sum();
         if got < needed {
             let host = node.host;
             return Err(format!("{host:?}: {session} ended by {got} of {members}"));

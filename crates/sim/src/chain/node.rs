@@ -37,6 +37,8 @@ pub(crate) const POOL: Limits = Limits {
     bytes_max: 160 * 1024,
     sender_transactions_max: 8,
     sender_bytes_max: 96 * 1024,
+    free_bytes_max: 80 * 1024,
+    sender_free_max: 8,
     wait_max: Span::from_secs(120),
 };
 

@@ -11,9 +11,11 @@ use session_core::{
 };
 use session_crypto::Signer;
 use session_crypto::fake::FakeIdentity;
-use session_protocol::chain::certificate::{committee_digest, failure_root, outcome_root};
+use session_protocol::attestation::{
+    Kind, QuorumCertificate, Statement, Vote, committee_root, failure_root, outcome_root,
+};
 use session_protocol::chain::transaction::{Possession, TRANSACTION_VERSION};
-use session_protocol::chain::{Action, Amount, Certificate, SessionEnd, Transaction};
+use session_protocol::chain::{Action, Amount, Transaction};
 use session_vm::query::{self, entries};
 use session_vm::records::{
     Channels, NodeStatus, Nodes, ServiceNode, SessionPhase, Sessions, WorkloadSession,
@@ -219,7 +221,10 @@ impl Person {
         let own: Vec<(NodeId, ServiceNode)> =
             entries::<Nodes>(state).filter(|(_, node)| node.operator == operator).collect();
         let (node, record) = self.pick(own)?;
-        if let NodeStatus::Decommissioning { .. } | NodeStatus::Retired { .. } = record.status {
+        if let NodeStatus::Decommissioning { .. }
+        | NodeStatus::Slashed { .. }
+        | NodeStatus::Retired { .. } = record.status
+        {
             return Some(Action::Withdraw { node });
         }
         if self.below(2) == 0 {
@@ -283,12 +288,13 @@ impl Person {
         } else {
             outcome_root(&output, &oracle_root, &receipts_root)
         };
-        let end = SessionEnd {
+        let end = Statement {
             chain: *chain,
-            committee: committee_digest(&record.committee),
-            session,
-            epoch: record.epoch,
+            committee: committee_root(&query::session_committee(state, &record)),
+            kind: Kind::SessionComplete,
+            subject: Digest::from(*session.as_bytes()),
             root,
+            epoch: record.epoch,
         };
         let certificate = self.certify(&end, &record, state, ring)?;
         Some(if failed {
@@ -300,20 +306,25 @@ impl Person {
 
     fn certify(
         &mut self,
-        end: &SessionEnd,
+        end: &Statement,
         record: &WorkloadSession,
         state: &State,
         ring: &Keyring,
-    ) -> Option<Certificate> {
-        let quorum = committee::quorum(record.committee.len()).ok()?;
-        let signers = if self.below(6) == 0 { quorum - 1 } else { quorum };
-        let mut signatures = Vec::new();
-        for member in &record.committee[..signers] {
+    ) -> Option<QuorumCertificate> {
+        let committee = query::session_committee(state, record);
+        let quorum = committee::quorum(committee.len()).ok()?;
+        let mut votes = Vec::new();
+        for (member, _) in &committee[..quorum] {
             let keys = ring.get(&query::current_id(state, member)?)?;
-            signatures.push(end.sign(keys, &mut self.rng));
+            votes.push(Vote { node: *member, ..end.sign(keys, &mut self.rng) });
         }
-        let signers = u32::try_from((1_u64 << signers) - 1).expect("a committee has at most 21");
-        Some(Certificate { signers, signatures: List::new(signatures).ok()? })
+        let mut certificate = QuorumCertificate::assemble(end, &committee, &votes)?;
+        if self.below(6) == 0 {
+            let mut signatures = certificate.signatures.into_vec();
+            signatures.pop();
+            certificate.signatures = List::new(signatures).ok()?;
+        }
+        Some(certificate)
     }
 
     fn below(&mut self, bound: u64) -> u64 {

@@ -363,8 +363,13 @@ impl World {
                     node.skew = Skew { ahead_ms };
                 }
             }
-            // No connections, no inboxes: no story of the chain has them.
-            Fault::Break { .. } | Fault::Rot { .. } | Fault::Misbehave { .. } => {}
+            // No connections, no inboxes, no duties: no story of the chain alone has them.
+            Fault::Break { .. }
+            | Fault::Rot { .. }
+            | Fault::Misbehave { .. }
+            | Fault::Lie { .. }
+            | Fault::Join { .. }
+            | Fault::Leave { .. } => {}
         }
         Ok(())
     }
@@ -660,6 +665,7 @@ fn genesis(
         sequencer: Some(sequencer.public().clone()),
         accounts: accounts.collect(),
         nodes: nodes.collect(),
+        authority: None,
         supply: None,
     }
 }

@@ -7,9 +7,15 @@ use session_core::{Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text};
 use session_crypto::Signer;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_network::Role;
+use session_protocol::chain::Amount;
 use session_protocol::{AccessRule, Membership, NodeRecord, StaticMembership};
+use session_vm::genesis::{Genesis, GenesisAccount, GenesisNode};
+use session_vm::records::Params;
 
-use super::{Event, Seat, Swarms, World};
+use super::{Event, Seat, World};
+use crate::coordination::blocks::Blocks;
+use crate::coordination::watch::Watch;
+use crate::coordination::{Coordination, Swarms};
 use crate::fault::FaultCounts;
 use crate::host::{BEGINNING, HostId};
 use crate::ledger::Ledger;
@@ -19,6 +25,9 @@ use crate::node::Node;
 use crate::person::{Habits, Person};
 use crate::queue::Queue;
 use crate::trace::Trace;
+
+/// One-time secrets that a node registers: more than there are epochs in a run.
+const ONE_TIME_SECRETS: u32 = 128;
 
 /// What a world is made from.
 #[derive(Clone, Debug)]
@@ -40,6 +49,33 @@ pub struct Plan {
     pub sweep_every: Span,
     /// Time between two checks of the whole world.
     pub checkpoint_every: Span,
+    /// The chain that the nodes live on, if they live on one.
+    pub chain: Option<ChainPlan>,
+}
+
+/// What a chain is made from.
+#[derive(Clone, Debug)]
+pub struct ChainPlan {
+    /// The numbers of the rules.
+    pub params: Params,
+    /// Members of each swarm of the beginning, in place of [`Plan::swarms`] and
+    /// [`Plan::members`].
+    pub sizes: Vec<usize>,
+    /// Nodes that are there and are not registered.
+    pub spares: usize,
+    /// Time between two attempts to make a block.
+    pub block_every: Span,
+    /// How late persons may hear of a change.
+    pub rumour: Span,
+}
+
+impl Plan {
+    fn sizes(&self) -> Vec<usize> {
+        match &self.chain {
+            Some(chain) => chain.sizes.clone(),
+            None => vec![self.members; self.swarms],
+        }
+    }
 }
 
 impl World {
@@ -47,10 +83,19 @@ impl World {
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let mut rng = SeededEntropy::new(plan.seed);
-        let nodes = plan.swarms * plan.members;
+        let registered: usize = plan.sizes().iter().sum();
+        let nodes = registered + plan.chain.as_ref().map_or(0, |chain| chain.spares);
         let hosts = nodes + plan.persons;
         let mut net = Net::new(plan.link, hosts, fork(&mut rng));
-        let (membership, keys) = network(plan, &mut net, &mut rng);
+        let keys = keys(plan, &mut net, &mut rng);
+        let chain = plan
+            .chain
+            .as_ref()
+            .map(|chain| Box::new(coordination(chain, &keys, registered, &mut rng)));
+        let membership: Arc<dyn Membership> = match &chain {
+            Some(chain) => Arc::clone(&chain.blocks().view().membership) as Arc<dyn Membership>,
+            None => static_network(&keys),
+        };
         let mut world = Self {
             seed: plan.seed,
             now: BEGINNING,
@@ -61,6 +106,7 @@ impl World {
             persons: Vec::with_capacity(plan.persons),
             seats: vec![Seat::default(); hosts],
             swarms: Swarms { ids: membership.swarms(), members: BTreeMap::new() },
+            chain,
             ledger: Ledger::default(),
             checks: 0,
             penalties: 0,
@@ -72,9 +118,16 @@ impl World {
         for (host, (identity, record)) in (0..).map(HostId).zip(keys) {
             world.swarms.members.entry(record.swarm).or_default().push(host);
             world.add_node(host, identity, &record, (&membership, plan), &mut rng);
+            if host.index() < registered {
+                world.begin(host, &mut rng);
+            }
         }
         world.add_persons(plan, &membership, &mut rng);
         world.queue.plan(BEGINNING + plan.checkpoint_every, Event::Checkpoint);
+        if let Some(chain) = &plan.chain {
+            world.queue.plan(BEGINNING + chain.block_every, Event::Block);
+            world.show_all();
+        }
         world
     }
 
@@ -83,22 +136,37 @@ impl World {
         host: HostId,
         identity: Arc<FakeIdentity>,
         record: &NodeRecord,
-        (membership, plan): (&Arc<StaticMembership>, &Plan),
+        (membership, plan): (&Arc<dyn Membership>, &Plan),
         rng: &mut SeededEntropy,
     ) {
-        let shared: Arc<dyn Membership> = Arc::clone(membership) as Arc<dyn Membership>;
+        let shared = Arc::clone(membership);
         let role = Role::Node { listen: record.address.clone() };
         let keys: Arc<dyn Signer> = Arc::clone(&identity) as Arc<dyn Signer>;
+        let coordinator = plan.chain.as_ref().map(|_| session_swarm::coordinator::Config {
+            node: record.id(),
+            keys: Arc::clone(&keys),
+            verifier: Arc::new(FakeVerifier),
+            one_time_secrets: ONE_TIME_SECRETS,
+            version: "simulation".to_owned(),
+            lie: None,
+        });
         let config = session_daemon::Config {
+            coordinator,
             network: session_network::Config::new(role, keys, Arc::clone(&shared)),
             swarm: session_swarm::Config {
                 sweep_every: plan.sweep_every,
                 ..session_swarm::Config::new(record.id(), Arc::clone(&shared))
             },
         };
-        let mut node = Node::new(host, identity, config, shared, fork(rng));
-        node.start();
-        self.nodes.push(node);
+        self.nodes.push(Node::new(host, identity, config, shared, fork(rng)));
+    }
+
+    fn begin(&mut self, host: HostId, rng: &mut SeededEntropy) {
+        if let Some(chain) = &self.chain {
+            self.nodes[host.index()].set_view(chain.blocks().view());
+        }
+        self.nodes[host.index()].start(self.now);
+        self.seats[host.index()].begun = true;
         // Not all in the same millisecond, as nodes are not.
         let at = self.now + Span::from_millis(rng.below(500));
         self.wake_at(host, at);
@@ -107,13 +175,13 @@ impl World {
     fn add_persons(
         &mut self,
         plan: &Plan,
-        membership: &Arc<StaticMembership>,
+        membership: &Arc<dyn Membership>,
         rng: &mut SeededEntropy,
     ) {
         let first = self.nodes.len();
         for index in first..first + plan.persons {
             let host = HostId(u32::try_from(index).expect("fewer than 2^32 hosts"));
-            let shared: Arc<dyn Membership> = Arc::clone(membership) as Arc<dyn Membership>;
+            let shared = Arc::clone(membership);
             let account = Arc::new(FakeIdentity::generate(rng));
             let address = AccessRule::from(account.public().account_id()).address();
             let verifier = Arc::new(FakeVerifier);
@@ -136,12 +204,15 @@ fn fork(rng: &mut SeededEntropy) -> SeededEntropy {
 
 type Keys = Vec<(Arc<FakeIdentity>, NodeRecord)>;
 
-fn network(plan: &Plan, net: &mut Net, rng: &mut SeededEntropy) -> (Arc<StaticMembership>, Keys) {
+/// Makes the keys, addresses and swarms of all nodes, also of those that are not registered.
+fn keys(plan: &Plan, net: &mut Net, rng: &mut SeededEntropy) -> Keys {
     let mut keys = Keys::new();
-    for swarm in 0..plan.swarms {
+    let sizes = plan.sizes();
+    let spares = plan.chain.as_ref().map_or(0, |chain| chain.spares);
+    for (swarm, size) in sizes.iter().copied().chain([spares]).enumerate() {
         // Spread evenly over the ring.
-        let id = SwarmId((u64::MAX / plan.swarms.max(1) as u64).wrapping_mul(swarm as u64));
-        for _ in 0..plan.members {
+        let id = SwarmId((u64::MAX / sizes.len().max(1) as u64).wrapping_mul(swarm as u64));
+        for _ in 0..size {
             let host = HostId(u32::try_from(keys.len()).expect("fewer than 2^32 hosts"));
             let identity = Arc::new(FakeIdentity::generate(rng));
             let address = format!("{}:9651", host.ip());
@@ -151,8 +222,58 @@ fn network(plan: &Plan, net: &mut Net, rng: &mut SeededEntropy) -> (Arc<StaticMe
             keys.push((identity, record));
         }
     }
+    keys
+}
+
+fn static_network(keys: &Keys) -> Arc<dyn Membership> {
     let records = keys.iter().map(|(_, record)| record.clone());
     let membership = StaticMembership::new("simulation", records)
         .expect("keys and addresses differ, swarms are small");
-    (Arc::new(membership), keys)
+    Arc::new(membership)
+}
+
+fn coordination(
+    plan: &ChainPlan,
+    keys: &Keys,
+    registered: usize,
+    rng: &mut SeededEntropy,
+) -> Coordination {
+    let operator = Arc::new(FakeIdentity::generate(rng));
+    let account = operator.public().account_id();
+    let stake = plan.params.stake_min;
+    let nodes = keys.iter().take(registered).map(|(_, record)| GenesisNode {
+        operator: account,
+        keys: record.keys.clone(),
+        endpoint: record.address.clone(),
+        stake,
+        swarm: record.swarm,
+    });
+    let balance = Amount::lux(1_000_000);
+    let keys_of = Some(operator.public().clone());
+    let genesis = Genesis {
+        name: Text::new("simulation").expect("ten letters"),
+        time: BEGINNING,
+        params: plan.params,
+        sequencer: None,
+        authority: None,
+        accounts: vec![GenesisAccount { account, balance, keys: keys_of }],
+        nodes: nodes.collect(),
+        supply: None,
+    };
+    let identities = keys.iter().map(|(identity, _)| Arc::clone(identity));
+    let blocks = Blocks::new(&genesis, operator, identities)
+        .expect("keys and addresses differ, swarms are small");
+    let hosts = (0..).map(HostId).zip(keys).map(|(host, (_, record))| (record.id(), host));
+    let mut coordination = Coordination {
+        blocks,
+        watch: Watch::new(keys.len(), BEGINNING),
+        hosts: hosts.collect(),
+        swarms: Swarms::default(),
+        former: Swarms::default(),
+        block_every: plan.block_every,
+        rumour: plan.rumour,
+        certified: BTreeMap::new(),
+    };
+    coordination.look();
+    coordination
 }

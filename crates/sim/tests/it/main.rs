@@ -1,5 +1,6 @@
 //! Stories over many seeds, and proof that broken rules are noticed.
 
 mod chain;
+mod coordination;
 mod noticed;
 mod stories;

@@ -1,9 +1,11 @@
-//! A node process, a small HTTP client, and an owner who signs.
+//! A node process, a small HTTP client, an owner who signs, and a chain.
 
+mod chain;
 mod http;
 mod node;
 mod owner;
 
+pub(crate) use chain::{Chain, Liar, Member, eventually};
 pub(crate) use http::{open, post, request, try_post};
 pub(crate) use node::{Node, Place, sessiond};
 pub(crate) use owner::{Owner, now, read_all};

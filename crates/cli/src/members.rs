@@ -1,0 +1,84 @@
+//! Who is a node: as the chain says where it is known, or else as the network file says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_protocol::network_file;
+use session_protocol::{Membership, StaticMembership};
+use session_rpc::network_file::NetworkFile;
+use session_runtime::http::client::Endpoint;
+
+use crate::chain::network;
+use crate::chain::rpc::Rpc;
+use crate::exit::{Failure, Result};
+use crate::home::{self, Home};
+use crate::local_chain;
+
+/// How long the chain may take before the file is good enough.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A membership that tasks share.
+pub(crate) type SharedMembership = Arc<StaticMembership>;
+
+/// The nodes of the network, and where to ask who they are now.
+#[derive(Clone)]
+pub(crate) struct Members {
+    network: NetworkFile,
+    view: SharedMembership,
+    chain: Option<Endpoint>,
+}
+
+impl Members {
+    /// Reads the network file, and asks the chain beside it if there is one.
+    pub(crate) async fn find(home: &Home) -> Result<Self> {
+        let network = home.network()?;
+        let chain = local_chain::url_beside(home.network_file())?;
+        let mut members = Self::new(network, home.network_file(), chain)?;
+        members.refresh().await;
+        Ok(members)
+    }
+
+    /// Takes a network as it is.
+    pub(crate) fn new(
+        network: NetworkFile,
+        path: &std::path::Path,
+        chain: Option<Endpoint>,
+    ) -> Result<Self> {
+        let view = home::membership(&network, path)?;
+        Ok(Self { network, view, chain })
+    }
+
+    pub(crate) const fn view(&self) -> &SharedMembership {
+        &self.view
+    }
+
+    /// Asks the chain; returns whether the nodes are others now. Without a chain, or one that does
+    /// not answer, nothing changes.
+    pub(crate) async fn refresh(&mut self) -> bool {
+        let Some(chain) = &self.chain else { return false };
+        let rpc = Rpc::new(chain.clone());
+        let fetched = tokio::time::timeout(PATIENCE, network::fetch(&rpc)).await;
+        let fetched = fetched.map_err(|_| Failure::failed("it takes too long")).flatten();
+        match fetched.and_then(|network| self.replace(network)) {
+            Ok(changed) => changed,
+            Err(failure) => {
+                tracing::info!("the nodes are as the network file says; the chain: {failure}");
+                false
+            }
+        }
+    }
+
+    fn replace(&mut self, network: NetworkFile) -> Result<bool> {
+        if network == self.network {
+            return Ok(false);
+        }
+        let view = network_file::membership(&network).map_err(Failure::failed)?;
+        // Whoever runs the file's network is asked about no other one.
+        if view.network() != self.view.network() {
+            let why = format!("it is of network {:?}, not of the file's", network.network);
+            return Err(Failure::failed(why));
+        }
+        (self.network, self.view) = (network, Arc::new(view));
+        Ok(true)
+    }
+}
