@@ -98,9 +98,10 @@ fn keys(settings: &Settings) -> Result<Identity> {
 }
 
 fn open(dir: &Path, bytes_max: Option<u64>) -> Result<DiskStore> {
-    let store = DiskStore::open(dir, disk::Options { bytes_max, ..disk::Options::default() })
-        .map_err(|error| Failure::usage(format!("the data directory: {}", chain(&error))))?;
-    let report = store.report();
+    let mut store =
+        DiskStore::open(dir, disk::Options { bytes_max, ..disk::Options::default() })
+            .map_err(|error| Failure::usage(format!("the data directory: {}", chain(&error))))?;
+    let report = store.report().clone();
     if report.cut_bytes > 0 {
         tracing::info!(bytes = report.cut_bytes, "cut the end of unfinished writes");
     }
@@ -111,6 +112,9 @@ fn open(dir: &Path, bytes_max: Option<u64>) -> Result<DiskStore> {
             ?first,
             "the store is damaged; lost items are restored by the swarm"
         );
+        // What is promised and gone must not be committed to before it is back.
+        session_swarm::declare_incomplete(&mut store)
+            .map_err(|error| Failure::runtime(format!("the data directory: {error}")))?;
     }
     tracing::info!(items = report.items, "opened the store");
     Ok(store)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use session_core::{NodeId, Time};
-use session_storage::Table;
+use session_storage::{Store, StoreError, Table};
 
 use crate::machine::{Cx, Swarm};
 use crate::view::View;
@@ -36,6 +36,23 @@ impl Complete {
         });
         done.count() >= view.mates.len().min(view.size() + 1 - view.quorum)
     }
+}
+
+/// Says in a store that nothing is missing in it: for those who know it without asking, as in
+/// models of networks whose stores are never lost.
+///
+/// # Errors
+/// When the store does not take it.
+pub fn declare_complete(store: &mut dyn Store) -> Result<(), StoreError> {
+    store.put_record(Table::Meta, KEY, &[1], Time::MAX)
+}
+
+/// Says in a store that something may be missing in it: after damage was found.
+///
+/// # Errors
+/// When the store does not take it.
+pub fn declare_incomplete(store: &mut dyn Store) -> Result<(), StoreError> {
+    store.remove_record(Table::Meta, KEY).map(drop)
 }
 
 impl Swarm {
@@ -79,7 +96,7 @@ impl Swarm {
         }
         complete.is_complete = true;
         complete.compared = BTreeMap::new();
-        if cx.store.put_record(Table::Meta, KEY, &[1], Time::MAX).is_err() {
+        if declare_complete(cx.store).is_err() {
             self.stats.store_errors += 1;
         }
     }

@@ -52,6 +52,7 @@ pub mod stats;
 mod subscriptions;
 mod view;
 
+pub use complete::{declare_complete, declare_incomplete};
 pub use handover::Progress;
 pub use machine::{Config, Effect, Health, Input, PeerMessage, PeerMessageOut, Requester, Swarm};
 pub use session_protocol::placement;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use session_core::{NodeId, TxId};
+use session_protocol::chain::Amount;
 
 use crate::chain::duties::{all_commitments, evidence_of, marks_of, transaction};
 use crate::chain::network;
@@ -131,6 +132,9 @@ impl Board {
                     let accuser = accuser(rpc, cluster, &case).await?;
                     let evidence = evidence_of(rpc, &case).await?;
                     format!("{name} is accused of {} by {accuser}", evidence.name())
+                }
+                "paid" if case.amount("amount")? == Amount::ZERO => {
+                    format!("{name} is guilty of {kind} again, and had paid before")
                 }
                 "paid" => format!("{name} paid {} LUX for {kind}", case.amount("amount")?),
                 other => format!("the accusation of {name} of {kind} is {other}"),

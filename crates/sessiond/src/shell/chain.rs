@@ -116,6 +116,9 @@ pub(super) fn log(note: &Note) {
         Note::Differs { epoch, root } => {
             tracing::warn!(%epoch, ?root, "two thirds of the swarm keep something else");
         }
+        Note::Refuted { case, node } => {
+            tracing::warn!(?case, ?node, "answered an accusation with the owner's order");
+        }
         Note::EpochBegan { epoch } => tracing::info!(%epoch, "an epoch began"),
         other => tracing::debug!(note = ?other),
     }

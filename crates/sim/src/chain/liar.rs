@@ -121,7 +121,11 @@ impl Liar {
         block.time = local.max(parent.time);
         match self.flaw {
             0 => block.state_root = self.rng.bytes32().into(),
-            1 => block.transactions = List::new(Vec::new()).ok()?,
+            // At its parent's time nothing turns: neither an epoch nor a quarter of one.
+            1 => {
+                block.transactions = List::new(Vec::new()).ok()?;
+                block.time = parent.time;
+            }
             2 => {
                 block.transactions = List::new(Vec::new()).ok()?;
                 block.time = parent.time - Span::from_secs(1);
