@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::hosted::{BlockInfo, Gossip, Health, HostedError, Phase, Result};
 use crate::post::{self, Post};
-use crate::workers::Threads;
+use session_runtime::workers::Threads;
 
 /// Blocks that a slow subscriber may be behind before it is told that it missed some.
 const BLOCKS_BEHIND_MAX: usize = 256;

@@ -10,6 +10,7 @@ use session_rpc::json_rpc;
 use session_rpc::vm::ErrorCode;
 use session_rpc::vm::result::Shape as _;
 use session_runtime::http::limiter::Limiter;
+use session_runtime::http::origin::is_foreign;
 use session_runtime::http::{Method, Request, Response};
 use session_runtime::metrics;
 use session_vm::solo;
@@ -111,7 +112,7 @@ impl App {
     pub async fn answer(self, request: Request) -> Response {
         let origins = &self.engine().config().cors_origins;
         // Hosts decide themselves which pages reach them.
-        if self.0.role != Role::Hosted && cors::is_refused(&request, origins) {
+        if self.0.role != Role::Hosted && is_foreign(&request, origins) {
             return cors::refuse();
         }
         let Some(origin) = cors::allowed(&request, origins) else {

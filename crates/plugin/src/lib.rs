@@ -19,7 +19,6 @@
 //! | [`engine`] | the one core behind every driver |
 //! | [`post`] | the thread that owns conversations |
 //! | [`http`] | what is served: `api`, `socket`, `page`, `metrics` |
-//! | [`workers`] | threads that check signatures |
 
 mod api;
 pub mod args;
@@ -39,7 +38,6 @@ pub mod post;
 mod sequence;
 mod socket;
 pub mod standalone;
-pub mod workers;
 pub mod zap;
 
 use std::ffi::OsString;

@@ -10,7 +10,7 @@
 //! | [`blocks`] | the chain |
 //! | [`watch`] | who was disturbed when, who paid for what, who was caught |
 //! | [`summary`] | what it all came to |
-//! | [`checks`] | what must hold when an epoch has turned |
+//! | `checks` | what must hold when an epoch has turned |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
