@@ -92,5 +92,10 @@ choice! {
             /// The epoch in which the range moved.
             epoch: Epoch,
         },
+        /// Asks for the certificate of a beacon.
+        12 => WantCertificate {
+            /// The epoch.
+            epoch: Epoch,
+        },
     }
 }

@@ -382,6 +382,9 @@ impl Coordinator {
                 let asked = (epoch, &*leaves);
                 self.shows.asked(cx, &scene, (desk, &mut self.commit), node, asked);
             }
+            Duty::WantCertificate { epoch } => {
+                self.attest.wanted(cx, &scene, desk, node, epoch);
+            }
             Duty::Opened { answer } => self.audits.opened(cx, &scene, desk, node, &answer),
             Duty::Voted { vote } => {
                 self.attest.voted(cx, &scene, desk, &mut self.accusations, node, *vote);

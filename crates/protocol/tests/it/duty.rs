@@ -66,12 +66,13 @@ fn golden_bytes() {
             "0a 0000000000000005 0b*32 0c*32 00 00".to_owned(),
         ),
         (Duty::Taken { epoch }, "0b 0000000000000005".to_owned()),
+        (Duty::WantCertificate { epoch }, "0c 0000000000000005".to_owned()),
     ] {
         check(&duty, &golden);
         let frame = Frame::encode(Kind::Duty, &duty);
         assert_eq!(frame[..2], [1, 22], "version and kind");
     }
-    tags::<Duty>("", 11);
+    tags::<Duty>("", 12);
     limit::<Duty>("05 0000000000000005", 32);
     limit::<Duty>("06 0000000000000005", 32);
     limit::<Duty>("04 00*40", VERSION_BYTES_MAX);

@@ -29,6 +29,9 @@ const ROUNDS_KEPT: u64 = 1;
 /// Certificates kept, for mates and for whoever asks: at most 70 KB each.
 const CERTIFICATES_MAX: usize = 8;
 
+/// Nodes that wait for a certificate: those that examine this one, those it examines, its mates.
+const WAITING_MAX: usize = 128;
+
 /// Votes and certificates that one node is answered in an epoch.
 const ANSWERS_MAX: u8 = 16;
 
@@ -44,8 +47,10 @@ pub(super) struct Attest {
     certificates: BTreeMap<Epoch, QuorumCertificate>,
     /// Nodes known to have the certificate of this epoch.
     holders: BTreeSet<NodeId>,
-    /// Nodes that were met before it came about.
-    met: BTreeSet<NodeId>,
+    /// Nodes that were asked for it.
+    asked: BTreeSet<NodeId>,
+    /// Nodes that asked before it came about.
+    waiting: BTreeSet<NodeId>,
     pub(super) wake: Option<Time>,
 }
 
@@ -96,16 +101,32 @@ impl Attest {
         }
     }
 
-    /// Gives a node that this one speaks with the certificate of the epoch, once: those who do not
-    /// attest get it from their examiners and from those whom they examine.
+    /// Asks a node that this one speaks with for the certificate of the epoch, once: those who do
+    /// not attest get it from their examiners and from those whom they examine.
     pub(super) fn meet(&mut self, cx: &mut Cx<'_>, scene: &Scene<'_>, desk: &Desk, node: NodeId) {
         let epoch = scene.epoch();
-        if self.epoch != Some(epoch) || self.makes_its_own(scene, &node) {
+        let lacks = self.epoch == Some(epoch) && !self.certificates.contains_key(&epoch);
+        if lacks && desk.is_up(&node) && self.asked.insert(node) {
+            desk.send(cx, node, false, Duty::WantCertificate { epoch });
+        }
+    }
+
+    /// Gives a node the certificate that it asks for, once, as soon as it is there.
+    pub(super) fn wanted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        scene: &Scene<'_>,
+        desk: &Desk,
+        node: NodeId,
+        epoch: Epoch,
+    ) {
+        if self.epoch != Some(epoch) || epoch != scene.epoch() {
             return;
         }
         match self.certificates.get(&epoch) {
             Some(certificate) => give(cx, desk, &mut self.holders, node, certificate),
-            None => drop(self.met.insert(node)),
+            None if self.waiting.len() < WAITING_MAX => drop(self.waiting.insert(node)),
+            None => {}
         }
     }
 
@@ -119,14 +140,6 @@ impl Attest {
     ) {
         for node in nodes.drain(..) {
             self.meet(cx, scene, desk, node);
-        }
-    }
-
-    /// Returns whether a node takes part in making the certificate.
-    fn makes_its_own(&self, scene: &Scene<'_>, node: &NodeId) -> bool {
-        match self.rounds.get(&scene.epoch()) {
-            Some(round) => round.votes.contains_key(node),
-            None => scene.view.roster.attesters().contains(node),
         }
     }
 
@@ -211,7 +224,8 @@ impl Attest {
         }
         self.epoch = Some(epoch);
         self.holders.clear();
-        self.met.clear();
+        self.asked.clear();
+        self.waiting.clear();
         desk.release_all(cx, Why::Attest);
         self.rounds.retain(|of, _| of.0 + ROUNDS_KEPT >= epoch.0);
         let attesters = scene.view.roster.attesters();
@@ -303,9 +317,13 @@ impl Attest {
         else {
             return;
         };
-        let outsiders = scene.view.roster.mates(&scene.me()).into_iter();
-        if epoch == scene.epoch() {
-            self.met.extend(outsiders.filter(|mate| !round.is_member(mate)));
+        let (mut members, mut others) = (Vec::new(), Vec::new());
+        for mate in scene.view.roster.mates(&scene.me()) {
+            if round.is_member(&mate) { members.push(mate) } else { others.push(mate) }
+        }
+        // One of the swarm is enough to give it to those who do not attest.
+        if epoch == scene.epoch() && members.iter().all(|mate| *mate > scene.me()) {
+            self.waiting.extend(others);
         }
         self.keep(cx, scene, desk, certificate);
         if epoch == scene.epoch() {
@@ -322,7 +340,7 @@ impl Attest {
     ) {
         let epoch = certificate.statement.epoch;
         if epoch == scene.epoch() {
-            for node in core::mem::take(&mut self.met) {
+            for node in core::mem::take(&mut self.waiting) {
                 give(cx, desk, &mut self.holders, node, &certificate);
             }
         }

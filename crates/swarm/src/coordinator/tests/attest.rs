@@ -162,23 +162,30 @@ fn votes_about_two_beacons_of_one_epoch_are_evidence() {
 }
 
 #[test]
-fn who_missed_the_votes_gets_the_certificate_from_its_examiners() {
+fn who_missed_the_votes_is_given_the_certificate_once() {
     let mut world = World::new(6, 40);
     world.run_to(1, Phase::Deal);
     world.stop(5);
     world.run_until(world.now + Span::from_secs(8));
     assert!((0..5).all(|index| world.certified.contains_key(&(index, Epoch(1)))));
-    // As if it were no member: it is met, it does not vote.
     let before = world.sent.get("certified").copied().unwrap_or(0);
-    let (node, other) = (world.nodes[5].id, world.nodes[1].id);
+    let node = world.nodes[5].id;
     world.start(5);
     world.give(0, Input::PeerUp { node });
-    for nonce in 0..3 {
-        let duty = Box::new(Duty::Probe { epoch: Epoch(1), nonce });
+    for epoch in [Epoch(1), Epoch(0), Epoch(1), Epoch(9), Epoch(1)] {
+        let duty = Box::new(Duty::WantCertificate { epoch });
         world.give(0, Input::FromPeer { node, duty });
-        // Who voted makes its own.
-        let duty = Box::new(Duty::Probe { epoch: Epoch(1), nonce });
-        world.give(0, Input::FromPeer { node: other, duty });
     }
     assert_eq!(world.sent["certified"], before + 1, "once");
+}
+
+#[test]
+fn those_who_do_not_attest_get_the_certificate_without_being_flooded() {
+    let mut world = World::new(30, 41);
+    world.run_to(1, Phase::Deal);
+    let before = world.sent.get("certified").copied().unwrap_or(0);
+    world.run_to(1, Phase::Recover);
+    assert!((0..30).all(|index| world.certified.contains_key(&(index, Epoch(1)))));
+    let sent = world.sent["certified"] - before;
+    assert!((9..=30).contains(&sent), "{sent} certificates for nine nodes that do not attest");
 }
