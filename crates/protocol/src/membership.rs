@@ -12,6 +12,9 @@ use crate::limits::SWARM_MEMBERS_MAX;
 
 pub use session_core::Digest as NetworkId;
 
+/// The swarm of nodes that have no seat in any. No swarm is called that.
+pub const NO_SWARM: SwarmId = SwarmId(u64::MAX);
+
 /// Longest address text, `host:port`.
 pub const ADDRESS_BYTES_MAX: usize = 256;
 
@@ -141,7 +144,7 @@ pub fn network_id(name: &str) -> NetworkId {
 }
 
 // Keys of 1,952 bytes are compared by hash.
-fn key_hash(key: &DsaPublicKey) -> [u8; 32] {
+pub(crate) fn key_hash(key: &DsaPublicKey) -> [u8; 32] {
     session_core::sha256(key.as_bytes())
 }
 

@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use session_core::{InboxAddress, NodeId, SwarmId, Time};
-use session_protocol::membership::{Membership, NetworkId};
+use session_protocol::membership::{Membership, NO_SWARM, NetworkId};
 use session_protocol::peer::{ItemKey, RingRange};
 use session_protocol::placement;
 use session_protocol::receipt::StorageReceipt;
 use session_protocol::request::Refusal;
 
 use crate::layout::Layout;
-
-/// What a node without a seat says when it is asked for its swarm.
-const NO_SWARM: SwarmId = SwarmId(u64::MAX);
 
 /// The node is not in a network that does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,7 @@ use session_crypto::PublicIdentity;
 use session_protocol::chain::block::BLOCK_VERSION;
 use session_protocol::chain::{Amount, Block};
 use session_protocol::limits::SWARM_MEMBERS_MAX;
-use session_protocol::membership::ADDRESS_BYTES_MAX;
+use session_protocol::membership::{ADDRESS_BYTES_MAX, NO_SWARM};
 
 use crate::ledger::{genesis_epoch, is_endpoint};
 use crate::records::{
@@ -19,7 +19,6 @@ use crate::records::{
     ServiceNode, SigningKeys, SwarmMembers, Table, Treasury, endpoint_digest, signing_key_digest,
 };
 use crate::state::State;
-use crate::view::NO_SWARM;
 
 /// What a chain begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]

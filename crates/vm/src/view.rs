@@ -13,7 +13,9 @@ use session_protocol::chain::view::{
     BeaconView, ChainMembership, ChainView, EpochView, OpenCase, RegisteredKeys, SeatView,
 };
 use session_protocol::commitment::Window;
-use session_protocol::membership::{ADDRESS_BYTES_MAX, Membership as _, NodeRecord, network_id};
+use session_protocol::membership::{
+    ADDRESS_BYTES_MAX, Membership as _, NO_SWARM, NodeRecord, network_id,
+};
 use session_protocol::schedule::Schedule;
 
 use crate::chain::BlockInfo;
@@ -24,9 +26,6 @@ use crate::records::{
     Reveals, SeedStatus, ShownShares, StorageCommitments, SwarmMembers, Table,
 };
 use crate::state::State;
-
-/// The swarm of nodes that have no seat in any. No swarm is called that.
-pub const NO_SWARM: SwarmId = SwarmId(u64::MAX);
 
 /// The tables that views are read from.
 const READ: [u8; 13] = [

@@ -10,7 +10,7 @@ use session_crypto::DsaPublicKey;
 
 use crate::beacon::{BeaconKey, Dealing, Round};
 use crate::commitment::{Commitment, Leaf};
-use crate::membership::{Membership, NetworkId, NodeRecord};
+use crate::membership::{Membership, NetworkId, NodeRecord, key_hash};
 use crate::roster::Roster;
 use crate::schedule::Schedule;
 
@@ -148,10 +148,6 @@ impl ChainMembership {
         let (nodes, keys, swarms) = (Arc::new(nodes), Arc::new(keys), Arc::new(swarms));
         Self { network, height, nodes, keys, swarms }
     }
-}
-
-fn key_hash(key: &DsaPublicKey) -> [u8; 32] {
-    session_core::sha256(key.as_bytes())
 }
 
 impl Membership for ChainMembership {

@@ -19,7 +19,7 @@ use session_storage::{StoreError, Table};
 use super::accuse::Accusations;
 use super::desk::{Desk, Why};
 use super::lie::{self, Lie};
-use super::note::Note;
+use super::note::{Note, fault};
 use super::scene::{Alarm, Scene};
 use super::{Cx, Effect};
 
@@ -449,8 +449,4 @@ fn persist(cx: &mut Cx<'_>, statement: &Statement) -> Result<bool, StoreError> {
     }
     cx.store.put_record(Table::Meta, &key, &statement.to_bytes(), Time::MAX)?;
     Ok(true)
-}
-
-fn fault(cx: &mut Cx<'_>, node: NodeId, why: &'static str) {
-    cx.effects.push(Effect::Note(Note::PeerFault { node, why }));
 }

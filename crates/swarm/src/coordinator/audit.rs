@@ -14,7 +14,7 @@ use session_storage::Store;
 use super::accuse::Accusations;
 use super::commit::{Commit, order};
 use super::desk::{Desk, Why};
-use super::note::{Fault, Note, Verdict};
+use super::note::{Fault, Verdict, fault};
 use super::promise::{self, Promise};
 use super::scene::{Alarm, Scene};
 use super::visit::{Visit, note};
@@ -413,8 +413,4 @@ impl Shows {
         }
         self.wake = alarm.next();
     }
-}
-
-fn fault(cx: &mut Cx<'_>, node: NodeId, why: &'static str) {
-    cx.effects.push(Effect::Note(Note::PeerFault { node, why }));
 }

@@ -17,7 +17,7 @@ use session_storage::Table;
 
 use super::desk::{Desk, Post, Why};
 use super::lie::{self, Hand};
-use super::note::{Done, Note};
+use super::note::{Done, Note, fault};
 use super::scene::{Alarm, Scene};
 use super::{Cx, Effect, Lie};
 
@@ -439,8 +439,4 @@ fn stored(cx: &Cx<'_>, epoch: Epoch) -> BTreeMap<u16, Come> {
         Some((dealer, Come::Opened(Share::decode_exact(&value).ok()?)))
     };
     cx.store.records(Table::Meta, &prefix).into_iter().filter_map(read).collect()
-}
-
-fn fault(cx: &mut Cx<'_>, node: NodeId, why: &'static str) {
-    cx.effects.push(Effect::Note(Note::PeerFault { node, why }));
 }

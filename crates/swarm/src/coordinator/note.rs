@@ -4,6 +4,8 @@ use session_core::{Digest, Epoch, NodeId};
 use session_protocol::roster::Target;
 use session_protocol::schedule::Phase;
 
+use super::{Cx, Effect};
+
 /// How one thing that was examined turned out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -175,4 +177,9 @@ pub struct Done {
     pub committed: bool,
     /// The vote is posted.
     pub voted: bool,
+}
+
+/// Tells of a node that broke the rules.
+pub(super) fn fault(cx: &mut Cx<'_>, node: NodeId, why: &'static str) {
+    cx.effects.push(Effect::Note(Note::PeerFault { node, why }));
 }

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::{Digest, Domain, Epoch, NodeId, SwarmId, Time, digest};
 use session_protocol::limits::SWARM_MEMBERS_MAX;
+use session_protocol::membership::NO_SWARM;
 
 use super::draft::Draft;
 use super::epochs::first_epoch;
 use crate::records::{
     CurrentEpoch, EpochRecord, FormerSeats, NodeStatus, Nodes, Only, Params, Seat, SwarmMembers,
 };
-use crate::view::NO_SWARM;
 
 /// Gives and takes seats for the epoch that begins. Returns whether there are other swarms now.
 pub(super) fn rebalance(

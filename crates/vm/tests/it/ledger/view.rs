@@ -10,13 +10,14 @@ use session_protocol::beacon::{Dealt, OneTimeSecrets};
 use session_protocol::chain::Action;
 use session_protocol::chain::transaction::bitmap;
 use session_protocol::chain::view::{ChainMembership, ChainView};
+use session_protocol::membership::NO_SWARM;
 use session_protocol::membership::network_id;
 use session_protocol::roster::Target;
 use session_protocol::schedule::Phase;
 use session_vm::chain::BlockInfo;
 use session_vm::query;
 use session_vm::records::Params;
-use session_vm::view::{NO_SWARM, chain_view};
+use session_vm::view::chain_view;
 
 use super::world::{HOUR, PEOPLE, START, World, genesis};
 
