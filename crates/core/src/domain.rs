@@ -139,6 +139,38 @@ domains! {
     Case = "lux-session/case/v1",
     /// Which members move when swarms split and merge.
     SwarmMove = "lux-session/swarm-move/v1",
+    /// The name of a module, a workload or an input of a session.
+    WorkloadBlob = "lux-session/workload-blob/v1",
+    /// How programs are run.
+    EngineProfile = "lux-session/engine-profile/v1",
+    /// What a program asks the world.
+    OracleCall = "lux-session/oracle-call/v1",
+    /// What a member observed of the world.
+    OracleRecord = "LUX:OracleRecord:v1",
+    /// What a committee made of its members' records.
+    OracleResult = "lux-session/oracle-result/v1",
+    /// Who leads an attempt at an oracle request.
+    OracleLeader = "lux-session/oracle-leader/v1",
+    /// A vote inside an attempt at an oracle request.
+    RoundVote = "lux-session/round-vote/v1",
+    /// A member of a committee moves on to another attempt.
+    RoundAdvance = "lux-session/round-advance/v1",
+    /// The idempotency key of a write.
+    OracleWrite = "LUX:Write:v1",
+    /// What a compute step was given.
+    ComputeInput = "lux-session/compute-input/v1",
+    /// What a compute step did.
+    ComputeOutput = "lux-session/compute-output/v1",
+    /// What a program keeps between its steps.
+    SessionState = "lux-session/session-state/v1",
+    /// Randomness of a program.
+    SessionRandom = "lux-session/session-random/v1",
+    /// What a program logged.
+    SessionLog = "lux-session/session-log/v1",
+    /// What a compute step ended with.
+    ComputeEnd = "lux-session/compute-end/v1",
+    /// A delivery receipt of a workload session.
+    WorkloadReceipt = "lux-session/workload-receipt/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

@@ -72,6 +72,8 @@ kinds! {
     21 => Sync,
     /// One message about the duties of an epoch.
     22 => Duty,
+    /// One message about a workload session.
+    23 => Session,
 }
 
 /// One message of a connection.

@@ -38,6 +38,7 @@
 //! | [`duty`] | what nodes say to each other about the duties of an epoch |
 //! | [`attestation`] | votes of committees, quorum certificates |
 //! | [`evidence`] | what a node signed that no honest node signs |
+//! | [`workload`] | workload sessions: what is run, observed, agreed on and delivered |
 //! | [`chain`] | transactions, blocks and certificates of the coordination chain |
 
 pub mod attestation;
@@ -60,6 +61,7 @@ pub mod request;
 pub mod roster;
 pub mod schedule;
 mod verified;
+pub mod workload;
 
 pub use frame::{Frame, Kind};
 pub use inbound::{Checker, Inbound};

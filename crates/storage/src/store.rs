@@ -120,17 +120,23 @@ pub enum Table {
     Conversation = 5,
     /// What changes in a conversation while it lives.
     ConversationHead = 6,
+    /// Journals of workload sessions.
+    Journal = 7,
+    /// Pieces of programs and inputs of workload sessions.
+    Blob = 8,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Operation,
         Self::Receipt,
         Self::Peer,
         Self::Meta,
         Self::Conversation,
         Self::ConversationHead,
+        Self::Journal,
+        Self::Blob,
     ];
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {

@@ -98,6 +98,7 @@ pub fn chain_view(
             || entries::<BeaconKeys>(state).collect(),
         ),
         accused: reader.shared(&[Cases::TAG, Nodes::TAG], |v| &v.accused, || open_cases(state)),
+        sessions: Arc::default(),
         read,
     }
 }

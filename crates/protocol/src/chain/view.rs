@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use session_core::{BlockId, ChainId, Digest, Epoch, NodeId, Span, SwarmId, Time, choice, record};
+use session_core::{
+    BlockId, ChainId, Digest, Epoch, NodeId, ServiceId, SessionId, Span, SwarmId, Time, TxId,
+    choice, record,
+};
 use session_crypto::DsaPublicKey;
 
 use crate::beacon::{BeaconKey, Dealing, Round};
@@ -193,6 +196,40 @@ pub struct OpenCase {
     pub lives_until: Time,
 }
 
+/// The members of a workload session with the keys that they have now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCommittee {
+    /// Its root.
+    pub root: Digest,
+    /// Members in the order of the chain, by the ids that they have now.
+    pub members: Arc<Vec<(NodeId, DsaPublicKey)>>,
+}
+
+/// A workload session that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The service that it belongs to.
+    pub service: ServiceId,
+    /// The epoch in which it was created.
+    pub epoch: Epoch,
+    /// The transaction that created it.
+    pub tx: TxId,
+    /// The workload: [`blob_id`](crate::workload::blob_id) of its encoding.
+    pub program: Digest,
+    /// The input.
+    pub input: Digest,
+    /// Who runs it.
+    pub committee: Arc<SessionCommittee>,
+    /// The randomness of its epoch.
+    pub randomness: Digest,
+    /// When it was created.
+    pub created: Time,
+    /// When it must have ended.
+    pub deadline: Time,
+    /// Since when it runs, if it does.
+    pub started: Option<Time>,
+}
+
 /// A snapshot of the chain after one block.
 #[derive(Clone, Debug)]
 pub struct ChainView {
@@ -229,6 +266,8 @@ pub struct ChainView {
     pub beacon_keys: Arc<BTreeMap<NodeId, RegisteredKeys>>,
     /// The accusations that wait.
     pub accused: Arc<Vec<OpenCase>>,
+    /// Workload sessions that have not ended.
+    pub sessions: Arc<BTreeMap<SessionId, Arc<OpenSession>>>,
     /// Digests of the tables that all this was read from: the next view takes over what did not
     /// change. Only who reads the chain's state looks at them; empty where nobody did.
     pub read: Vec<Digest>,

@@ -360,6 +360,7 @@ impl Chain {
             voted: Arc::new(self.voted.clone()),
             beacon_keys: Arc::new(self.keys.clone()),
             accused: Arc::new(self.accused.clone()),
+            sessions: Arc::default(),
             read: Vec::new(),
         })
     }

@@ -1,0 +1,1 @@
+//! The file that proves a session to anybody, offline.

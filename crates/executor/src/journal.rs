@@ -1,0 +1,1 @@
+//! What a member writes down about a session, in order.

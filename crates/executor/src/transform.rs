@@ -1,0 +1,1 @@
+//! From an answer of the world to an observation.
