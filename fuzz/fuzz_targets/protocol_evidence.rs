@@ -21,6 +21,8 @@ use session_protocol::commitment::{
 use session_protocol::evidence::{Evidence, Ground};
 use session_protocol::membership::network_id;
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
+use session_protocol::workload::oracle::RecordHead;
+use session_protocol::workload::round::{Ballot, Phase};
 
 const CHAIN: [u8; 32] = [0xc1; 32];
 
@@ -57,7 +59,7 @@ fn committed(root: Digest) -> (Commitment, Blob<TRANSACTION_BYTES_MAX>) {
 }
 
 /// One of each kind.
-static EVIDENCE: LazyLock<[Evidence; 3]> = LazyLock::new(|| {
+static EVIDENCE: LazyLock<[Evidence; 5]> = LazyLock::new(|| {
     let node = ACCUSED.public().node_id();
     let vote = |root: [u8; 32]| {
         let statement = Statement {
@@ -69,6 +71,28 @@ static EVIDENCE: LazyLock<[Evidence; 3]> = LazyLock::new(|| {
             epoch: Epoch(5),
         };
         Box::new(statement.sign(&*ACCUSED, &mut rng()))
+    };
+    let record = |data: [u8; 32]| {
+        let head = RecordHead {
+            chain: ChainId::from(CHAIN),
+            committee: Digest::default(),
+            request: [4; 32].into(),
+            submitter: node,
+            data_hash: data.into(),
+            pin: None,
+            time: Time::ZERO,
+        };
+        Box::new(head.sign(&*ACCUSED, &mut rng()))
+    };
+    let round_vote = |root: [u8; 32]| {
+        let ballot = Ballot {
+            chain: ChainId::from(CHAIN),
+            committee: Digest::default(),
+            request: [4; 32].into(),
+            phase: Phase::Prepare,
+            root: root.into(),
+        };
+        Box::new(ballot.sign(&*ACCUSED, &mut rng()))
     };
     let address = AccessRule::from(FakeIdentity::new(&[2; 32]).public().account_id()).address();
     let leaf = |n: u8| Leaf { address, message: [n; 32].into() };
@@ -107,6 +131,8 @@ static EVIDENCE: LazyLock<[Evidence; 3]> = LazyLock::new(|| {
             commitment: transaction,
             absence: Box::new(absence),
         },
+        Evidence::Records { first: record([1; 32]), second: record([2; 32]) },
+        Evidence::RoundVotes { first: round_vote([1; 32]), second: round_vote([2; 32]) },
     ]
 });
 
@@ -138,7 +164,7 @@ fn altered(which: u8, changes: &[u8]) {
 
 fuzz_target!(|input: &[u8]| {
     match input.split_first() {
-        Some((kind, bytes)) if kind % 4 == 3 => {
+        Some((kind, bytes)) if kind % 6 == 5 => {
             any(bytes);
         }
         Some((kind, bytes)) => altered(*kind, bytes),

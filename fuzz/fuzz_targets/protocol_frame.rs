@@ -11,6 +11,8 @@ use session_protocol::inbound::{CheckedOperation, CheckedRequest};
 use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt};
 use session_protocol::request::{Info, Item, Operation, Outcome, Push, Refusal, Reply, Request};
+use session_protocol::workload::Proposal;
+use session_protocol::workload::message::{OpenRequest, RecordOf, Talk, VoteOf};
 use session_protocol::{
     AccessRule, Checker, Frame, Inbound, Kind, NodeRecord, StaticMembership, peer,
 };
@@ -22,7 +24,10 @@ fn checker(verifier: impl Verifier + 'static) -> Checker {
         swarm: SwarmId(0),
     };
     let network = StaticMembership::new("fuzz", [record]).expect("one node");
-    Checker::new(Arc::new(network), Arc::new(verifier))
+    let checker = Checker::new(Arc::new(network), Arc::new(verifier));
+    // Of a chain, so that messages about workload sessions are looked at.
+    checker.set_sessions([0xc1; 32].into(), Arc::default());
+    checker
 }
 
 static REAL: LazyLock<Checker> = LazyLock::new(|| checker(RealVerifier));
@@ -120,6 +125,7 @@ fn frame(checker: &Checker, body: &[u8]) {
         Inbound::Operations(message) => message.into_inner().to_bytes(),
         Inbound::Sync(message) => message.into_inner().to_bytes(),
         Inbound::Duty(message) => message.to_bytes(),
+        Inbound::Workload(message) => message.into_inner().to_bytes(),
         Inbound::Request(request) => return checked(checker, &request, payload),
         _ => return,
     };
@@ -178,6 +184,11 @@ fuzz_target!(|input: &[u8]| {
         }
         _ => {
             canonical::<Info>(bytes);
+            canonical::<Talk>(bytes);
+            canonical::<RecordOf>(bytes);
+            canonical::<Proposal>(bytes);
+            canonical::<VoteOf>(bytes);
+            canonical::<OpenRequest>(bytes);
             canonical::<Item>(bytes);
             canonical::<peer::Element>(bytes);
             canonical::<peer::ReplicaOutcome>(bytes);

@@ -9,8 +9,10 @@ use session_runtime::http::client::Endpoint;
 use session_sim::Story;
 
 mod chain;
+mod workload;
 
 pub(crate) use chain::{Chain, ChainCommand, Given, Order, Sending, Subject};
+pub(crate) use workload::{Dev, Lang, Run, Workload, WorkloadCommand};
 
 /// Private messages through a swarm of nodes, sealed against quantum computers.
 #[derive(Debug, Parser)]
@@ -24,7 +26,8 @@ pub(crate) use chain::{Chain, ChainCommand, Given, Order, Sending, Subject};
         session id new --plain              a new identity without a passphrase\n  \
         session send 07… 'hello'            a message\n  \
         session inbox --follow              messages as they arrive\n  \
-        session chain status                how the coordination chain is\n\n\
+        session chain status                how the coordination chain is\n  \
+        session workload new prices         a program that a committee runs\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong use, 3 network not reachable, 4 refused (by a node,\n\
         by the chain, or because a proof does not prove what it says), 5 not found."
 )]
@@ -81,8 +84,16 @@ pub(crate) enum Command {
         session chain proof account 07ab… --out proof.json\n  \
         session chain check proof.json --genesis genesis.json     needs no network")]
     Chain(Chain),
-    /// Check evidence and certificates in files, without a network.
-    #[command(subcommand)]
+    /// Check what files prove, without a network: bundles of sessions, evidence, certificates.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "Examples:\n  \
+            session verify bundle.json --genesis genesis.json --verbose\n  \
+            session verify bundle.json       believes the committee's keys in the file\n  \
+            session verify evidence evidence.json --genesis genesis.json\n\n\
+            Exit code 0 if everything is as the file says, 4 if not."
+    )]
     Verify(Verify),
     /// Run a whole network on this machine: a chain, and nodes that it knows.
     #[command(after_help = "Examples:\n  \
@@ -91,6 +102,13 @@ pub(crate) enum Command {
         session up --bad 2         two more that lie: watch them being caught, and pay\n  \
         session up --nodes 20      enough for two swarms")]
     Up(Up),
+    /// Programs that a committee runs: write them, try them, run them.
+    #[command(after_help = "Examples:\n  \
+        session workload new prices --lang assemblyscript\n  \
+        session workload dev prices      four nodes and a scripted world on this machine\n  \
+        session workload run prices      a committee of the network\n  \
+        session workload bundle ID -o bundle.json && session verify bundle.json")]
+    Workload(Workload),
     /// Measure how many stores a node or network stands.
     #[command(after_help = "Examples:\n  \
         session load --clients 64 --bytes 2048 --seconds 10\n\n\
@@ -217,8 +235,30 @@ pub(crate) enum Node {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) bundle: VerifyBundle,
+    #[command(subcommand)]
+    pub(crate) other: Option<VerifyOther>,
+}
+
+/// The bundle of a session.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyBundle {
+    /// The bundle of a session, from 'session workload bundle'; `-` for standard input.
+    #[arg(required = true)]
+    pub(crate) file: Option<PathBuf>,
+    /// The genesis of the chain: then nothing in the file is believed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+    /// Show every step that was checked.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verify {
+pub(crate) enum VerifyOther {
     /// Check evidence against a node.
     #[command(after_help = "Examples:\n  \
         session chain cases 5e… --out evidence.json\n  \

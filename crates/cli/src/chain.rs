@@ -19,7 +19,7 @@ pub(crate) mod genesis;
 pub(crate) mod network;
 pub(crate) mod order;
 mod participants;
-mod proof;
+pub(crate) mod proof;
 mod record;
 pub(crate) mod rpc;
 pub(crate) mod show;
@@ -93,6 +93,11 @@ pub(crate) fn url(home: &impl Fn() -> Result<Home>, named: Option<&Endpoint>) ->
     let beside = home().ok().map(|home| local_chain::url_beside(home.network_file()));
     match beside.transpose()?.flatten() {
         Some(url) => Ok(url),
-        None => Ok(USUAL.parse().expect("it is a URL")),
+        None => Ok(usual()),
     }
+}
+
+/// Returns where a chain is when nobody says otherwise.
+pub(crate) fn usual() -> Endpoint {
+    USUAL.parse().expect("it is a URL")
 }

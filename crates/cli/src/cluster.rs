@@ -3,7 +3,9 @@
 //! ```text
 //! DIR/genesis.json      how the chain began, without nodes; see `local_chain`
 //! DIR/network.toml      who the nodes are, as the chain says; for clients without the chain
+//! DIR/nodes.url         where they are asked over HTTP, one a line; new at each start
 //! DIR/node-00/          data directory and key of the first node
+//! DIR/node-00/connectors.toml   how it reaches the outside world, if the file is there
 //! DIR/node-00.log       what it says
 //! DIR/node-00.lie       how it lies, if it does
 //! ```
@@ -19,7 +21,8 @@ use std::time::Duration;
 
 use session_core::NodeId;
 use session_rpc::network_file::NetworkFile;
-use session_runtime::http::client::{Client, Options};
+use session_runtime::files::{self, Existing, SECRET_MODE};
+use session_runtime::http::client::{Client, Endpoint, Options};
 use tokio::time::Instant;
 
 use crate::args::Up;
@@ -49,6 +52,18 @@ const NODES: u16 = 10;
 
 /// The most nodes of a network, those that lie included.
 const NODES_MAX: usize = 32;
+
+/// Where the nodes of a network are asked.
+pub(crate) const URLS_FILE: &str = "nodes.url";
+
+/// All addresses of a network are shorter.
+const URLS_BYTES_MAX: usize = 16 * 1024;
+
+/// What a node knows of the outside world, in its data directory.
+const CONNECTORS_FILE: &str = "connectors.toml";
+
+/// Addresses are public.
+const MODE: u32 = 0o644;
 
 /// The name of the networks that `session up` makes.
 const NETWORK_NAME: &str = "local";
@@ -140,6 +155,7 @@ impl Cluster {
         }
         let network = wait_for_seats(&chain, dir).await?;
         network::write(&file, &network)?;
+        write_urls(dir, &nodes)?;
         let dir = dir.to_owned();
         Ok(Self { dir, chain, nodes, client_rate: args.client_rate, network, registered })
     }
@@ -208,6 +224,18 @@ impl Cluster {
         self.nodes[index].http
     }
 
+    /// Says how a node reaches the outside world, before it is started.
+    pub(crate) fn connect(&self, index: usize, connectors: &str) -> Result<()> {
+        let path = self.nodes[index].data.join(CONNECTORS_FILE);
+        files::write_atomic(&path, connectors.as_bytes(), SECRET_MODE, Existing::Replace)
+            .map_err(Failure::failed)
+    }
+
+    /// Returns where a node keeps its things.
+    pub(crate) fn data(&self, index: usize) -> &Path {
+        &self.nodes[index].data
+    }
+
     pub(crate) fn pid(&self, index: usize) -> Option<u32> {
         self.nodes[index].process.pid()
     }
@@ -232,6 +260,10 @@ impl Cluster {
             "--genesis".into(),
             genesis.into(),
         ]);
+        let connectors = node.data.join(CONNECTORS_FILE);
+        if connectors.exists() {
+            args.extend(["--connectors".into(), connectors.into()]);
+        }
         if let Some(lie) = &node.lie {
             args.extend(["--lie".into(), lie.into()]);
         }
@@ -335,6 +367,25 @@ async fn wait_for_seats(chain: &LocalChain, dir: &Path) -> Result<NetworkFile> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Writes where the nodes are asked, for those who have the network file.
+fn write_urls(dir: &Path, nodes: &[Local]) -> Result<()> {
+    let text: String = nodes.iter().map(|node| format!("http://{}\n", node.http)).collect();
+    files::write_atomic(&dir.join(URLS_FILE), text.as_bytes(), MODE, Existing::Replace)
+        .map_err(Failure::failed)
+}
+
+/// Returns where the nodes of a local network are asked; nothing if nobody wrote it down.
+pub(crate) fn urls_beside(network: &Path) -> Result<Vec<Endpoint>> {
+    let path = network.with_file_name(URLS_FILE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let bytes = files::read(&path, URLS_BYTES_MAX).map_err(Failure::usage)?;
+    let urls = String::from_utf8_lossy(&bytes);
+    let parse = |url: &str| url.parse().doing(|| format!("{}: {url}", path.display()));
+    urls.lines().map(parse).collect()
 }
 
 fn free_tcp_ports(count: usize) -> Result<Vec<SocketAddr>> {

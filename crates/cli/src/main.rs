@@ -22,6 +22,7 @@ mod span;
 mod transfer;
 mod up;
 mod verify;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -74,6 +75,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Chain(args) => wait(chain::run(&home, out, args)),
         Command::Verify(command) => wait(verify::run(out, command)),
         Command::Up(args) => wait(up::run(out, args)),
+        Command::Workload(args) => wait(workload::run(&cli.common, out, args)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::out::Out;
 use board::Board;
 
 /// Where the network lives when nobody says otherwise.
-const DIR: &str = "lux-session-network";
+pub(crate) const DIR: &str = "lux-session-network";
 
 /// How often the programs are looked at.
 const WATCH: Duration = Duration::from_secs(1);
@@ -171,7 +171,8 @@ fn commands(cluster: &Cluster) -> String {
            {session} chain swarms\n  \
            {session} node why {first}\n  \
            {session} --home {folder}/operator chain tx transfer ALICES_ID 100\n  \
-           {session} --home {folder}/alice chain account",
+           {session} --home {folder}/alice chain account\n  \
+           {session} workload run FOLDER                  # of a workload: 'session workload new'",
         network.display(),
         first = &cluster.id(0).to_string()[..16],
     )

@@ -1,8 +1,12 @@
-//! `session verify`: files that prove something, checked without a network.
+//! `session verify`: files that prove something, checked without a network. Bundles of sessions
+//! are in [`bundle`].
 //!
 //! A file of evidence is JSON: `format`, `version`, and in hex `evidence` (its canonical bytes) and
 //! `keys` (both public keys of the accused, whose hash is its id). The bytes of evidence alone are
 //! taken too; the keys then come from `--node-keys` or from the genesis.
+
+pub(crate) mod anchor;
+pub(crate) mod bundle;
 
 use std::path::Path;
 
@@ -16,7 +20,7 @@ use session_rpc::vm::rfc3339;
 use session_vm::genesis::Genesis;
 use session_vm::records::{Chain, Only, Parameters, Params};
 
-use crate::args::Verify;
+use crate::args::{Verify, VerifyOther};
 use crate::chain::genesis;
 use crate::chain::rpc::Rpc;
 use crate::exit::{Failure, Result};
@@ -27,8 +31,11 @@ const FORMAT: &str = "lux-session-evidence";
 const VERSION: u64 = 1;
 
 pub(crate) async fn run(out: Out, command: &Verify) -> Result<()> {
-    match command {
-        Verify::Evidence { file, genesis: named, url, node_keys } => {
+    let Some(other) = &command.other else {
+        return bundle::run(out, &command.bundle);
+    };
+    match other {
+        VerifyOther::Evidence { file, genesis: named, url, node_keys } => {
             let (rules, first) = match (named, url) {
                 (Some(path), _) => {
                     let genesis = genesis::read(path)?;
@@ -55,7 +62,7 @@ pub(crate) async fn run(out: Out, command: &Verify) -> Result<()> {
             })?;
             evidence(out, &given.evidence, &keys, &rules)
         }
-        Verify::Certificate { file, genesis: path } => certificate(out, file, path),
+        VerifyOther::Certificate { file, genesis: path } => certificate(out, file, path),
     }
 }
 
@@ -163,7 +170,7 @@ impl EvidenceFile {
     }
 }
 
-fn not(why: &str) -> Failure {
+pub(super) fn not(why: &str) -> Failure {
     Failure::refused(format!("NOT PROVEN: {why}"))
 }
 
@@ -185,7 +192,7 @@ fn evidence(out: Out, evidence: &Evidence, keys: &PublicIdentity, rules: &Rules)
         ("accused", finding.accused.to_string()),
         ("of", evidence.name().to_owned()),
         ("because", because(evidence, &finding)),
-        ("epoch", finding.epoch.to_string()),
+        ("epoch", finding.epoch.map_or_else(|| "not said".to_owned(), |it| it.to_string())),
         ("case", finding.case.to_string()),
         ("chain", rules.chain.to_string()),
         ("keys", "the accused's: their hash is its id".to_owned()),
@@ -197,7 +204,7 @@ fn evidence(out: Out, evidence: &Evidence, keys: &PublicIdentity, rules: &Rules)
 pub(crate) fn finding_json(evidence: &Evidence, finding: &Finding) -> Value {
     json!({
         "proven": true, "accused": finding.accused.to_string(), "kind": evidence.name(),
-        "epoch": finding.epoch.0, "caseId": finding.case.to_string(),
+        "epoch": finding.epoch.map(|epoch| epoch.0), "caseId": finding.case.to_string(),
         "because": because(evidence, finding),
         "missing": finding.missing.map(|leaf| {
             json!({ "address": leaf.address.to_string(), "messageId": leaf.message.to_string() })
@@ -221,12 +228,20 @@ pub(crate) fn because(evidence: &Evidence, finding: &Finding) -> String {
         ),
         Evidence::FalseReceipt { receipt, .. } => {
             let missing = finding.missing.map_or(receipt.message, |leaf| leaf.message);
+            let epoch = finding.epoch.unwrap_or_default();
             format!(
-                "it promised on {} to keep item {missing}, and its commitment of epoch {} is without it",
+                "it promised on {} to keep item {missing}, and its commitment of epoch {epoch} is without it",
                 rfc3339::format(receipt.stored_at),
-                finding.epoch
             )
         }
+        Evidence::Records { first, second } => format!(
+            "it recorded {} and {} for the same request {}",
+            first.head.data_hash, second.head.data_hash, first.head.request
+        ),
+        Evidence::RoundVotes { first, second } => format!(
+            "it voted for {} and {} in the same {:?} of request {}",
+            first.ballot.root, second.ballot.root, first.ballot.phase, first.ballot.request
+        ),
     }
 }
 
@@ -300,7 +315,7 @@ mod tests {
         let file = EvidenceFile { evidence: equivocation(&node, chain), keys };
         let read = EvidenceFile::read(file.to_text().as_bytes()).unwrap();
         let finding = rules.check(&read.evidence, &read.keys.unwrap()).unwrap();
-        assert_eq!((finding.accused, finding.epoch), (node.public().node_id(), Epoch(7)));
+        assert_eq!((finding.accused, finding.epoch), (node.public().node_id(), Some(Epoch(7))));
 
         // The bytes alone are taken; the keys of somebody else and another chain prove nothing.
         let bare = EvidenceFile::read(&file.evidence.to_bytes()).unwrap();

@@ -165,12 +165,18 @@ domains! {
     SessionState = "lux-session/session-state/v1",
     /// Randomness of a program.
     SessionRandom = "lux-session/session-random/v1",
+    /// What a program emitted.
+    SessionEmitted = "lux-session/session-emitted/v1",
     /// What a program logged.
     SessionLog = "lux-session/session-log/v1",
     /// What a compute step ended with.
     ComputeEnd = "lux-session/compute-end/v1",
+    /// An entry of the journal of a workload session.
+    SessionJournal = "lux-session/session-journal/v1",
     /// A delivery receipt of a workload session.
     WorkloadReceipt = "lux-session/workload-receipt/v1",
+    /// The id of a service that people call by a name.
+    ServiceName = "lux-session/service-name/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

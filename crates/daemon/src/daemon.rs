@@ -3,198 +3,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use session_core::merkle::Proof;
-use session_core::{Context, Encode, Epoch, List, Machine, NodeId, Time};
-use session_crypto::DsaPublicKey;
+use session_core::{Context, Encode, List, Machine, NodeId, Time};
+use session_executor::Executor;
 use session_network::{Class, ConnId, From, Network};
-use session_protocol::attestation::QuorumCertificate;
-use session_protocol::chain::Action;
 use session_protocol::chain::view::ChainView;
 use session_protocol::duty::Duty;
-use session_protocol::evidence::Evidence;
-use session_protocol::inbound::CheckedRequest;
 use session_protocol::limits::OPERATIONS_MAX;
-use session_protocol::receipt::{SignedRoot, StorageReceipt};
-use session_protocol::request::{Outcome, Push, Refusal, Reply};
+use session_protocol::request::{Outcome, Refusal, Reply};
 use session_protocol::{Inbound, Kind};
 use session_storage::Store;
 use session_swarm::coordinator::{self, Coordinator};
 use session_swarm::{NotANode, PeerMessage, PeerMessageOut, Requester, Swarm};
 
 use crate::health::Health;
+use crate::io::{Config, Effect, Input, Report};
 
 mod duties;
-
-/// What a node is made from.
-#[derive(Clone)]
-pub struct Config {
-    /// Connections; in the role of a node.
-    pub network: session_network::Config,
-    /// Inboxes.
-    pub swarm: session_swarm::Config,
-    /// The duties of a node of a chain; none where a network file says who is a node.
-    pub coordinator: Option<coordinator::Config>,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input {
-    /// Something about connections.
-    Network(session_network::Input),
-    /// A local caller asks.
-    Local {
-        /// Chosen by the caller, one for as long as it may be pushed to; below 2^63.
-        id: u64,
-        /// What.
-        request: CheckedRequest,
-    },
-    /// A local caller wants no more answers or pushes.
-    LocalGone {
-        /// Which.
-        id: u64,
-    },
-    /// The answer to [`Effect::SignReceipts`], after the commit.
-    ReceiptsSigned {
-        /// The ticket.
-        ticket: u64,
-        /// The signature over all receipts of the commit.
-        root: SignedRoot,
-        /// One for each receipt of the ticket, in order.
-        proofs: Vec<Proof>,
-    },
-    /// The chain has another block, and this is what it says now. Who is a node and what it keeps
-    /// follows from it, also without a coordinator.
-    View(Arc<ChainView>),
-    /// How many bytes the disk can still take.
-    FreeBytes(u64),
-    /// The answer to [`Effect::FetchCommitment`].
-    CommitmentTx {
-        /// Who committed.
-        node: NodeId,
-        /// In which epoch.
-        epoch: Epoch,
-        /// The signed transaction of the last commitment that counts, as it is in its block.
-        bytes: Vec<u8>,
-    },
-    /// The node will be away for up to so many epochs, or is back (0): said on the chain, so that it
-    /// is not punished. Requests are answered as before; see [`Daemon::drain`].
-    Away {
-        /// How many.
-        epochs: u8,
-    },
-    /// The group of inputs that will be committed together is complete: sent once for each group.
-    Flush,
-}
-
-/// What the shell is to do once the transaction is committed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Send a frame body.
-    Send {
-        /// Over which connection.
-        conn: ConnId,
-        /// How.
-        class: Class,
-        /// The body.
-        frame: Vec<u8>,
-    },
-    /// Open a connection.
-    Dial {
-        /// Repeated in the answer.
-        dial: u64,
-        /// `host:port`.
-        address: String,
-        /// The only key that may answer there.
-        key: DsaPublicKey,
-    },
-    /// Close a connection, after what was sent over it before.
-    Close {
-        /// Which one.
-        conn: ConnId,
-        /// Why.
-        why: String,
-    },
-    /// Sign receipts: all of one commit under one root, after that commit.
-    SignReceipts {
-        /// Repeated in the answer.
-        ticket: u64,
-        /// What to sign, at least one.
-        receipts: Vec<StorageReceipt>,
-    },
-    /// Answer a local caller.
-    LocalReply {
-        /// Which.
-        id: u64,
-        /// With what.
-        reply: Reply,
-    },
-    /// Push an item to a local subscriber.
-    LocalPush {
-        /// Which.
-        id: u64,
-        /// The item.
-        push: Push,
-    },
-    /// Hand the chain a transaction of the node's own account, without a fee. It is asked for again
-    /// after a while if the chain does not show it.
-    Submit {
-        /// What it orders.
-        action: Action,
-    },
-    /// Keep evidence, and hand it to the chain.
-    Accuse {
-        /// What a node signed.
-        evidence: Box<Evidence>,
-    },
-    /// Keep a certificate that a quorum signed.
-    Certified {
-        /// It.
-        certificate: Box<QuorumCertificate>,
-    },
-    /// Look up the signed transaction of a storage commitment; answered by
-    /// [`Input::CommitmentTx`], or never.
-    FetchCommitment {
-        /// Who committed.
-        node: NodeId,
-        /// In which epoch.
-        epoch: Epoch,
-    },
-    /// Something worth a line in the log.
-    Report(Report),
-}
-
-/// What happened to the node's connections, for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Report {
-    /// A node is connected and proven.
-    PeerUp {
-        /// Which.
-        node: NodeId,
-    },
-    /// A node is no longer connected.
-    PeerDown {
-        /// Which.
-        node: NodeId,
-    },
-    /// A node could not be reached; it is tried again.
-    Unreachable {
-        /// Which.
-        node: NodeId,
-        /// Why.
-        why: String,
-    },
-    /// Somebody was disconnected for breaking the rules.
-    Penalized {
-        /// Who.
-        from: From,
-        /// How.
-        why: String,
-    },
-    /// A duty was done, or somebody else did not do his.
-    Duty(coordinator::Note),
-}
+mod sessions;
 
 type Cx<'a> = Context<'a, dyn Store, Effect>;
 
@@ -204,6 +29,7 @@ pub struct Daemon {
     network: Network,
     swarm: Swarm,
     coordinator: Option<Coordinator>,
+    executor: Option<Executor>,
     chain: Option<Arc<ChainView>>,
     links: Links,
     started: bool,
@@ -218,6 +44,8 @@ struct Links {
     partners: BTreeSet<NodeId>,
     /// For duties.
     duties: BTreeSet<NodeId>,
+    /// For workload sessions: the members of their committees.
+    sessions: BTreeSet<NodeId>,
 }
 
 impl Daemon {
@@ -235,6 +63,7 @@ impl Daemon {
             node,
             swarm: Swarm::new(config.swarm),
             coordinator: config.coordinator.map(Coordinator::new),
+            executor: config.sessions.map(Executor::new),
             chain: None,
             links: Links::default(),
             network: Network::new(config.network),
@@ -252,6 +81,12 @@ impl Daemon {
     #[must_use]
     pub const fn coordinator(&self) -> Option<&Coordinator> {
         self.coordinator.as_ref()
+    }
+
+    /// Returns the workload sessions of the node, if it takes part in any.
+    #[must_use]
+    pub const fn executor(&self) -> Option<&Executor> {
+        self.executor.as_ref()
     }
 
     /// Returns how far the hand-over of inboxes is, while there is one.
@@ -320,11 +155,13 @@ impl Daemon {
                 cx.effects.push(Effect::Report(Report::PeerUp { node }));
                 self.swarm(cx, session_swarm::Input::PeerUp { node });
                 self.coordinate(cx, coordinator::Input::PeerUp { node });
+                self.execute(cx, session_executor::Input::PeerUp { node });
             }
             Net::PeerDown { node } => {
                 cx.effects.push(Effect::Report(Report::PeerDown { node }));
                 self.swarm(cx, session_swarm::Input::PeerDown { node });
                 self.coordinate(cx, coordinator::Input::PeerDown { node });
+                self.execute(cx, session_executor::Input::PeerDown { node });
             }
             Net::ClientDown { conn } => {
                 let from = client(conn);
@@ -358,6 +195,9 @@ impl Daemon {
                 return self.refuse(cx, from, request.id, request.operations.len(), &refusal);
             }
             (From::Node(node), Inbound::Duty(duty)) => return self.duty(cx, node, duty),
+            (From::Node(node), Inbound::Workload(message)) => {
+                return self.execute(cx, session_executor::Input::FromPeer { node, message });
+            }
             (_, Inbound::Replicate(replicate)) => PeerMessage::Replicate(replicate),
             (_, Inbound::Receipts(receipts)) => PeerMessage::Receipts(receipts),
             (_, Inbound::Operations(operations)) => PeerMessage::Operations(operations),
@@ -491,6 +331,19 @@ impl Machine for Daemon {
                 self.coordinate(cx, coordinator::Input::CommitmentTx { node, epoch, bytes });
             }
             Input::Away { epochs } => self.announce(cx, epochs),
+            Input::PutBlob { id, bytes } => self.put_blob(cx, id, bytes),
+            Input::CreateSession { id, session, program, input } => {
+                let create = session_executor::Input::Create { id, session, program, input };
+                self.ask_sessions(cx, id, create);
+            }
+            Input::AskSession { id, question } => {
+                self.ask_sessions(cx, id, session_executor::Input::Ask { id, question });
+            }
+            Input::Ran(ran) => self.execute(cx, session_executor::Input::Ran(ran)),
+            Input::Fetched { session, request, outcome } => {
+                let fetched = session_executor::Input::Fetched { session, request, outcome };
+                self.execute(cx, fetched);
+            }
             Input::Flush => {
                 self.swarm(cx, session_swarm::Input::Flush);
                 self.update_heartbeat(cx);
@@ -503,7 +356,9 @@ impl Machine for Daemon {
             return Some(Time::ZERO);
         }
         let duties = self.coordinator.as_ref().and_then(Machine::deadline);
-        [self.network.deadline(), self.swarm.deadline(), duties].into_iter().flatten().min()
+        let sessions = self.executor.as_ref().and_then(Machine::deadline);
+        let all = [self.network.deadline(), self.swarm.deadline(), duties, sessions];
+        all.into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
@@ -524,6 +379,10 @@ impl Machine for Daemon {
         let duties = self.coordinator.as_ref().and_then(Machine::deadline);
         if duties.is_some_and(|at| at <= cx.now) {
             self.tick_coordinator(cx);
+        }
+        let sessions = self.executor.as_ref().and_then(Machine::deadline);
+        if sessions.is_some_and(|at| at <= cx.now) {
+            self.tick_executor(cx);
         }
     }
 }

@@ -9,6 +9,9 @@
 //! serves, and what it is to do in the epoch follow from them. Duties are those of
 //! [`session_swarm::coordinator`]; here they find their way to connections and back.
 //!
+//! Workload sessions are those of [`session_executor`]; what they ask of threads and of the world,
+//! the shell does ([`Effect::RunProgram`], [`Effect::Fetch`]).
+//!
 //! What it does not do: it opens no sockets, follows no chain and signs no receipts or
 //! transactions; the shell does, see [`Effect`].
 //! A local caller, such as the HTTP interface, asks with [`Input::Local`] and gets the same answers
@@ -20,6 +23,8 @@
 
 mod daemon;
 mod health;
+mod io;
 
-pub use daemon::{Config, Daemon, Effect, Input, Report};
+pub use daemon::Daemon;
 pub use health::{ChainHealth, Health};
+pub use io::{Config, Effect, Input, Report};

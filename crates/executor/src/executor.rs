@@ -1,20 +1,46 @@
-//! All workload sessions of a node.
+//! All workload sessions of a node: its inputs, its effects, and how it routes between its parts.
+//!
+//! A session that waits for its turn is a few words here and the chain's view of it; its program and
+//! its input are read when it begins. What ended is read from its journal when somebody asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use session_core::{Digest, NodeId, RequestId, SessionId};
+use session_core::{Digest, Machine, NodeId, RequestId, SessionId, Time};
 use session_crypto::{Signer, Verifier};
 use session_protocol::Verified;
 use session_protocol::chain::Action;
 use session_protocol::chain::view::ChainView;
 use session_protocol::evidence::Evidence;
 use session_protocol::workload::Message;
-use session_protocol::workload::message::{Answer, Question, SessionRefusal};
+use session_protocol::workload::message::{Answer, Question, SessionRefusal, Talk};
 use session_protocol::workload::oracle::{Fault, Observation, Pin};
+use session_storage::Store;
 
+use crate::blobs::Blobs;
 use crate::engine::{Job, Ran};
 use crate::facts::Fetch;
+use crate::session::{Heard, Session};
+
+mod answers;
+mod begin;
+mod cache;
+mod chain;
+mod early;
+mod ended;
+mod forward;
+mod proof;
+mod queue;
+
+use cache::Cache;
+use chain::Submissions;
+use early::Early;
+use ended::Ended;
+use forward::Forwards;
+use proof::Proofs;
+use queue::Queue;
+
+pub(crate) use crate::session::Cx;
 
 /// What an executor is made for.
 #[derive(Clone)]
@@ -191,6 +217,19 @@ pub enum Note {
         /// Why it failed, if it did.
         failed: Option<String>,
     },
+    /// This member computed something else than its own journal or a quorum says: its engine or its
+    /// memory is broken, or that of the others.
+    Diverged {
+        /// The session.
+        session: SessionId,
+    },
+    /// A journal cannot be read; its session is given up here.
+    BadJournal {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        why: String,
+    },
     /// The store failed.
     StoreFailed {
         /// What was being done.
@@ -198,5 +237,273 @@ pub enum Note {
     },
 }
 
-/// The machine.
-pub struct Executor {}
+
+/// The machine: all workload sessions of a node.
+pub struct Executor {
+    config: Arc<Config>,
+    /// Whether the journals were read.
+    recovered: bool,
+    view: Option<Arc<ChainView>>,
+    up: BTreeSet<NodeId>,
+    /// The nodes of the last [`Effect::Connect`].
+    connected: BTreeSet<NodeId>,
+    blobs: Blobs,
+    cache: Cache,
+    queue: Queue,
+    active: BTreeMap<SessionId, Box<Session>>,
+    ended: Ended,
+    early: Early,
+    submissions: Submissions,
+    forwards: Forwards,
+    proofs: Proofs,
+}
+
+impl Executor {
+    /// Makes the machine. It reads the journals of its store with its first input or tick.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config: Arc::new(config),
+            recovered: false,
+            view: None,
+            up: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            blobs: Blobs::default(),
+            cache: Cache::default(),
+            queue: Queue::default(),
+            active: BTreeMap::new(),
+            ended: Ended::default(),
+            early: Early::default(),
+            submissions: Submissions::default(),
+            forwards: Forwards::default(),
+            proofs: Proofs::default(),
+        }
+    }
+
+    /// Returns how many sessions run here.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Returns how many sessions wait here for their programs or their turn.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn heard(&mut self, cx: &mut Cx<'_>, node: NodeId, message: Message) {
+        match message {
+            Message::Create(create) => self.offered(cx, node, &create),
+            Message::Start(_) => {
+                // Members begin by themselves; this only says that nobody need wait.
+            }
+            Message::Talk(talk) => match *talk {
+                Talk::Want { blob, offset } => self.blobs.wanted(cx, node, blob, offset),
+                Talk::Lacks { blob } => self.blobs.lacks(cx, &self.up, node, blob),
+                Talk::Part { blob, total, offset, bytes } => {
+                    let at = (blob, total, offset);
+                    if let Some(blob) = self.blobs.arrived(cx, &self.up, node, at, &bytes) {
+                        self.blob_came(cx, &blob);
+                    }
+                }
+                Talk::Ask { id, question } => self.asked_by_peer(cx, node, id, &question),
+                Talk::Answer { id, answer } => self.forwards.answered(cx, node, id, answer),
+                other => self.pass_on(cx, node, Message::Talk(Box::new(other))),
+            },
+            other => self.pass_on(cx, node, other),
+        }
+    }
+
+    /// A member of a committee speaks to the others.
+    fn pass_on(&mut self, cx: &mut Cx<'_>, node: NodeId, message: Message) {
+        let Some(id) = session_of(&message) else { return };
+        let Some(session) = self.active.get_mut(&id) else {
+            return self.nobody_runs(cx, node, id, message);
+        };
+        if !session.facts().members.iter().any(|(member, _)| *member == node) {
+            let why = "it speaks in a session of which it is no member";
+            return cx.effects.push(Effect::Misbehaved { node, why });
+        }
+        let before = session.history().state;
+        match session.hear(cx, node, message) {
+            Heard::Done => {}
+            Heard::Early(message) => self.early.keep(cx.now, id, node, message),
+            Heard::Foreign(why) => cx.effects.push(Effect::Misbehaved { node, why }),
+        }
+        self.moved(cx, id, before);
+    }
+
+    /// Somebody speaks to a session that does not run here: it has ended, or is still to begin.
+    fn nobody_runs(&mut self, cx: &mut Cx<'_>, node: NodeId, id: SessionId, message: Message) {
+        if self.ended.has(&id) {
+            ended::answer(cx, node, id, &message);
+        } else {
+            self.early.keep(cx.now, id, node, message);
+        }
+    }
+
+    fn with_session(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: SessionId,
+        act: impl FnOnce(&mut Session, &mut Cx<'_>),
+    ) {
+        let Some(session) = self.active.get_mut(&id) else { return };
+        let before = session.history().state;
+        act(session, cx);
+        self.moved(cx, id, before);
+    }
+
+    /// Follows up a change of a session: what was said too early is said again, an end is told.
+    fn moved(&mut self, cx: &mut Cx<'_>, id: SessionId, before: crate::session::state::State) {
+        let mut before = before;
+        while let Some(session) = self.active.get_mut(&id) {
+            if session.is_over() {
+                return self.over(cx, id);
+            }
+            let now = session.history().state;
+            if now == before {
+                return;
+            }
+            before = now;
+            for (node, message) in self.early.take(&id) {
+                if let Heard::Early(message) = session.hear(cx, node, message) {
+                    self.early.keep(cx.now, id, node, message);
+                }
+            }
+        }
+    }
+
+    fn peer_up(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        self.up.insert(node);
+        self.blobs.peer_up(cx, &self.up, node);
+        self.forwards.peer_up(cx, node);
+        let with: Vec<SessionId> = self
+            .active
+            .iter()
+            .filter(|(_, session)| session.facts().members.iter().any(|(one, _)| *one == node))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in with {
+            self.with_session(cx, id, |session, cx| session.peer_up(cx, node));
+        }
+    }
+
+    /// What follows every call: sessions begin where there is room, and the right nodes are
+    /// connected.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        self.fill(cx);
+        self.pull_missing(cx);
+        self.connect(cx);
+    }
+
+    fn connect(&mut self, cx: &mut Cx<'_>) {
+        let mut nodes: BTreeSet<NodeId> = self.blobs.sources().collect();
+        nodes.extend(self.forwards.nodes());
+        for session in self.active.values() {
+            nodes.extend(session.facts().members.iter().map(|(node, _)| *node));
+        }
+        nodes.remove(&self.config.node);
+        if nodes != self.connected {
+            self.connected.clone_from(&nodes);
+            cx.effects.push(Effect::Connect { nodes });
+        }
+    }
+}
+
+impl Machine for Executor {
+    type Store = dyn Store;
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
+        self.recover(cx);
+        match input {
+            Input::View(view) => self.viewed(cx, view),
+            Input::FromPeer { node, message } => self.heard(cx, node, message.into_inner()),
+            Input::PeerUp { node } => self.peer_up(cx, node),
+            Input::PeerDown { node } => {
+                self.up.remove(&node);
+            }
+            Input::Put { id, bytes } => {
+                let result = self.blobs.upload(cx.store, cx.now, &bytes);
+                if let Ok(blob) = &result {
+                    self.blob_came(cx, blob);
+                }
+                let result = result.map_err(|error| answers::other(&error.to_string()));
+                cx.effects.push(Effect::Stored { id, result });
+            }
+            Input::Create { id, session, program, input } => {
+                self.create(cx, id, session, program, input);
+            }
+            Input::Ask { id, question } => self.asked(cx, id, question),
+            Input::Ran(ran) => {
+                self.with_session(cx, ran.session, |session, cx| session.ran(cx, *ran));
+            }
+            Input::Fetched { session, request, outcome } => {
+                self.with_session(cx, session, |session, cx| {
+                    session.fetched(cx, request, outcome);
+                });
+            }
+        }
+        self.settle(cx);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        if !self.recovered {
+            return Some(Time::ZERO);
+        }
+        let sessions = self.active.values().map(|session| session.deadline());
+        let others = [
+            self.blobs.deadline(),
+            self.ended.deadline(),
+            self.early.deadline(),
+            self.submissions.deadline(),
+            self.forwards.deadline(),
+        ];
+        sessions.chain(others.into_iter().flatten()).min()
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>) {
+        self.recover(cx);
+        let due: Vec<SessionId> = self
+            .active
+            .iter()
+            .filter(|(_, session)| session.deadline() <= cx.now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.with_session(cx, id, Session::tick);
+        }
+        self.blobs.tick(cx, &self.up);
+        self.ended.tick(cx);
+        self.early.tick(cx.now);
+        self.submit_due(cx);
+        self.forward_due(cx);
+        self.settle(cx);
+    }
+}
+
+fn session_of(message: &Message) -> Option<SessionId> {
+    Some(match message {
+        Message::Create(create) => create.session,
+        Message::Start(start) => start.session,
+        Message::Request(request) => request.session,
+        Message::Record(of) => of.session,
+        Message::Commit(proposal) => proposal.session,
+        Message::Attestation(of) => of.session,
+        Message::Talk(talk) => match &**talk {
+            Talk::RoundVote { session, .. }
+            | Talk::At { session, .. }
+            | Talk::Decided { session, .. }
+            | Talk::Ended { session, .. } => *session,
+            Talk::Advance { advance, .. } => advance.head.session,
+            Talk::Want { .. }
+            | Talk::Part { .. }
+            | Talk::Lacks { .. }
+            | Talk::Ask { .. }
+            | Talk::Answer { .. } => return None,
+        },
+    })
+}

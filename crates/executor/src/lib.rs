@@ -19,15 +19,19 @@
 //! | `journal` | what is written down, in order |
 //! | `session` | one session |
 //! | `executor` | all sessions of a node |
+//! | `blobs` | programs and inputs, by their names |
+//! | [`report`] | how a session is, for people |
 //! | [`bundle`] | the file that proves a session |
 
 pub mod aggregate;
+mod blobs;
 pub mod bundle;
 pub mod call;
 pub mod engine;
 mod executor;
 pub mod facts;
 mod journal;
+pub mod report;
 mod round;
 mod session;
 pub mod transform;

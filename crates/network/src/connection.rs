@@ -7,7 +7,7 @@ use session_core::{NodeId, Time};
 use crate::addresses::Block;
 use crate::bucket::{Bucket, Meter};
 use crate::handshake::{Answering, Channel, Opening};
-use crate::limits::{Budget, DUTIES, OVERRUNS};
+use crate::limits::{Budget, DUTIES, OVERRUNS, SESSIONS};
 use crate::stats::Traffic;
 
 /// Named by what it waits for.
@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) meter: Meter,
     /// How many messages about duties a node may still send.
     pub(crate) duties: Bucket,
+    /// How much a node may still say about workload sessions.
+    pub(crate) sessions: Bucket,
     /// Patience with frames over the limits.
     pub(crate) overruns: Bucket,
     /// Frames before the handshake was through.
@@ -65,6 +67,7 @@ impl Connection {
             block: None,
             meter: Meter::full(budget, now),
             duties: Bucket::full(DUTIES, now),
+            sessions: Bucket::full(SESSIONS, now),
             overruns: Bucket::full(OVERRUNS, now),
             early: 0,
             unhandled: 0,

@@ -237,24 +237,9 @@ impl QuorumCertificate {
         committee: &[(NodeId, DsaPublicKey)],
         votes: impl IntoIterator<Item = &'a Vote>,
     ) -> Option<Self> {
-        let needed = quorum(committee.len()).ok()?;
-        let votes: std::collections::BTreeMap<NodeId, &Vote> = votes
-            .into_iter()
-            .filter(|vote| vote.statement == *statement)
-            .map(|vote| (vote.node, vote))
-            .collect();
-        let mut bits = vec![0_u8; committee.len().div_ceil(8)];
-        let mut signatures = Vec::new();
-        for (index, (node, _)) in committee.iter().enumerate() {
-            let Some(vote) = votes.get(node).filter(|_| signatures.len() < needed) else {
-                continue;
-            };
-            bits[index / 8] |= 1 << (index % 8);
-            signatures.push(vote.signature.clone());
-        }
-        if signatures.len() < needed {
-            return None;
-        }
+        let votes = votes.into_iter().filter(|vote| vote.statement == *statement);
+        let (bits, signatures) =
+            lowest_quorum(committee, votes.map(|vote| (vote.node, &vote.signature)))?;
         Some(Self {
             scheme: Scheme::MlDsa65List,
             statement: *statement,
@@ -287,33 +272,63 @@ impl QuorumCertificate {
         verifier: &dyn Verifier,
         workers: &dyn Workers,
     ) -> Result<(), BadCertificate> {
-        let members = committee.len();
         let expected = committee_root(committee);
         if self.statement.committee != expected {
             return Err(BadCertificate::Committee { got: self.statement.committee, expected });
         }
-        let bit =
-            |index: usize| self.signers.get(index / 8).is_some_and(|b| b >> (index % 8) & 1 == 1);
-        let bytes = self.signers.len();
-        if bytes != members.div_ceil(8) || (members..8 * bytes).any(bit) {
-            return Err(BadCertificate::Bitmap { bytes, members });
+        check_quorum(committee, (&self.signers, &self.signatures), workers, &|key, signature| {
+            self.statement.verify(key, signature, verifier)
+        })
+    }
+}
+
+/// Returns the bitmap and the signatures of the quorum of the lowest members that signed.
+pub(crate) fn lowest_quorum<'a>(
+    committee: &[(NodeId, DsaPublicKey)],
+    signed: impl IntoIterator<Item = (NodeId, &'a Signature)>,
+) -> Option<(Vec<u8>, Vec<Signature>)> {
+    let needed = quorum(committee.len()).ok()?;
+    let signed: std::collections::BTreeMap<NodeId, &Signature> = signed.into_iter().collect();
+    let mut bits = vec![0_u8; committee.len().div_ceil(8)];
+    let mut signatures = Vec::new();
+    for (index, (node, _)) in committee.iter().enumerate() {
+        let Some(signature) = signed.get(node).filter(|_| signatures.len() < needed) else {
+            continue;
+        };
+        bits[index / 8] |= 1 << (index % 8);
+        signatures.push((*signature).clone());
+    }
+    (signatures.len() == needed).then_some((bits, signatures))
+}
+
+/// Checks that exactly a quorum is named, in the one form that says so, and that each signed.
+pub(crate) fn check_quorum(
+    committee: &[(NodeId, DsaPublicKey)],
+    (signers, signatures): (&[u8], &[Signature]),
+    workers: &dyn Workers,
+    verifies: &(dyn Fn(&DsaPublicKey, &Signature) -> bool + Sync),
+) -> Result<(), BadCertificate> {
+    let members = committee.len();
+    let bit = |index: usize| signers.get(index / 8).is_some_and(|b| b >> (index % 8) & 1 == 1);
+    let bytes = signers.len();
+    if bytes != members.div_ceil(8) || (members..8 * bytes).any(bit) {
+        return Err(BadCertificate::Bitmap { bytes, members });
+    }
+    let named: Vec<usize> = (0..members).filter(|index| bit(*index)).collect();
+    let needed = quorum(members).unwrap_or(usize::MAX);
+    if named.len() != needed || signatures.len() != needed {
+        let (named, signatures) = (named.len(), signatures.len());
+        return Err(BadCertificate::Count { named, signatures, needed, members });
+    }
+    let bad = std::sync::atomic::AtomicUsize::new(usize::MAX);
+    workers.run(needed, &|job| {
+        let (_, key) = &committee[named[job]];
+        if !verifies(key, &signatures[job]) {
+            bad.fetch_min(named[job], std::sync::atomic::Ordering::Relaxed);
         }
-        let named: Vec<usize> = (0..members).filter(|index| bit(*index)).collect();
-        let needed = quorum(members).unwrap_or(usize::MAX);
-        if named.len() != needed || self.signatures.len() != needed {
-            let (named, signatures) = (named.len(), self.signatures.len());
-            return Err(BadCertificate::Count { named, signatures, needed, members });
-        }
-        let bad = std::sync::atomic::AtomicUsize::new(usize::MAX);
-        workers.run(needed, &|job| {
-            let (_, key) = &committee[named[job]];
-            if !self.statement.verify(key, &self.signatures[job], verifier) {
-                bad.fetch_min(named[job], std::sync::atomic::Ordering::Relaxed);
-            }
-        });
-        match bad.into_inner() {
-            usize::MAX => Ok(()),
-            member => Err(BadCertificate::Signature { member }),
-        }
+    });
+    match bad.into_inner() {
+        usize::MAX => Ok(()),
+        member => Err(BadCertificate::Signature { member }),
     }
 }

@@ -5,6 +5,8 @@
 //! | equivocation | two votes of one node for one subject with different roots, or for two beacons of one epoch |
 //! | bad opening | a node committed to a root, and signed an opening that does not fit it |
 //! | false receipt | a node promised to keep an item, and committed to a set without it |
+//! | conflicting records | two observations of one node for one request of a workload session |
+//! | conflicting round votes | two votes of one node for one ballot of a workload session |
 //!
 //! A false receipt alone is no proof of a lie: the owner may have removed the item. So every
 //! accusation waits before anybody pays, and whoever was accused of a false receipt can show the
@@ -13,7 +15,7 @@
 
 use session_core::merkle::Proof;
 use session_core::{Blob, ChainId, Digest, Domain, Encode, Epoch, NodeId, Span, choice, digest};
-use session_crypto::{DsaPublicKey, PublicIdentity, Verifier};
+use session_crypto::{PublicIdentity, Verifier};
 
 use crate::attestation::{Kind, Vote};
 use crate::chain::transaction::TRANSACTION_BYTES_MAX;
@@ -23,6 +25,8 @@ use crate::limits::FORWARDED_CLOCK_TOLERANCE;
 use crate::membership::NetworkId;
 use crate::receipt::{SignedRoot, StorageReceipt};
 use crate::schedule::Schedule;
+use crate::workload::RoundVote;
+use crate::workload::oracle::SignedHead;
 
 choice! {
     /// What a node signed.
@@ -55,6 +59,20 @@ choice! {
             /// Shows that the item is not in it.
             absence: Box<Absence>,
         },
+        /// Two records of one request.
+        4 => Records {
+            /// One.
+            first: Box<SignedHead>,
+            /// The other.
+            second: Box<SignedHead>,
+        },
+        /// Two votes inside one attempt.
+        5 => RoundVotes {
+            /// One.
+            first: Box<RoundVote>,
+            /// The other.
+            second: Box<RoundVote>,
+        },
     }
 }
 
@@ -82,8 +100,9 @@ pub struct Finding {
     pub accused: NodeId,
     /// The id of the case: the same for the same deed, whoever reports it.
     pub case: Digest,
-    /// The epoch of what was signed.
-    pub epoch: Epoch,
+    /// The epoch of what was signed, if it says one: what is signed inside a workload session does
+    /// not.
+    pub epoch: Option<Epoch>,
     /// The commitment that it is about, if it is about one.
     pub commitment: Option<Commitment>,
     /// The item that is said to be missing, if one is: the accused may show why.
@@ -99,8 +118,8 @@ pub enum BadEvidence {
     /// Nobody knows the accused's keys.
     #[error("node {0} is not known")]
     UnknownNode(NodeId),
-    /// The votes agree, or are of different subjects or nodes.
-    #[error("the two votes do not contradict each other")]
+    /// Both agree, or are of different subjects or nodes.
+    #[error("the two votes or records do not contradict each other")]
     NoContradiction,
     /// It is for another chain.
     #[error("it is of another chain")]
@@ -166,6 +185,8 @@ impl Evidence {
             Self::Equivocation { .. } => "equivocation",
             Self::BadOpening { .. } => "bad opening",
             Self::FalseReceipt { .. } => "false receipt",
+            Self::Records { .. } => "conflicting records",
+            Self::RoundVotes { .. } => "conflicting round votes",
         }
     }
 
@@ -176,6 +197,8 @@ impl Evidence {
             Self::Equivocation { first, .. } => first.node,
             Self::BadOpening { opening, .. } => opening.node,
             Self::FalseReceipt { receipt, .. } => receipt.node,
+            Self::Records { first, .. } => first.head.submitter,
+            Self::RoundVotes { first, .. } => first.node,
         }
     }
 
@@ -192,23 +215,35 @@ impl Evidence {
         if keys.node_id() != accused {
             return Err(BadEvidence::UnknownNode(accused));
         }
-        let case = |epoch: Epoch, parts: &[&[u8]]| {
+        let deed = |parts: &[&[u8]]| {
             let mut all: Vec<&[u8]> = vec![self.name().as_bytes(), accused.as_bytes()];
-            let epoch = epoch.0.to_be_bytes();
-            all.push(&epoch);
             all.extend_from_slice(parts);
             digest(Domain::Case, &all)
         };
+        let case = |epoch: Epoch, parts: &[&[u8]]| {
+            let epoch = epoch.0.to_be_bytes();
+            let mut all: Vec<&[u8]> = vec![&epoch];
+            all.extend_from_slice(parts);
+            deed(&all)
+        };
+        let signed = |case: Digest, epoch: Option<Epoch>| Finding {
+            accused,
+            case,
+            epoch,
+            commitment: None,
+            missing: None,
+            receipt: None,
+        };
         match self {
             Self::Equivocation { first, second } => {
-                equivocation(first, second, keys.dsa(), ground)?;
-                let statement = &first.statement;
+                let (both, statement) = ([first, second], &first.statement);
+                contradiction(first.contradicts(second), statement.chain, ground)?;
+                signatures(both.map(|it| it.verify(keys.dsa(), ground.verifier)), accused)?;
                 let case = match statement.kind {
                     Kind::EpochBeacon => case(statement.epoch, &[]),
                     _ => case(statement.epoch, &[statement.subject.as_bytes()]),
                 };
-                let epoch = statement.epoch;
-                Ok(Finding { accused, case, epoch, commitment: None, missing: None, receipt: None })
+                Ok(signed(case, Some(statement.epoch)))
             }
             Self::BadOpening { commitment, opening } => {
                 let commitment = committed(commitment, keys, ground)?;
@@ -221,9 +256,8 @@ impl Evidence {
                     return Err(BadEvidence::GoodOpening);
                 }
                 let epoch = commitment.epoch;
-                let case = case(epoch, &[]);
-                let commitment = Some(commitment);
-                Ok(Finding { accused, case, epoch, commitment, missing: None, receipt: None })
+                let found = signed(case(epoch, &[]), Some(epoch));
+                Ok(Finding { commitment: Some(commitment), ..found })
             }
             Self::FalseReceipt { receipt, root, path, commitment, absence } => {
                 let commitment = committed(commitment, keys, ground)?;
@@ -242,29 +276,36 @@ impl Evidence {
                 let epoch = commitment.epoch;
                 let case = case(epoch, &[&leaf.to_bytes()]);
                 let (commitment, missing) = (Some(commitment), Some(leaf));
-                Ok(Finding { accused, case, epoch, commitment, missing, receipt: Some(*receipt) })
+                let found = signed(case, Some(epoch));
+                Ok(Finding { commitment, missing, receipt: Some(*receipt), ..found })
+            }
+            Self::Records { first, second } => {
+                let both = [first, second];
+                contradiction(first.contradicts(second), first.head.chain, ground)?;
+                signatures(both.map(|it| it.verify(keys.dsa(), ground.verifier)), accused)?;
+                Ok(signed(deed(&[first.head.request.as_bytes()]), None))
+            }
+            Self::RoundVotes { first, second } => {
+                let (both, ballot) = ([first, second], &first.ballot);
+                contradiction(first.contradicts(second), ballot.chain, ground)?;
+                signatures(both.map(|it| it.verify(keys.dsa(), ground.verifier)), accused)?;
+                let phase = ballot.phase.to_bytes();
+                Ok(signed(deed(&[ballot.request.as_bytes(), &phase]), None))
             }
         }
     }
 }
 
-fn equivocation(
-    first: &Vote,
-    second: &Vote,
-    key: &DsaPublicKey,
-    ground: &Ground<'_>,
-) -> Result<(), BadEvidence> {
-    if !first.contradicts(second) {
-        return Err(BadEvidence::NoContradiction);
+fn contradiction(holds: bool, chain: ChainId, ground: &Ground<'_>) -> Result<(), BadEvidence> {
+    match (holds, chain == ground.chain) {
+        (false, _) => Err(BadEvidence::NoContradiction),
+        (true, false) => Err(BadEvidence::Chain),
+        (true, true) => Ok(()),
     }
-    if first.statement.chain != ground.chain {
-        return Err(BadEvidence::Chain);
-    }
-    if [first, second].iter().all(|vote| vote.verify(key, ground.verifier)) {
-        Ok(())
-    } else {
-        Err(BadEvidence::Signature(first.node))
-    }
+}
+
+fn signatures(verified: [bool; 2], accused: NodeId) -> Result<(), BadEvidence> {
+    if verified == [true; 2] { Ok(()) } else { Err(BadEvidence::Signature(accused)) }
 }
 
 /// Returns the commitment of a transaction that the node itself signed.

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use session_core::{AccountId, Span, Time};
+use session_core::{AccountId, ChainId, NodeId, RequestId, SessionId, Span, Time};
 use session_crypto::{PublicIdentity, Verifier};
 
+use crate::chain::view::{ChainView, OpenSession};
 use crate::duty::Duty;
 use crate::frame::{BadFrame, Frame, Kind};
 use crate::limits::OPERATIONS_MAX;
@@ -18,6 +19,9 @@ use crate::peer::{
 use crate::receipt::BadReceipt;
 use crate::request::{Operation, Push, Refusal, Reply, Request};
 use crate::verified::Verified;
+use crate::workload::Message;
+
+mod workload;
 
 /// Account keys remembered, 3.2 KiB each.
 const KNOWN_KEYS_MAX: usize = 4096;
@@ -50,6 +54,12 @@ pub enum Inbound {
     Sync(Verified<Sync>),
     /// About the duties of an epoch; what it claims is checked by whoever knows the epoch.
     Duty(Box<Duty>),
+    /// About workload sessions; the signatures of whoever speaks were checked, see
+    /// [`Checker::check_workload`].
+    Workload(Box<Verified<Message>>),
+    /// About a workload session that the chain does not show here, yet or any more: the sender may
+    /// be a block ahead. Nothing was checked, and nothing is in it.
+    NoSession(Kind),
     /// A kind that nothing here handles yet.
     NoHandler(Kind),
 }
@@ -72,7 +82,7 @@ pub enum CheckedOperation {
     Owner(Box<Verified<OwnerOperation>>),
 }
 
-/// Why a frame is not let in; the sender's fault in every case.
+/// Why a frame is not let in; the sender's fault in every case but one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -88,20 +98,46 @@ pub enum Fault {
     /// A peer handed on an operation that does not travel.
     #[error("only deletions and expiries travel between nodes")]
     NotForwardable,
+    /// Signed for another chain, or for another session of it.
+    #[error("it is signed for another session, or for chain {got}; this is {chain}")]
+    Chain {
+        /// What was signed for.
+        got: ChainId,
+        /// This chain.
+        chain: ChainId,
+    },
+    /// Signed by nobody who has a say in the session.
+    #[error("node {0} has no say in the session")]
+    Stranger(NodeId),
+    /// A record for a request that does not follow from session, step and attempt.
+    #[error("request {0} is not that of the session, step and attempt")]
+    Request(RequestId),
+    /// A node did not sign what is said to be its.
+    #[error("the signature of node {0} does not verify")]
+    Signature(NodeId),
+    /// Not a fault: the chain does not show the session here, yet or any more, or another committee.
+    #[error("session {0} is not open here")]
+    NoSession(SessionId),
 }
 
 /// Turns bytes into [`Inbound`] messages.
 pub struct Checker {
     membership: RwLock<Arc<dyn Membership>>,
+    /// What the chain says of workload sessions; nothing where there is no chain.
+    chain: RwLock<Option<(ChainId, Sessions)>>,
     verifier: Arc<dyn Verifier>,
     known: Mutex<BTreeMap<AccountId, PublicIdentity>>,
 }
+
+/// The workload sessions of a chain that have not ended.
+pub type Sessions = Arc<BTreeMap<SessionId, Arc<OpenSession>>>;
 
 impl Checker {
     /// Makes a checker for a network.
     #[must_use]
     pub fn new(membership: Arc<dyn Membership>, verifier: Arc<dyn Verifier>) -> Self {
-        Self { membership: RwLock::new(membership), verifier, known: Mutex::default() }
+        let (membership, chain) = (RwLock::new(membership), RwLock::default());
+        Self { membership, chain, verifier, known: Mutex::default() }
     }
 
     /// Returns the view of the network it checks against.
@@ -114,6 +150,23 @@ impl Checker {
     /// Checks against another view of the network from here on.
     pub fn set_membership(&self, membership: Arc<dyn Membership>) {
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
+    }
+
+    /// Checks against what the chain says after another block from here on: its nodes and its
+    /// workload sessions.
+    pub fn set_view(&self, view: &ChainView) {
+        self.set_membership(Arc::clone(&view.membership) as Arc<dyn Membership>);
+        self.set_sessions(view.chain, Arc::clone(&view.sessions));
+    }
+
+    /// Checks messages about the open workload sessions of a chain against these from here on.
+    pub fn set_sessions(&self, chain: ChainId, sessions: Sessions) {
+        let sessions = Some((chain, sessions));
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = sessions;
+    }
+
+    fn chain(&self) -> Option<(ChainId, Sessions)> {
+        self.chain.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the signature verifier.
@@ -146,7 +199,7 @@ impl Checker {
             }
             Kind::Sync => Inbound::Sync(self.check_sync(Frame::payload(kind, payload)?)?),
             Kind::Duty => Inbound::Duty(Frame::payload(kind, payload)?),
-            other => Inbound::NoHandler(other),
+            other => self.workload(other, payload)?,
         })
     }
 

@@ -11,6 +11,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`manifest`] | what is run: module, sources, limits |
+//! | [`check`] | what a manifest must be like to work |
+//! | [`file`] | from the file of a manifest to the manifest |
+//! | [`template`] | texts with parameters in them |
 //! | [`oracle`] | requests, observations, records, commits |
 //! | [`round`] | votes, locks and proposals of an attempt |
 //! | [`step`] | steps of a session, and what its roots are made of |
@@ -22,12 +25,15 @@
 
 use session_core::{Digest, Domain, digest};
 
+pub mod check;
+pub mod file;
 pub mod manifest;
 pub mod message;
 pub mod oracle;
 pub mod receipt;
 pub mod round;
 pub mod step;
+pub mod template;
 
 pub use manifest::{Manifest, Source, Workload};
 pub use message::Message;
@@ -58,3 +64,6 @@ pub const BLOB_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub fn blob_id(bytes: &[u8]) -> Digest {
     digest(Domain::WorkloadBlob, &[bytes])
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use session_core::{AccountId, InboxAddress, MessageId, Namespace, NodeId, Span, 
 
 use crate::fields::{BadField, Fields, identity_id};
 use crate::json_rpc::{Call, ErrorObject, METHOD_NOT_FOUND};
+use crate::session_api;
 
 pub mod result;
 
@@ -181,7 +182,7 @@ impl Method {
                 let name: String = call.method.chars().take(64).collect();
                 let message = format!("method {name:?} is not known");
                 return Err(ErrorObject::new(METHOD_NOT_FOUND, "method_not_found", message)
-                    .with("methods", METHODS.to_vec()));
+                    .with("methods", [&METHODS[..], &session_api::METHODS[..]].concat()));
             }
         };
         Ok(read?)
@@ -197,7 +198,7 @@ impl Method {
     }
 }
 
-fn bare_name(method: &str) -> &str {
+pub(crate) fn bare_name(method: &str) -> &str {
     method.strip_prefix("session.").or_else(|| method.strip_prefix("session_")).unwrap_or(method)
 }
 
@@ -322,7 +323,7 @@ fn cursor(fields: &mut Fields<'_>) -> Result<Option<Cursor>, BadField> {
     Ok(Some(Cursor { incarnation: number(incarnation), arrival: number(arrival) }))
 }
 
-fn encoding(fields: &mut Fields<'_>) -> Result<Encoding, BadField> {
+pub(crate) fn encoding(fields: &mut Fields<'_>) -> Result<Encoding, BadField> {
     match fields.text("encoding")? {
         None | Some("hex") => Ok(Encoding::Hex),
         Some("base64") => Ok(Encoding::Base64),

@@ -33,6 +33,8 @@ pub struct Config {
     pub bootstrap: Option<String>,
     /// Most workload sessions at once.
     pub max_sessions: Option<u64>,
+    /// The file that says what workload sessions may reach.
+    pub connectors: Option<String>,
     /// Requests a second from one client address; 0 for no limit.
     pub client_rate: Option<u32>,
 }
@@ -78,6 +80,7 @@ impl Config {
             identity: fields.text("identity")?.map(str::to_owned),
             bootstrap: bootstrap(&mut fields)?,
             max_sessions: fields.integer("max_sessions")?.map(max_sessions).transpose()?,
+            connectors: fields.text("connectors")?.map(str::to_owned),
             client_rate: fields.integer("client_rate")?.map(client_rate).transpose()?,
         };
         Ok((config, fields.unknown()))

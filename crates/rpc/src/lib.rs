@@ -23,7 +23,9 @@
 //! | [`fields`] | typed reading of a table, with errors that name the field |
 //! | [`json_rpc`] | calls, batches, responses, error objects |
 //! | [`network_file`] | who is a node of the network |
+//! | [`session_api`] | methods about workload sessions: parameters and results |
 //! | [`vm`] | SessionVM: its methods, genesis and configuration |
+//! | [`workload`] | the file of a workload's manifest |
 
 pub mod address;
 pub mod api;
@@ -32,6 +34,8 @@ mod digits;
 pub mod fields;
 pub mod json_rpc;
 pub mod network_file;
+pub mod session_api;
 pub mod vm;
+pub mod workload;
 
 pub use network_file::{NetworkFile, NodeEntry, Placement};

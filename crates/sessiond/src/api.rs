@@ -12,6 +12,7 @@ use session_rpc::api::{self, Encoding, Inbox, Method, Proof, result};
 use session_rpc::json_rpc::ErrorObject;
 
 mod refusal;
+pub(crate) mod sessions;
 
 pub use refusal::error;
 

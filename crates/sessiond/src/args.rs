@@ -120,10 +120,13 @@ struct Run {
     /// alone says who is a node: an address that is not in it only causes a warning
     #[arg(long, value_name = "HOST:PORT,...")]
     bootstrap: Option<String>,
-    /// Most workload sessions at once. Checked and kept; this version runs no workloads
-    /// [default: 100]
+    /// Most workload sessions that run at once; more wait. Needs --chain [default: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_sessions: Option<String>,
+    /// What workload sessions may reach besides public hosts: databases, object stores, secrets.
+    /// Without it they reach public hosts only
+    #[arg(long, value_name = "FILE")]
+    connectors: Option<String>,
     /// Requests a second from one client address, after a burst of four times as many; 0 for no
     /// limit [default: 500]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -192,8 +195,10 @@ pub struct Settings {
     pub identity: Option<PathBuf>,
     /// Other nodes' addresses.
     pub bootstrap: Vec<HostPort>,
-    /// Most workload sessions at once.
+    /// Most workload sessions that run at once.
     pub max_sessions: u64,
+    /// The file that says what workload sessions may reach.
+    pub connectors: Option<PathBuf>,
     /// Requests a second from one client address; `None` for no limit.
     pub client_rate: Option<u32>,
     /// Whether the end of standard input stops the node.
@@ -294,6 +299,7 @@ impl Run {
             identity: path("identity", self.identity.or(file.identity))?,
             bootstrap: addresses(&bootstrap)?,
             max_sessions,
+            connectors: path("connectors", self.connectors.or(file.connectors))?,
             client_rate: Some(client_rate).filter(|rate| *rate > 0),
             stop_with_stdin: self.stop_with_stdin,
             warnings,

@@ -6,17 +6,20 @@ use std::time::Duration;
 use serde_json::Value;
 use session_core::{NodeId, Span, SwarmId};
 use session_protocol::request::{Push, Refusal};
+use session_protocol::workload::message::SessionRefusal;
 use session_rpc::api::{Encoding, Method};
 use session_rpc::json_rpc::{self, BadCall, Call, ErrorObject, Incoming};
+use session_rpc::session_api;
 use session_runtime::http::limiter::Limiter;
 use session_runtime::http::{self, Request, Response, origin};
 use session_swarm::coordinator::Lie;
 use tokio::sync::mpsc;
 
 use crate::api;
+use crate::api::sessions;
 use crate::chain::certificates::Certificates;
 use crate::chain::follow::Following;
-use crate::shell::{Handle, NoReply, Status, Submitted};
+use crate::shell::{Handle, NoReply, Status, Submitted, Wished};
 
 mod health;
 mod metrics;
@@ -27,6 +30,9 @@ pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// The node's main loop answers within this time, or something is wrong with it.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The machine answers by then: it waits half a minute for the chain to show a new session.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How often a quiet subscription says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -182,7 +188,14 @@ impl Api {
 
     async fn single(&self, call: Result<Call, BadCall>) -> Response {
         let (id, method) = match understand(call) {
-            Ok(understood) => understood,
+            Ok((id, Understood::Inbox(method))) => (id, method),
+            Ok((id, Understood::Session(method))) => {
+                let outcome = match self.begin_session(method) {
+                    Ok((wished, form)) => finish_session(wished, form).await,
+                    Err(error) => Err(error),
+                };
+                return response(id, outcome);
+            }
             Err(bad) => return response(bad.id, Err(bad.error)),
         };
         let encoding = method.encoding();
@@ -214,7 +227,8 @@ impl Api {
         let mut responses = Vec::with_capacity(begun.len());
         for (id, begun) in begun {
             let outcome = match begun {
-                Ok((submitted, encoding)) => finish(Ok(submitted), encoding).await,
+                Ok(Begun::Inbox(submitted, encoding)) => finish(Ok(submitted), encoding).await,
+                Ok(Begun::Session(wished, form)) => finish_session(wished, form).await,
                 Err(error) => Err(error),
             };
             if let Some(id) = id {
@@ -227,9 +241,13 @@ impl Api {
         }
     }
 
-    fn begin(&self, call: Result<Call, BadCall>) -> (Option<Value>, Begun) {
+    fn begin(&self, call: Result<Call, BadCall>) -> (Option<Value>, Result<Begun, ErrorObject>) {
         let (id, method) = match understand(call) {
-            Ok(understood) => understood,
+            Ok((id, Understood::Inbox(method))) => (id, method),
+            Ok((id, Understood::Session(method))) => {
+                let begun = self.begin_session(method);
+                return (id, begun.map(|(wished, form)| Begun::Session(wished, form)));
+            }
             Err(bad) => return (bad.id, Err(bad.error)),
         };
         if matches!(method, Method::Subscribe { .. }) {
@@ -241,7 +259,18 @@ impl Api {
             let request = api::request(method, self.node, handle.now())?;
             handle.submit(request).map_err(no_reply)
         });
-        (id, submitted.map(|submitted| (submitted, encoding)))
+        (id, submitted.map(|submitted| Begun::Inbox(submitted, encoding)))
+    }
+
+    fn begin_session(
+        &self,
+        method: session_api::Method,
+    ) -> Result<(Wished, sessions::Form), ErrorObject> {
+        if self.chain().is_none() {
+            return Err(sessions::refused(&SessionRefusal::NoChain));
+        }
+        let (wish, form) = sessions::wish(method)?;
+        Ok((self.ready()?.wish(wish).map_err(no_reply)?, form))
     }
 
     fn ready(&self) -> Result<&Handle, ErrorObject> {
@@ -249,7 +278,17 @@ impl Api {
     }
 }
 
-type Begun = Result<(Submitted, Encoding), ErrorObject>;
+/// A call that the node's loop has.
+enum Begun {
+    Inbox(Submitted, Encoding),
+    Session(Wished, sessions::Form),
+}
+
+/// A call of a method that is known.
+enum Understood {
+    Inbox(Method),
+    Session(session_api::Method),
+}
 
 /// A call that was not understood; without an id, nobody is told.
 struct Bad {
@@ -257,10 +296,14 @@ struct Bad {
     error: ErrorObject,
 }
 
-fn understand(call: Result<Call, BadCall>) -> Result<(Option<Value>, Method), Bad> {
+fn understand(call: Result<Call, BadCall>) -> Result<(Option<Value>, Understood), Bad> {
     let call = call.map_err(|bad| Bad { id: Some(bad.id), error: bad.error })?;
-    match Method::parse(&call) {
-        Ok(method) => Ok((call.id, method)),
+    let understood = match session_api::Method::parse(&call) {
+        Some(method) => method.map(Understood::Session),
+        None => Method::parse(&call).map(Understood::Inbox),
+    };
+    match understood {
+        Ok(understood) => Ok((call.id, understood)),
         Err(error) => Err(Bad { id: call.id, error }),
     }
 }
@@ -271,6 +314,13 @@ async fn finish(
 ) -> Result<Value, ErrorObject> {
     let reply = submitted.map_err(no_reply)?.reply().await.map_err(no_reply)?;
     api::result(reply, encoding)
+}
+
+async fn finish_session(wished: Wished, form: sessions::Form) -> Result<Value, ErrorObject> {
+    match tokio::time::timeout(SESSION_TIMEOUT, wished.given()).await {
+        Ok(given) => sessions::result(given.map_err(no_reply)?, form),
+        Err(_) => Err(sessions::refused(&sessions::other("no member of the committee answered"))),
+    }
 }
 
 fn no_reply(why: NoReply) -> ErrorObject {

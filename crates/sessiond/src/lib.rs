@@ -15,6 +15,7 @@
 //! | `doctor` | checks of a node before others make them |
 //! | [`node`] | start, run, stop |
 //! | [`shell`] | the thread that owns machine and store |
+//! | [`workload`] | threads that run programs, and tasks that ask the world |
 //! | [`api`] | between JSON-RPC and the binary protocol |
 //! | `http` | health, metrics, JSON-RPC |
 
@@ -27,6 +28,7 @@ mod http;
 mod network;
 pub mod node;
 pub mod shell;
+pub mod workload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use session_connectors::Connectors;
 use session_core::{Entropy as _, Text};
 use session_crypto::{Identity, RealVerifier};
 use session_daemon::{Config, Daemon};
@@ -28,6 +29,7 @@ use crate::chain::{Local, genesis};
 use crate::http::{Api, BODY_BYTES_MAX, Of, OfChain};
 use crate::network;
 use crate::shell::{self, ChainSide, Checked, Parts, Room, Running};
+use crate::workload::Workloads;
 use session_runtime::failure::{Failure, Result, chain};
 use session_runtime::program::say;
 
@@ -58,6 +60,7 @@ pub fn run(settings: Settings) -> Result<()> {
         tracing::warn!("THIS NODE LIES ({lie:?}), for a demonstration: it will lose its stake");
     }
     let origin = origin(&settings, &keys)?;
+    let connectors = connectors(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -66,11 +69,11 @@ pub fn run(settings: Settings) -> Result<()> {
         None => {
             let mut rng = OsEntropy::new().map_err(|error| Failure::runtime(error.to_string()))?;
             let store = MemoryStore::new(rng.next_u64());
-            runtime.block_on(serve_with(&settings, keys, origin, store))
+            runtime.block_on(serve_with(&settings, keys, origin, connectors, store))
         }
         Some(dir) => {
             let store = open(&dir.join(STORE), settings.data_bytes_max)?;
-            runtime.block_on(serve_with(&settings, keys, origin, store))
+            runtime.block_on(serve_with(&settings, keys, origin, connectors, store))
         }
     };
     // Nothing that still runs is worth waiting for.
@@ -150,10 +153,23 @@ fn origin(settings: &Settings, keys: &Identity) -> Result<Origin> {
     Ok(Origin::Chain(Chain { local, certificates: Arc::new(certificates) }))
 }
 
+/// Reads what workload sessions may reach.
+fn connectors(settings: &Settings) -> Result<session_connectors::Config> {
+    let Some(path) = &settings.connectors else {
+        return Ok(session_connectors::Config::default());
+    };
+    if settings.chain.is_none() {
+        tracing::warn!("--connectors does nothing without --chain: no workload sessions run");
+    }
+    session_connectors::Config::load(path)
+        .map_err(|error| Failure::usage(format!("--connectors {}: {error}", path.display())))
+}
+
 async fn serve_with<S: Durable + Send + 'static>(
     settings: &Settings,
     keys: Arc<Identity>,
     origin: Origin,
+    connectors: session_connectors::Config,
     store: S,
 ) -> Result<()> {
     // Before anything can fail halfway: a stop that is asked for early is not lost.
@@ -182,7 +198,17 @@ async fn serve_with<S: Durable + Send + 'static>(
         .map_err(|error| cannot_listen("--listen", &error))?;
 
     let api = Api::new(node, of, settings.client_rate);
-    let start = Start { settings, keys, membership, checker, store, quic: quic.clone(), events };
+    let start = Start {
+        settings,
+        keys,
+        membership,
+        checker,
+        store,
+        quic: quic.clone(),
+        events,
+        connectors,
+        http: None,
+    };
     let mut start = Some(start);
     let mut running = None;
     // A node of a chain is heard before it serves: fetching blocks may take long.
@@ -200,6 +226,9 @@ async fn serve_with<S: Durable + Send + 'static>(
     };
     say(&format!("listening on udp {}", quic.local_addr()))?;
     if let Some(server) = &http {
+        if let Some(start) = &mut start {
+            start.http = Some(server.local_addr());
+        }
         say(&format!("listening on http {}", server.local_addr()))?;
     }
     if let Some(chain) = api.chain() {
@@ -249,17 +278,21 @@ struct Start<'a, S> {
     store: S,
     quic: Quic<Checked>,
     events: Events<Checked>,
+    connectors: session_connectors::Config,
+    /// Where HTTP is heard.
+    http: Option<SocketAddr>,
 }
 
 impl<S: Durable + Send + 'static> Start<'_, S> {
     async fn start(self, api: &Api) -> Result<Running> {
-        let Self { settings, keys, mut membership, checker, store, quic, events } = self;
+        let Self { settings, keys, mut membership, checker, store, quic, events, .. } = self;
+        let Self { connectors, http, .. } = self;
         let node = keys.public().node_id();
         let mut side = None;
         if let Some(chain) = api.chain() {
             let (view, views) = chain.following.publisher().subscribe().await;
             membership = Arc::clone(&view.membership) as Arc<dyn Membership>;
-            checker.set_membership(Arc::clone(&membership));
+            checker.set_view(&view);
             let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
             let (found, looked_up) = mpsc::channel(1);
             let runner = Runner {
@@ -291,13 +324,28 @@ impl<S: Durable + Send + 'static> Start<'_, S> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lie: settings.lie,
         });
+        let mut workloads = None;
+        if side.is_some() {
+            // A session must not call the node that runs it.
+            let own = http.into_iter().chain([quic.local_addr()]);
+            let connectors = Connectors::new(connectors).with_own(own);
+            let started = Workloads::start(keys.clone(), node, Arc::clone(&membership), connectors);
+            workloads = Some(started.map_err(|error| cannot_start(&error))?);
+        }
+        let sessions = side.is_some().then(|| session_executor::Config {
+            node,
+            keys: keys.clone(),
+            verifier: Arc::new(RealVerifier),
+            sessions_max: usize::try_from(settings.max_sessions).unwrap_or(usize::MAX),
+        });
         let swarm = session_swarm::Config::new(node, membership);
-        let daemon = Daemon::new(Config { network, swarm, coordinator })
+        let daemon = Daemon::new(Config { network, swarm, coordinator, sessions })
             .map_err(|error| Failure::usage(error.to_string()))?;
         let clock = Arc::new(SystemClock::new());
-        let parts = Parts { node, daemon, store, keys, checker, clock, quic, events, chain: side };
-        let (handle, running) = shell::start(parts)
-            .map_err(|error| Failure::runtime(format!("cannot start threads: {error}")))?;
+        let chain = side;
+        let parts =
+            Parts { node, daemon, store, keys, checker, clock, quic, events, chain, workloads };
+        let (handle, running) = shell::start(parts).map_err(|error| cannot_start(&error))?;
         api.let_in(handle);
         Ok(running)
     }
@@ -361,6 +409,10 @@ fn client_budget(rate: Option<u32>) -> Budget {
             burst: (4 * bytes).max(default.bytes.burst),
         },
     }
+}
+
+fn cannot_start(error: &std::io::Error) -> Failure {
+    Failure::runtime(format!("cannot start threads: {error}"))
 }
 
 fn cannot_listen(flag: &str, error: &BindError) -> Failure {

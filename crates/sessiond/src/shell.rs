@@ -11,6 +11,7 @@
 //! | events of the endpoint | [`Options::events_max`](session_runtime::quic::Options) | connections stop reading |
 //! | local calls | `ASKS_MAX` | the caller is told to come back |
 //! | commits under way, calls in the open group | `COMMITS_MAX`, `CALLS_MAX` | inputs wait in their queues |
+//! | programs and questions of workload sessions | see `workload` | |
 //! | receipts to be signed | those of the commits since the last signature | inputs wait, as commits do |
 //! | pushes to one local subscriber | `PUSHES_MAX` | the subscriber is cut off |
 
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::chain::errands::Found;
+use crate::workload::{self, Done, Workloads};
 
 mod calls;
 mod chain;
@@ -40,13 +42,13 @@ mod signer;
 #[cfg(test)]
 mod slow_store;
 
+pub(crate) use calls::Wished;
 pub use calls::{Handle, NoReply, Submitted};
 pub(crate) use chain::{ChainSide, Room};
-pub(crate) use connections::Checked;
+pub(crate) use connections::{Checked, Connections};
 
 use calls::{Ask, Calls};
 use chain::News;
-use connections::Connections;
 use pipeline::Pipeline;
 use signer::{Signed, Signer};
 
@@ -84,6 +86,8 @@ pub struct Status {
     pub calls_waiting: usize,
     /// Local subscribers.
     pub subscribers: usize,
+    /// Workload sessions, where there is a chain.
+    pub sessions: Option<workload::Stats>,
 }
 
 /// Counters of the loop.
@@ -111,6 +115,8 @@ pub(crate) struct Parts<S> {
     pub(crate) events: Events<Checked>,
     /// What the loop needs of the chain; nothing where a network file says who is a node.
     pub(crate) chain: Option<ChainSide>,
+    /// What runs programs and asks the world, where there is a chain.
+    pub(crate) workloads: Option<Workloads>,
 }
 
 /// The loop on its thread.
@@ -157,6 +163,7 @@ where
     let mut shell = Shell {
         checker: parts.checker,
         chain: parts.chain,
+        workloads: parts.workloads,
         daemon: parts.daemon,
         store: parts.store,
         rng: OsEntropy::new().map_err(io::Error::other)?,
@@ -186,6 +193,7 @@ where
 struct Shell<S> {
     checker: Arc<Checker>,
     chain: Option<ChainSide>,
+    workloads: Option<Workloads>,
     daemon: Daemon,
     store: S,
     rng: OsEntropy,
@@ -210,6 +218,7 @@ enum Wake {
     Asked(Ask),
     Event(Event<Checked>),
     Chain(News),
+    Worked(Done),
     Due,
     Stop,
 }
@@ -233,6 +242,7 @@ impl<S: Durable + 'static> Shell<S> {
                 Wake::Asked(ask) => self.asked(ask),
                 Wake::Event(event) => self.event(event),
                 Wake::Chain(news) => self.news(news),
+                Wake::Worked(done) => self.worked(done),
                 Wake::Due => self.sweep(),
                 Wake::Stop => self.drain(),
             }
@@ -263,6 +273,7 @@ impl<S: Durable + 'static> Shell<S> {
             input = self.connections.looked_up() => Wake::LookedUp(input),
             // Before messages: those of an epoch make no sense before it began here.
             news = ChainSide::news(self.chain.as_mut()), if room => Wake::Chain(news),
+            done = Workloads::done(self.workloads.as_mut()), if room => Wake::Worked(done),
             Some(ask) = self.asked.recv(), if room => Wake::Asked(ask),
             Some(event) = self.events.recv(), if room => Wake::Event(event),
             () = tokio::time::sleep(pause) => Wake::Due,
@@ -360,12 +371,19 @@ impl<S: Durable + 'static> Shell<S> {
             }
             Effect::Report(report) => {
                 log(&report);
+                if let (Report::Session(note), Some(workloads)) = (&report, &mut self.workloads) {
+                    workloads.note(note);
+                }
                 self.note_quorum();
             }
             other => {
                 let other = match &self.chain {
                     Some(chain) => chain.run(other),
                     None => Some(other),
+                };
+                let other = match (other, &mut self.workloads) {
+                    (Some(other), Some(workloads)) => workloads.perform(other),
+                    (other, _) => other,
                 };
                 if let Some(other) = other {
                     tracing::error!(effect = ?other, "an effect that this program does not know");
@@ -377,7 +395,10 @@ impl<S: Durable + 'static> Shell<S> {
     fn news(&mut self, news: News) {
         let input = match news {
             News::View(view) => {
-                self.checker.set_membership(Arc::clone(&view.membership) as Arc<dyn Membership>);
+                self.checker.set_view(&view);
+                if let Some(workloads) = &self.workloads {
+                    workloads.membership(Arc::clone(&view.membership) as Arc<dyn Membership>);
+                }
                 Input::View(view)
             }
             News::Found(Found { node, epoch, bytes }) => Input::CommitmentTx { node, epoch, bytes },
@@ -388,6 +409,13 @@ impl<S: Durable + 'static> Shell<S> {
             }
         };
         self.handle(input);
+    }
+
+    fn worked(&mut self, done: Done) {
+        if let Some(workloads) = &mut self.workloads {
+            let input = workloads.input(done);
+            self.handle(input);
+        }
     }
 
     fn signed(&mut self, answers: Vec<Signed>) {
@@ -413,6 +441,13 @@ impl<S: Durable + 'static> Shell<S> {
     fn asked(&mut self, ask: Ask) {
         match ask {
             Ask::Status(to) => drop(to.send(self.status(None))),
+            Ask::Session(wish, caller) => {
+                // Without a chain nothing waits here: who asks is told before.
+                let Some(workloads) = &mut self.workloads else { return };
+                if let Some(input) = workloads.call(wish, caller) {
+                    self.handle(input);
+                }
+            }
             Ask::Call(call) => {
                 let begun: Option<(u64, CheckedRequest)> = self.calls.begin(call);
                 if let Some((id, request)) = begun {
@@ -448,7 +483,14 @@ impl<S: Durable + 'static> Shell<S> {
             shell: self.stats,
             calls_waiting: self.calls.waiting(),
             subscribers: self.calls.subscribers(),
+            sessions: self.sessions(),
         }
+    }
+
+    fn sessions(&self) -> Option<workload::Stats> {
+        let (workloads, executor) = (self.workloads.as_ref()?, self.daemon.executor()?);
+        let (running, pending) = (executor.running(), executor.waiting());
+        Some(workload::Stats { running, pending, ..workloads.stats() })
     }
 
     fn drain(&mut self) {
@@ -483,7 +525,7 @@ impl<S: Durable + 'static> Shell<S> {
                 None => return,
                 Some(Ask::Status(to)) => drop(to.send(self.status(Some(why.clone())))),
                 // Dropped, which tells the caller that the node stops.
-                Some(Ask::Call(_)) => {}
+                Some(Ask::Call(_) | Ask::Session(..)) => {}
             }
         }
     }
@@ -500,6 +542,7 @@ fn log(report: &Report) {
         // Strangers must not be able to fill the log.
         Report::Penalized { from, why } => tracing::debug!(?from, why, "disconnected for a fault"),
         Report::Duty(note) => chain::log(note),
+        Report::Session(note) => workload::log(note),
         other => tracing::debug!(report = ?other),
     }
 }

@@ -249,6 +249,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         deleted: 0,
         chain: Some(summary),
         coordination: None,
+        workload: None,
     }
 }
 

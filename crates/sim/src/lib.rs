@@ -25,6 +25,7 @@
 //! | [`invariants`] | what must hold |
 //! | [`chain`] | the coordination chain: a world of its own |
 //! | [`coordination`] | swarms whose nodes live on a chain |
+//! | [`workload`] | committees that run programs: a world of its own |
 //! | [`byzantine`] | nodes that do not follow the protocol |
 //! | [`fault`] | everything else that goes wrong |
 //! | [`node`], [`person`] | the shells around daemon and client |
@@ -54,6 +55,7 @@ mod set;
 mod trace;
 mod violation;
 mod wires;
+pub mod workload;
 pub mod world;
 
 pub use net::Traffic;

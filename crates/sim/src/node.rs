@@ -199,7 +199,7 @@ impl Node {
     pub(crate) fn start(&mut self, now: Time) {
         if let Some(view) = &self.view {
             let membership = Arc::clone(&view.membership) as Arc<dyn Membership>;
-            self.checker.set_membership(Arc::clone(&membership));
+            self.checker.set_view(view);
             self.config.network.membership = Arc::clone(&membership);
             self.config.swarm.membership = membership;
         }
@@ -405,7 +405,7 @@ impl Node {
         if known.is_some_and(|known| known.height >= view.height) {
             return;
         }
-        self.checker.set_membership(Arc::clone(&view.membership) as Arc<dyn Membership>);
+        self.checker.set_view(&view);
         self.view = Some(Arc::clone(&view));
         self.tell(now, Input::View(view));
     }

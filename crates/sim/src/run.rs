@@ -13,6 +13,7 @@ use crate::node::Node;
 use crate::person::Tally;
 use crate::scenario::{Scenario, Story};
 use crate::violation::Violation;
+use crate::workload;
 use crate::world::World;
 
 /// How long everything may take to come to rest after it healed.
@@ -85,6 +86,9 @@ pub struct Report {
     pub chain: Option<chain::Summary>,
     /// In a story of swarms on a chain, what happened to the nodes.
     pub coordination: Option<coordination::Summary>,
+    /// In a story of committees, what became of their sessions; acknowledged are then those that
+    /// were finalized, retrieved the files of members that were run again.
+    pub workload: Option<workload::Summary>,
 }
 
 /// Runs a story in a world of the usual size.
@@ -126,6 +130,9 @@ pub fn run(options: &Options) -> Result<Report, Box<Violation>> {
 pub fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violation>> {
     if scenario.story.is_of_the_chain() {
         return chain::play(scenario, seed);
+    }
+    if scenario.story.is_of_committees() {
+        return workload::play(scenario, seed);
     }
     let mut world = scenario.world(seed);
     world.run_until(Span::from_secs(scenario.minutes * 60))?;
@@ -227,6 +234,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         deleted: world.ledger().messages().filter(|(_, message)| message.deleted).count(),
         chain: None,
         coordination: world.chain().map(|chain| coordination::Summary::of(chain, world.nodes())),
+        workload: None,
     }
 }
 
@@ -253,6 +261,10 @@ impl fmt::Display for Report {
         )?;
         if let Some(chain) = &self.chain {
             write!(f, "{chain}")?;
+            return self.end(f);
+        }
+        if let Some(workload) = &self.workload {
+            write!(f, "{workload}")?;
             return self.end(f);
         }
         let Tally { sent, retried, given_up, pushed } = self.tally;

@@ -53,11 +53,16 @@ pub enum Story {
     CoordinationFaults,
     /// The same with up to a third of each swarm lying about its duties.
     CoordinationLiars,
+    /// Committees that run workload sessions: crashes, partitions, bad links, a world that
+    /// contradicts itself.
+    Workload,
+    /// The same with as many liars as a committee can bear.
+    WorkloadLiars,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -73,6 +78,8 @@ impl Story {
         Self::Coordination,
         Self::CoordinationFaults,
         Self::CoordinationLiars,
+        Self::Workload,
+        Self::WorkloadLiars,
     ];
 
     /// Returns the name that [`FromStr`] takes.
@@ -94,6 +101,8 @@ impl Story {
             Self::Coordination => "coordination",
             Self::CoordinationFaults => "coordination-faults",
             Self::CoordinationLiars => "coordination-liars",
+            Self::Workload => "workload",
+            Self::WorkloadLiars => "workload-liars",
         }
     }
 
@@ -109,6 +118,13 @@ impl Story {
     pub const fn is_of_the_chain(self) -> bool {
         matches!(self, Self::Chain | Self::ChainLiars)
     }
+
+    /// Returns whether it happens to committees of workload sessions, a world of their own
+    /// ([`crate::workload`]).
+    #[must_use]
+    pub const fn is_of_committees(self) -> bool {
+        matches!(self, Self::Workload | Self::WorkloadLiars)
+    }
 }
 
 impl fmt::Display for Story {
@@ -120,7 +136,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults or coordination-liars"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload or workload-liars"
 )]
 pub struct UnknownStory;
 
@@ -175,7 +191,7 @@ impl Scenario {
     }
 
     /// Makes the world of a seed, with everything planned that will go wrong. In a story of the
-    /// chain nothing goes wrong with the swarms.
+    /// chain or of committees nothing goes wrong with the swarms.
     #[must_use]
     pub fn world(&self, seed: u64) -> World {
         let members = self.members.clamp(1, self.nodes.max(1));
@@ -257,7 +273,11 @@ struct Author<'a> {
 impl Author<'_> {
     fn write(&mut self, story: Story) {
         match story {
-            Story::Calm | Story::Chain | Story::ChainLiars => {}
+            Story::Calm
+            | Story::Chain
+            | Story::ChainLiars
+            | Story::Workload
+            | Story::WorkloadLiars => {}
             Story::Coordination => {
                 self.churn();
                 self.shrink();

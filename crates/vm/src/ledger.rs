@@ -191,11 +191,13 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     /// Returns what the transaction costs. What a node must do costs nothing, and it is refused
-    /// when it is not due. Nor does it cost a node anything to accuse another, or to answer.
+    /// when it is not due. Nor does it cost a node anything to accuse another, to answer, or to
+    /// begin and end the workload sessions for which the chain chose it.
     fn fee(&self) -> Amount {
         let action = &self.tx.signed.transaction.action;
         let dispute = matches!(action, Action::Accuse { .. } | Action::Refute { .. });
-        if action.is_duty() || dispute && self.seat().is_ok() {
+        let chosen = action.begins_or_ends().is_some_and(|session| self.is_chosen(session));
+        if action.is_duty() || (dispute || chosen) && self.seat().is_ok() {
             return Amount::ZERO;
         }
         query::required_fee(self.params, self.tx.charged())

@@ -60,8 +60,9 @@ impl Default for Limits {
             sender_transactions_max: 64,
             sender_bytes_max,
             free_bytes_max,
-            // An epoch has six steps; nobody leaves more than one epoch's work waiting.
-            sender_free_max: 8,
+            // An epoch has six steps; the rest is for workload sessions that begin or end: a node
+            // leads a part of them only.
+            sender_free_max: 24,
             wait_max: Span::from_secs(600),
         }
     }

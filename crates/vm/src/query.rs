@@ -166,15 +166,31 @@ pub fn node_keys(state: &State, id: &NodeId) -> Option<PublicIdentity> {
     get::<NodeKeys>(state, id)
 }
 
-/// Returns the committee of a workload session: its members by the ids that they had when they were
-/// chosen, with the signing keys that they have now.
+/// Returns the members of a workload session's committee by the ids that they have now.
+pub fn session_members(
+    state: &State,
+    session: &WorkloadSession,
+) -> impl Iterator<Item = NodeId> + use<> {
+    let current = |member| current_id(state, member).expect("nodes stay in the state");
+    session.committee.iter().map(current).collect::<Vec<_>>().into_iter()
+}
+
+/// Returns the committee of a workload session, in the order in which it was chosen: its members by
+/// the ids and with the signing keys that they have now.
 #[must_use]
 pub fn session_committee(state: &State, session: &WorkloadSession) -> Vec<(NodeId, DsaPublicKey)> {
+    with_keys(state, session_members(state, session))
+}
+
+pub(crate) fn with_keys(
+    state: &State,
+    members: impl IntoIterator<Item = NodeId>,
+) -> Vec<(NodeId, DsaPublicKey)> {
     let key = |member: &NodeId| {
-        let keys = current_id(state, member).and_then(|current| node_keys(state, &current));
-        keys.expect("nodes and their keys stay in the state").dsa().clone()
+        let keys = node_keys(state, member).expect("every node has keys");
+        keys.dsa().clone()
     };
-    session.committee.iter().map(|member| (*member, key(member))).collect()
+    members.into_iter().map(|member| (member, key(&member))).collect()
 }
 
 /// Returns up to `limit` nodes behind the id `after`, in the order of ids.

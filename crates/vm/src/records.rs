@@ -30,6 +30,7 @@
 //! | 25 | [`SwarmMembers`] | [`Seat`] | the epoch in which the node took it |
 //! | 26 | [`FormerSeats`] | node | its swarm until the last epoch turned, if it has another or none now |
 //! | 30 | [`Sessions`] | workload session | [`WorkloadSession`] |
+//! | 31 | [`OpenSessions`] | workload session that has not ended | [`OpenAnchor`] |
 //! | 40 | [`Conversations`] | conversation | [`Conversation`] |
 //! | 50 | [`Channels`] | channel | [`Channel`] |
 //! | 51 | [`ChannelNames`] | [`channel_name_digest`] | the channel of that name |
@@ -68,7 +69,9 @@ pub use chain::{BadParams, ChainRecord, EpochRecord, Params};
 pub use conversation::{Channel, Conversation};
 pub use duty::{Ballot, Case, CaseKind, CaseStatus, Count, Failing, Mark, MarkAt, VoteAgainst};
 pub use node::{EPOCHS_KEPT, LpStatus, NodeStatus, SeatOf, SeedStatus, ServiceNode};
-pub use session::{NotAllowed, SessionEvent, SessionPhase, SessionState, WorkloadSession};
+pub use session::{
+    NotAllowed, OpenAnchor, SessionEvent, SessionPhase, SessionState, WorkloadSession,
+};
 pub use session_protocol::chain::view::{Commitments, RegisteredKeys};
 
 /// A table of the state.
@@ -155,6 +158,8 @@ tables! {
     0x26 => FormerSeats: NodeId => SwarmId,
     /// Anchors of workload sessions.
     0x30 => Sessions: SessionId => WorkloadSession,
+    /// Which of them have not ended: nobody goes through all to find them.
+    0x31 => OpenSessions: SessionId => OpenAnchor,
     /// Anchors of conversations.
     0x40 => Conversations: ConversationId => Conversation,
     /// Group channels.

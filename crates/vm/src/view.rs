@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use session_core::{ChainId, Digest, Epoch, NodeId, SwarmId, Text};
+use session_core::{ChainId, Digest, Epoch, NodeId, SessionId, SwarmId, Text};
+use session_protocol::attestation::committee_root;
 use session_protocol::chain::transaction::bit;
 use session_protocol::chain::view::{
-    BeaconView, ChainMembership, ChainView, EpochView, OpenCase, RegisteredKeys, SeatView,
+    BeaconView, ChainMembership, ChainView, EpochView, OpenCase, OpenSession, RegisteredKeys,
+    SeatView, SessionCommittee,
 };
 use session_protocol::commitment::Window;
 use session_protocol::membership::{
@@ -22,13 +24,14 @@ use crate::chain::BlockInfo;
 use crate::query::{self, entries, get};
 use crate::records::{
     Acknowledgements, Ballots, BeaconKeys, Case, CaseStatus, Cases, CurrentEpoch, DealerList,
-    Dealers, Dealings, EpochRecord, FormerSeats, NodeKeys, NodeStatus, Nodes, Only, Params,
-    Reveals, SeedStatus, ShownShares, StorageCommitments, SwarmMembers, Table,
+    Dealers, Dealings, EpochRecord, FormerSeats, NodeAliases, NodeKeys, NodeStatus, Nodes, Only,
+    OpenAnchor, OpenSessions, Params, Reveals, SeedStatus, ShownShares, StorageCommitments,
+    SwarmMembers, Table, WorkloadSession,
 };
 use crate::state::State;
 
 /// The tables that views are read from.
-const READ: [u8; 13] = [
+const READ: [u8; 15] = [
     CurrentEpoch::TAG,
     Nodes::TAG,
     SwarmMembers::TAG,
@@ -42,6 +45,8 @@ const READ: [u8; 13] = [
     Ballots::TAG,
     StorageCommitments::TAG,
     Cases::TAG,
+    OpenSessions::TAG,
+    NodeAliases::TAG,
 ];
 
 /// Returns what nodes need to know of the state after `block`. `last` is the view after an earlier
@@ -98,7 +103,7 @@ pub fn chain_view(
             || entries::<BeaconKeys>(state).collect(),
         ),
         accused: reader.shared(&[Cases::TAG, Nodes::TAG], |v| &v.accused, || open_cases(state)),
-        sessions: Arc::default(),
+        sessions: reader.sessions(),
         read,
     }
 }
@@ -203,6 +208,29 @@ impl Reader<'_> {
         Arc::new(ChainMembership::new(membership.network(), height, records, seats))
     }
 
+    /// Returns the workload sessions that have not ended. What is known of one is read once: only
+    /// its beginning, and the keys of its members, change.
+    fn sessions(&self) -> Arc<BTreeMap<SessionId, Arc<OpenSession>>> {
+        // Whoever takes new keys takes a new id.
+        let same_ids = self.unchanged(&[NodeAliases::TAG]);
+        if let Some(last) = same_ids.and_then(|_| self.unchanged(&[OpenSessions::TAG])) {
+            return Arc::clone(&last.sessions);
+        }
+        let mut committees = Committees { state: self.state, known: same_ids, of: None };
+        let open = entries::<OpenSessions>(self.state).map(|(id, anchor)| {
+            let known = same_ids.and_then(|last| last.sessions.get(&id));
+            let session = match known {
+                Some(known) if known.started == anchor.started => Arc::clone(known),
+                Some(known) => {
+                    Arc::new(OpenSession { started: anchor.started, ..OpenSession::clone(known) })
+                }
+                None => Arc::new(committees.open(&id, anchor)),
+            };
+            (id, session)
+        });
+        Arc::new(open.collect())
+    }
+
     fn beacon(&self, epoch: &EpochRecord) -> BeaconView {
         let tables = [
             CurrentEpoch::TAG,
@@ -217,6 +245,56 @@ impl Reader<'_> {
             return last.beacon.clone();
         }
         beacon_view(self.state, epoch)
+    }
+}
+
+/// Committees of sessions: those with the same members are the same.
+struct Committees<'a> {
+    state: &'a State,
+    /// The view before, if every node still has the id that it had.
+    known: Option<&'a ChainView>,
+    of: Option<BTreeMap<Vec<NodeId>, Arc<SessionCommittee>>>,
+}
+
+impl Committees<'_> {
+    fn open(
+        &mut self,
+        id: &SessionId,
+        OpenAnchor { randomness, started }: OpenAnchor,
+    ) -> OpenSession {
+        let session = query::session(self.state, id).expect("an open session is a session");
+        let committee = self.committee(query::session_members(self.state, &session).collect());
+        let WorkloadSession { service, epoch, tx, program, input, created, deadline, .. } = session;
+        OpenSession {
+            service,
+            epoch,
+            tx,
+            program,
+            input,
+            committee,
+            randomness,
+            created,
+            deadline,
+            started,
+        }
+    }
+
+    fn committee(&mut self, members: Vec<NodeId>) -> Arc<SessionCommittee> {
+        let known = self.known;
+        let of = self.of.get_or_insert_with(|| {
+            let sessions = known.into_iter().flat_map(|view| view.sessions.values());
+            let ids =
+                |committee: &SessionCommittee| committee.members.iter().map(|it| it.0).collect();
+            sessions.map(|open| (ids(&open.committee), Arc::clone(&open.committee))).collect()
+        });
+        if let Some(committee) = of.get(&members) {
+            return Arc::clone(committee);
+        }
+        let keys = query::with_keys(self.state, members.iter().copied());
+        let committee = SessionCommittee { root: committee_root(&keys), members: Arc::new(keys) };
+        let committee = Arc::new(committee);
+        of.insert(members, Arc::clone(&committee));
+        committee
     }
 }
 

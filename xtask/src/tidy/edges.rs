@@ -41,6 +41,8 @@ const ROOMS: &[Room] = &[
     room("session-network", 3, Kind::Pure),
     room("session-messaging", 3, Kind::Pure),
     room("session-vm", 3, Kind::Pure),
+    room("session-executor", 3, Kind::Pure),
+    room("session-connectors", 3, Kind::Shell),
     room("session-daemon", 4, Kind::Pure),
     room("session-client", 4, Kind::Pure),
     room("session-sim", 5, Kind::Pure),
@@ -52,15 +54,31 @@ const ROOMS: &[Room] = &[
 
 /// Outside crates, by the start of their names, and the packages that may name them.
 const OWNED: &[(&[&str], &[&str])] = &[
-    (&["serde", "toml"], &["session-rpc", "sessiond", "sessionvm", "session-cli", "xtask"]),
+    // Workload sessions speak JSON: guests ask in it, the world answers in it.
+    (
+        &["serde", "toml"],
+        &[
+            "session-rpc",
+            "session-executor",
+            "session-connectors",
+            "sessiond",
+            "sessionvm",
+            "session-cli",
+            "xtask",
+        ],
+    ),
     (
         &["tokio", "hyper", "quinn", "rustls"],
-        &["session-runtime", "sessiond", "sessionvm", "session-cli"],
+        &["session-runtime", "session-connectors", "sessiond", "sessionvm", "session-cli"],
     ),
+    (&["wasmi"], &["session-executor"]),
+    // The databases that nodes read; and those of the scripted world in which authors try workloads.
+    (&["rusqlite"], &["session-connectors", "session-cli"]),
     // The disk engine of storage touches the world already; logic gets its entropy handed in.
     (&["getrandom"], &["session-runtime", "session-storage", "sessiond", "session-cli"]),
-    // TLS in the runtime; the second implementation for the tests of crypto.
-    (&["aws-lc"], &["session-runtime", "session-crypto"]),
+    // TLS in the runtime, signed requests of the connectors; the second implementation for the tests
+    // of crypto.
+    (&["aws-lc"], &["session-runtime", "session-connectors", "session-crypto"]),
     (
         &["libcrux", "chacha20poly1305", "argon2", "blake", "ed25519", "x25519", "curve25519"],
         &["session-crypto"],
@@ -177,6 +195,8 @@ fn broken_room_rule(from: &Room, to: &Room, dev: bool) -> Option<String> {
         // The network file is text for people and membership of the protocol: they meet here. So do
         // the genesis file and the rules.
         ("session-protocol" | "session-vm", "session-rpc") => return None,
+        // The operator's file says what may be reached.
+        ("session-connectors", "session-rpc") => return None,
         (_, "session-rpc") if from.level < 4 => "shapes for people are for levels 4 and above",
         ("session-daemon", "session-messaging") => "a node does not know what people say",
         ("sessiond", "session-sim") => "a node carries no simulator",

@@ -120,10 +120,19 @@ pub(crate) async fn transfer(
     amount: Amount,
     patience: Duration,
 ) -> Result<Done> {
+    carry_out(rpc, from, Action::Transfer { to, amount }, patience).await
+}
+
+/// Orders something as somebody, and waits until it is done.
+pub(crate) async fn carry_out(
+    rpc: &Rpc,
+    from: &Identity,
+    action: Action,
+    patience: Duration,
+) -> Result<Done> {
     let sending =
         Sending { wait: Span::ZERO, no_wait: false, fee_max: None, chain: None, nonce: None };
     let chain = chain_id(rpc).await?;
-    let action = Action::Transfer { to, amount };
     let (id, bytes) = sign(rpc, from, chain, action, &sending).await?;
     hand_over(rpc, id, &bytes, Some(patience)).await
 }
@@ -434,19 +443,23 @@ async fn made(
         }
         Action::CreateSession { service, .. } if done.accepted.is_some() => {
             let id = find_session(rpc, service, &done.tx).await?;
-            id.map(|id| ("sessionId", id.to_string()))
+            id.map(|(_, id)| ("sessionId", id.to_string()))
         }
         _ => None,
     })
 }
 
 /// Finds the id of a session by the epoch that is part of it: the current one, or one just over.
-async fn find_session(rpc: &Rpc, service: &ServiceId, tx: &TxId) -> Result<Option<SessionId>> {
+pub(crate) async fn find_session(
+    rpc: &Rpc,
+    service: &ServiceId,
+    tx: &TxId,
+) -> Result<Option<(Epoch, SessionId)>> {
     let current = rpc.call("GetEpoch", json!({})).await?.number("epoch")?;
     for epoch in (current.saturating_sub(EPOCHS_BACK)..=current).rev() {
         let id = session_core::seed_ids::session_id(service, Epoch(epoch), tx);
         match rpc.call("GetWorkload", json!({ "sessionId": id.to_string() })).await {
-            Ok(_) => return Ok(Some(id)),
+            Ok(_) => return Ok(Some((Epoch(epoch), id))),
             Err(unknown) if unknown.code == Code::NotFound => {}
             Err(failure) => return Err(failure),
         }

@@ -34,7 +34,7 @@ const VERSION: u64 = 1;
 const PROOF_BYTES_MAX: usize = 256 * 1024;
 
 /// What is believed before anything is proven.
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// The genesis: its hash names the chain, and it names whose seals count.
     Genesis(Box<Genesis>),
     /// Whoever has these keys seals what is true.
@@ -89,6 +89,11 @@ impl Trust {
             return Ok(Anchor { root: *root, block: None });
         }
         let bytes = bundle.block.as_deref().ok_or_else(|| not("it holds no block"))?;
+        self.block(bytes, bundle.seal.as_ref())
+    }
+
+    /// Checks that a block is one of the chain that is believed; returns its root.
+    fn block(&self, bytes: &[u8], seal: Option<&Signature>) -> Result<Anchor> {
         let id = block_id(bytes);
         // The bytes of the chain's id follow the version.
         let named = bytes.get(1..33).and_then(|bytes| ChainId::decode_exact(bytes).ok());
@@ -97,8 +102,14 @@ impl Trust {
             _ => named.ok_or_else(|| not("the block is too short to be one"))?,
         };
         let block = Block::parse(bytes, &chain).map_err(|error| not(&error.to_string()))?;
-        self.check_seal(&block, id, bundle.seal.as_ref())?;
+        self.check_seal(&block, id, seal)?;
         Ok(Anchor { root: block.state_root, block: Some((id, block)) })
+    }
+
+    /// As [`Self::block`]; returns the root and the height.
+    pub(crate) fn sealed(&self, bytes: &[u8], seal: Option<&Signature>) -> Result<(Digest, u64)> {
+        let Anchor { root, block } = self.block(bytes, seal)?;
+        Ok((root, block.map_or(0, |(_, block)| block.height)))
     }
 
     fn check_seal(&self, block: &Block, id: BlockId, seal: Option<&Signature>) -> Result<()> {

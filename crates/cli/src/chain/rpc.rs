@@ -42,9 +42,7 @@ impl Rpc {
             return Err(refusal(error));
         }
         match body.get("result") {
-            Some(Value::Object(table)) => {
-                Ok(Answer { of: method.to_owned(), table: table.clone() })
-            }
+            Some(Value::Object(table)) => Ok(Answer::new(method, table.clone())),
             _ => Err(other("its answer has neither a result nor an error")),
         }
     }
@@ -102,6 +100,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Takes the answer to a method.
+    pub(crate) fn new(of: &str, table: Map<String, Value>) -> Self {
+        Self { of: of.to_owned(), table }
+    }
+
     /// Returns the whole of it.
     pub(crate) fn json(&self) -> Value {
         Value::Object(self.table.clone())

@@ -128,7 +128,7 @@ pub(super) async fn raw_block(rpc: &Rpc, out: Out, which: Option<Given>) -> Resu
     Ok(())
 }
 
-pub(super) async fn block_bytes(rpc: &Rpc, which: Option<Given>) -> Result<Vec<u8>> {
+pub(crate) async fn block_bytes(rpc: &Rpc, which: Option<Given>) -> Result<Vec<u8>> {
     let answer = rpc.call("GetBlock", which_block(which, "hex")).await?;
     let bytes = answer.bytes("bytes")?;
     match which {
@@ -304,7 +304,7 @@ pub(super) fn short<'a>(answer: &'a Answer, field: &'static str) -> Result<&'a s
 }
 
 /// Returns the seal of a block, or nothing where nobody seals, as at the genesis.
-pub(super) async fn seal(rpc: &Rpc, id: &BlockId) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn seal(rpc: &Rpc, id: &BlockId) -> Result<Option<Vec<u8>>> {
     let block = rpc.call("GetBlock", which_block(Some(Given::Id(*id)), "json")).await?;
     let block = block.inner("block")?;
     if block.has("seal") { block.bytes("seal").map(Some) } else { Ok(None) }

@@ -9,3 +9,4 @@ mod duties;
 mod harness;
 mod identities;
 mod walking;
+mod workloads;

@@ -11,7 +11,7 @@ use session_protocol::{Kind, Membership};
 use session_swarm::coordinator::{Effect as Coordinated, Input as Coordinate};
 use session_swarm::{PeerMessage, coordinator};
 
-use super::{Cx, Daemon, Effect, Report};
+use super::{Cx, Daemon, Effect, Links, Report};
 use crate::health::ChainHealth;
 
 impl Daemon {
@@ -31,7 +31,8 @@ impl Daemon {
             self.network(cx, |network, cx| network.handle(cx, input));
             self.swarm(cx, session_swarm::Input::Membership { current, former });
         }
-        self.coordinate(cx, Coordinate::View(view));
+        self.coordinate(cx, Coordinate::View(Arc::clone(&view)));
+        self.execute(cx, session_executor::Input::View(view));
         if moved {
             self.keep_links(cx);
         }
@@ -102,7 +103,7 @@ impl Daemon {
         }
     }
 
-    /// Connects to whom the swarm or a duty needs now, and forgets whom neither does.
+    /// Connects to whom the swarm, a duty or a session needs now, and forgets whom none does.
     pub(super) fn keep_links(&mut self, cx: &mut Cx<'_>) {
         let partners = self.swarm.partners().collect();
         if partners == self.links.partners {
@@ -116,8 +117,9 @@ impl Daemon {
         }
     }
 
-    fn keep_link(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        let wanted = self.links.partners.contains(&node) || self.links.duties.contains(&node);
+    pub(super) fn keep_link(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        let Links { partners, duties, sessions } = &self.links;
+        let wanted = [partners, duties, sessions].into_iter().any(|of| of.contains(&node));
         let input = if wanted {
             session_network::Input::Connect { node }
         } else {

@@ -1,5 +1,6 @@
 //! Whole nodes: handshakes, stores over connections, local callers, stops and returns.
 
+mod sessions;
 mod world;
 
 use session_core::{List, Span};

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use session_core::{
-    Context, Entropy as _, List, Machine as _, NodeId, SeededEntropy, Span, SwarmId, Text, Time,
+    Context, Digest, Entropy as _, List, Machine as _, NodeId, SeededEntropy, Span, SwarmId, Text,
+    Time,
 };
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{DsaPublicKey, Signer};
@@ -13,7 +14,9 @@ use session_daemon::{Config, Daemon, Effect, Input};
 use session_network::{Class, ConnId, Network, Role};
 use session_protocol::receipt::sign_receipts;
 use session_protocol::request::{Operation, Push, Reply, Request};
-use session_protocol::{Checker, Inbound, Kind, Membership, NodeRecord, StaticMembership};
+use session_protocol::workload::Message;
+use session_protocol::workload::message::{Answer, SessionRefusal, Talk};
+use session_protocol::{Checker, Frame, Inbound, Kind, Membership, NodeRecord, StaticMembership};
 use session_storage::{MemoryStore, Store};
 
 pub(crate) struct Node {
@@ -52,6 +55,10 @@ pub(crate) struct World {
     pub(crate) pushes: Vec<Push>,
     pub(crate) local: Vec<(u64, Reply)>,
     pub(crate) local_pushes: Vec<(u64, Push)>,
+    pub(crate) blobs: Vec<(u64, Result<Digest, SessionRefusal>)>,
+    pub(crate) answers: Vec<(u64, Answer)>,
+    /// What nodes said to each other about workload sessions.
+    pub(crate) talk: Vec<Talk>,
 }
 
 fn config(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Config {
@@ -60,11 +67,34 @@ fn config(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Confi
     let node = keys.public().node_id();
     let role = Role::Node { listen: Text::new("anywhere").unwrap() };
     let network = session_network::Config::new(role, signer, Arc::clone(&view));
-    Config { network, swarm: session_swarm::Config::new(node, view), coordinator: None }
+    let swarm = session_swarm::Config::new(node, view);
+    Config { network, swarm, coordinator: None, sessions: None }
 }
 
 impl World {
     pub(crate) fn new(count: usize) -> Self {
+        Self::of(count, |_| None)
+    }
+
+    /// Nodes that take part in workload sessions.
+    pub(crate) fn with_sessions(count: usize) -> Self {
+        let sessions = |keys: &Arc<FakeIdentity>| {
+            Some(session_executor::Config {
+                node: keys.public().node_id(),
+                keys: Arc::<FakeIdentity>::clone(keys),
+                verifier: Arc::new(FakeVerifier),
+                sessions_max: 4,
+            })
+        };
+        let world = Self::of(count, sessions);
+        world.checker.set_sessions([0xc1; 32].into(), Arc::default());
+        world
+    }
+
+    fn of(
+        count: usize,
+        sessions: fn(&Arc<FakeIdentity>) -> Option<session_executor::Config>,
+    ) -> Self {
         let mut rng = SeededEntropy::new(count as u64);
         let keys: Vec<Arc<FakeIdentity>> =
             (0..count).map(|_| Arc::new(FakeIdentity::generate(&mut rng))).collect();
@@ -79,7 +109,11 @@ impl World {
             .into_iter()
             .map(|keys| Node {
                 id: keys.public().node_id(),
-                daemon: Daemon::new(config(&keys, &membership)).unwrap(),
+                daemon: Daemon::new(Config {
+                    sessions: sessions(&keys),
+                    ..config(&keys, &membership)
+                })
+                .unwrap(),
                 store: MemoryStore::new(rng.next_u64()),
                 is_up: true,
                 keys,
@@ -102,6 +136,9 @@ impl World {
             pushes: Vec::new(),
             local: Vec::new(),
             local_pushes: Vec::new(),
+            blobs: Vec::new(),
+            answers: Vec::new(),
+            talk: Vec::new(),
         }
     }
 
@@ -143,6 +180,8 @@ impl World {
                 }
                 Effect::LocalReply { id, reply } => self.local.push((id, reply)),
                 Effect::LocalPush { id, push } => self.local_pushes.push((id, push)),
+                Effect::BlobStored { id, result } => self.blobs.push((id, result)),
+                Effect::SessionAnswer { id, answer } => self.answers.push((id, answer)),
                 _ => {}
             }
         }
@@ -213,7 +252,21 @@ impl World {
         self.queue.push_back(Event::Input(from, ours));
     }
 
+    /// One node says something to another one, over the connection that they have.
+    pub(crate) fn say(&mut self, from: usize, to: usize, message: &Message) {
+        let at = |conn: &ConnId, end| self.wires.get(conn).is_some_and(|(other, _)| *other == end);
+        let between = |(_, (other, there)): &(&ConnId, &(End, ConnId))| {
+            *other == End::Node(to) && at(there, End::Node(from))
+        };
+        let (conn, _) = self.wires.iter().find(between).expect("they are connected");
+        self.carry(*conn, Class::Interactive, Frame::encode(message.kind(), message));
+        self.run();
+    }
+
     fn carry(&mut self, conn: ConnId, class: Class, frame: Vec<u8>) {
+        if let Ok((Kind::Session, payload)) = Frame::split(&frame) {
+            self.talk.push(Frame::payload(Kind::Session, payload).expect("a node said it"));
+        }
         if let Some((to, conn)) = self.wires.get(&conn) {
             self.queue.push_back(Event::Frame(*to, *conn, class, frame));
         }

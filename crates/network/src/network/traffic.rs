@@ -9,7 +9,7 @@ use super::{Cx, Network};
 use crate::connection::{Ending, Stage};
 use crate::io::{Class, ConnId, Effect, From};
 use crate::limits::{
-    CLIENT_SILENCE_MAX, DUTIES, HEARTBEAT_INTERVAL, OVERRUNS, SILENCE_MAX, UNHANDLED_MAX,
+    CLIENT_SILENCE_MAX, DUTIES, HEARTBEAT_INTERVAL, OVERRUNS, SESSIONS, SILENCE_MAX, UNHANDLED_MAX,
 };
 use crate::timers::Timer;
 
@@ -75,6 +75,10 @@ impl Network {
         };
         let paid = paid.and_then(|()| match message {
             Inbound::Duty(_) => connection.duties.take(DUTIES, cx.now, 1),
+            Inbound::Workload(message) => {
+                connection.sessions.take(SESSIONS, cx.now, message.weight() as u64)
+            }
+            Inbound::NoSession(_) => connection.sessions.take(SESSIONS, cx.now, 1),
             _ => Ok(()),
         });
         let Err(retry_after) = paid else { return true };
@@ -114,6 +118,8 @@ impl Network {
                 peer.reported.items = heartbeat.items;
                 peer.told_time(heartbeat.time, cx.now);
             }
+            // Whoever is a block ahead of us, or behind, breaks no rule.
+            (From::Node(_), Inbound::NoSession(_)) if self.me.is_some() => {}
             (_, message) if self.has_handler(from, &message) => {
                 cx.effects.push(Effect::Message { from, message });
             }
@@ -135,6 +141,7 @@ impl Network {
                     | Inbound::Operations(_)
                     | Inbound::Sync(_)
                     | Inbound::Duty(_)
+                    | Inbound::Workload(_)
             ),
         }
     }
@@ -215,7 +222,7 @@ impl Network {
     }
 }
 
-const fn kind(message: &Inbound) -> Kind {
+fn kind(message: &Inbound) -> Kind {
     match message {
         Inbound::Handshake(_) => Kind::Handshake,
         Inbound::Heartbeat(_) => Kind::Heartbeat,
@@ -229,7 +236,8 @@ const fn kind(message: &Inbound) -> Kind {
         Inbound::Operations(_) => Kind::Operations,
         Inbound::Sync(_) => Kind::Sync,
         Inbound::Duty(_) => Kind::Duty,
-        Inbound::NoHandler(kind) => *kind,
+        Inbound::Workload(message) => message.kind(),
+        Inbound::NoHandler(kind) | Inbound::NoSession(kind) => *kind,
         _ => Kind::Unknown,
     }
 }

@@ -1,12 +1,16 @@
 //! Rates, bounds and malformed frames.
 
-use session_core::{Encode, Epoch, List, Span};
-use session_network::limits::{Budget, DUTIES, OVERRUNS, REASON_BYTES_MAX, UNHANDLED_MAX};
+use session_core::{Encode, Epoch, List, Span, Time};
+use session_network::limits::{
+    Budget, DUTIES, OVERRUNS, REASON_BYTES_MAX, SESSIONS, UNHANDLED_MAX,
+};
 use session_network::{Class, ConnId, Effect, From, Input, Limits, Rate};
 use session_protocol::duty::Duty;
 use session_protocol::limits::FRAME_BYTES_MAX;
 use session_protocol::peer::Ping;
 use session_protocol::request::{Operation, Request};
+use session_protocol::workload::message::SessionStart;
+use session_protocol::workload::{Commit, OracleResult, Proposal};
 use session_protocol::{Frame, Inbound, Kind};
 
 use crate::by_hand::{Solo, assert_closed};
@@ -286,6 +290,61 @@ fn traffic_is_counted() {
     let welcome = 2 + 1 + 32 + 8 + 32 + 1 + 1088 + 32 + 8 + 8;
     assert_eq!(peer.traffic.bytes_out, (welcome + sent + 10) as u64);
     assert_eq!(solo.network.stats().traffic, peer.traffic);
+}
+
+#[test]
+fn sessions_are_between_nodes_and_bounded() {
+    let start = SessionStart { session: [1; 32].into() };
+    let mut solo = Solo::node();
+    solo.follow_a_chain();
+    solo.client_up(1, HERE);
+    for _ in 0..UNHANDLED_MAX {
+        assert_eq!(solo.frame(1, Kind::SessionStart, &start), []);
+    }
+    let effects = solo.frame(1, Kind::SessionStart, &start);
+    assert_closed(&effects, "no handler for message type SessionStart");
+
+    solo.node_up(2, 0);
+    for number in 0..SESSIONS.burst {
+        assert!(handed_up(&solo.frame(2, Kind::SessionStart, &start)), "message {number}");
+    }
+    assert_eq!(solo.frame(2, Kind::SessionStart, &start), [], "over the limit");
+    assert_eq!(solo.network.stats().refused.over_limit, 1);
+    // Other messages have a budget of their own.
+    assert!(handed_up(&solo.frame(2, Kind::Replicate, &replicate(1))));
+    solo.pass(Span::from_millis(1));
+    assert!(handed_up(&solo.frame(2, Kind::SessionStart, &start)));
+
+    let mut client = Solo::client();
+    client.follow_a_chain();
+    client.dial_up(1, 0);
+    assert_eq!(client.frame(1, Kind::SessionStart, &start), [], "clients run no sessions");
+}
+
+/// A proposal for a session that is not open here is dropped, as often as it comes.
+#[test]
+fn whoever_is_a_block_ahead_breaks_no_rule() {
+    let result = OracleResult::NoConsensus;
+    let proposal = Proposal {
+        session: [1; 32].into(),
+        step: 1,
+        retry: 0,
+        commit: Commit { retry: 0, records: List::new([]).unwrap(), result, time: Time::ZERO },
+        advances: List::new([]).unwrap(),
+        lock: None,
+        intent: None,
+    };
+    let mut solo = Solo::node();
+    solo.follow_a_chain();
+    solo.node_up(1, 0);
+    for _ in 0..2 * UNHANDLED_MAX {
+        assert_eq!(solo.frame(1, Kind::OracleCommit, &proposal), []);
+    }
+    assert_eq!(solo.network.stats().refused, Solo::node().network.stats().refused);
+    // From a client it is out of place.
+    solo.client_up(2, HERE);
+    assert_eq!(solo.frame(2, Kind::OracleCommit, &proposal), []);
+    assert_eq!(solo.network.stats().refused.unhandled, 1);
 }
 
 #[test]

@@ -376,6 +376,18 @@ impl Action {
                 | Self::Drain { .. }
         )
     }
+
+    /// Returns the workload session that this begins or ends, which costs the members of its
+    /// committee nothing.
+    #[must_use]
+    pub const fn begins_or_ends(&self) -> Option<&SessionId> {
+        match self {
+            Self::StartSession { session }
+            | Self::FinalizeSession { session, .. }
+            | Self::FailSession { session, .. } => Some(session),
+            _ => None,
+        }
+    }
 }
 
 /// Why a transaction is not even worth executing. All of these are the sender's fault.

@@ -332,6 +332,16 @@ impl Message {
         }
     }
 
+    /// Returns how many signatures are checked before it enters a machine, at least 1: what it
+    /// costs whoever gets it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Commit(proposal) => 1 + proposal.commit.records.len() + proposal.advances.len(),
+            _ => 1,
+        }
+    }
+
     /// Returns whether it may wait behind what clients wait for.
     #[must_use]
     pub fn is_bulk(&self) -> bool {

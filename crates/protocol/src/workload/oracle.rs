@@ -250,6 +250,13 @@ impl SignedHead {
         let bytes = self.head.to_bytes();
         verifier.verify(key, Domain::OracleRecord, &bytes, &self.signature).is_ok()
     }
+
+    /// Returns whether both are of one node for one request and say different things.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let request = |it: &RecordHead| (it.chain, it.committee, it.request, it.submitter);
+        request(&self.head) == request(&other.head) && self.head != other.head
+    }
 }
 
 impl SignedRecord {

@@ -8,12 +8,15 @@
 
 use session_core::committee::MEMBERS_MAX;
 use session_core::{
-    Blob, ChainId, Digest, Domain, Encode, Entropy, List, NodeId, RequestId, SessionId, choice,
-    record,
+    Blob, ChainId, Digest, Domain, Encode, Entropy, List, NodeId, RequestId, SessionId, Workers,
+    choice, record,
 };
 use session_crypto::{DsaPublicKey, Signature, Signer, Verifier};
 
-use super::oracle::Commit;
+use super::message::Decision;
+use super::oracle::{Commit, RequestKind};
+use super::step::StepLeaf;
+use crate::attestation::{BadCertificate, check_quorum, committee_root, lowest_quorum};
 
 choice! {
     /// What a vote inside an attempt is for.
@@ -146,6 +149,79 @@ impl RoundVote {
     #[must_use]
     pub fn verify(&self, key: &DsaPublicKey, verifier: &dyn Verifier) -> bool {
         verifier.verify(key, Domain::RoundVote, &self.ballot.to_bytes(), &self.signature).is_ok()
+    }
+
+    /// Returns whether both are of one node for one ballot and name different roots.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let ballot = |it: &Ballot| (it.chain, it.committee, it.request, it.phase);
+        self.node == other.node
+            && ballot(&self.ballot) == ballot(&other.ballot)
+            && self.ballot.root != other.ballot.root
+    }
+}
+
+impl Prepared {
+    /// Makes it out of checked votes for one ballot; nothing below a quorum.
+    #[must_use]
+    pub fn assemble<'a>(
+        ballot: &Ballot,
+        committee: &[(NodeId, DsaPublicKey)],
+        votes: impl IntoIterator<Item = &'a RoundVote>,
+    ) -> Option<Self> {
+        let votes = votes.into_iter().filter(|vote| vote.ballot == *ballot);
+        let (bits, signatures) =
+            lowest_quorum(committee, votes.map(|vote| (vote.node, &vote.signature)))?;
+        Some(Self {
+            ballot: *ballot,
+            signers: Blob::new(bits).ok()?,
+            signatures: List::new(signatures).ok()?,
+        })
+    }
+
+    /// Checks that a quorum of the committee, given in order, voted for this ballot and no other;
+    /// signatures side by side.
+    ///
+    /// # Errors
+    /// When it is for something else or another committee, is not the one encoding of a quorum, or a
+    /// signature does not verify.
+    pub fn verify(
+        &self,
+        expected: &Ballot,
+        committee: &[(NodeId, DsaPublicKey)],
+        verifier: &dyn Verifier,
+        workers: &dyn Workers,
+    ) -> Result<(), BadCertificate> {
+        let root = committee_root(committee);
+        if self.ballot.committee != root {
+            let got = self.ballot.committee;
+            return Err(BadCertificate::Committee { got, expected: root });
+        }
+        if self.ballot != *expected {
+            return Err(BadCertificate::Statement);
+        }
+        let bytes = self.ballot.to_bytes();
+        check_quorum(committee, (&self.signers, &self.signatures), workers, &|key, signature| {
+            verifier.verify(key, Domain::RoundVote, &bytes, signature).is_ok()
+        })
+    }
+}
+
+impl Decision {
+    /// Returns the leaf of its step; `input_hash` is the call's.
+    ///
+    /// The attempt in the leaf is the commit's. Members may have decided one commit in different
+    /// attempts: [`Decision::retry`] is not the same everywhere.
+    #[must_use]
+    pub fn leaf(&self, index: u32, kind: RequestKind, input_hash: Digest) -> StepLeaf {
+        StepLeaf {
+            index,
+            kind: kind.into(),
+            retry: self.commit.retry,
+            input_hash,
+            output_hash: session_core::sha256(&self.commit.result.to_bytes()).into(),
+            commit_root: self.certificate.statement.root,
+        }
     }
 }
 

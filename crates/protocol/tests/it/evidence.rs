@@ -19,12 +19,15 @@ use session_protocol::limits::{FORWARDED_CLOCK_TOLERANCE, IDS_MAX, ITEM_BYTES_MA
 use session_protocol::membership::network_id;
 use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
+use session_protocol::workload::oracle::{Pin, RecordHead, SignedHead};
+use session_protocol::workload::round::{Ballot, Phase, RoundVote};
 
 use crate::codec::{check, limit, tags};
 use crate::values::{
     PROOF, STATEMENT, address, blob, leaf, list, message, node, proof, signature, signed_root,
     statement, time,
 };
+use crate::workload::pin;
 
 const LENGTH: Span = Span::from_secs(3600);
 const SETTLE: Span = Span::from_secs(600);
@@ -73,7 +76,16 @@ fn golden_bytes() {
              00 00               # absence"
         ),
     );
-    tags::<Evidence>("", 3);
+    let head = || Box::new(SignedHead { head: head(), signature: signature() });
+    let signed = "c1*32 0d*32 a2*32 0a*32 d1*32 01 0000000000000007 a3*32 0000000000000009 33*3309";
+    check(&Evidence::Records { first: head(), second: head() }, &format!("04 {signed}\n {signed}"));
+    let vote = || Box::new(RoundVote { ballot: ballot(), node: node(), signature: signature() });
+    let signed = "c1*32 0d*32 a2*32 02 0f*32 0a*32 33*3309";
+    check(
+        &Evidence::RoundVotes { first: vote(), second: vote() },
+        &format!("05 {signed}\n {signed}"),
+    );
+    tags::<Evidence>("", 5);
     limit::<Evidence>("02", TRANSACTION_BYTES_MAX);
 }
 
@@ -161,7 +173,7 @@ fn two_votes_that_contradict_each_other() {
     let evidence = equivocation(statement(), other());
     let found = verify(&evidence).unwrap();
     assert_eq!(found.accused, accused().public().node_id());
-    assert_eq!((found.epoch, found.commitment, found.missing), (Epoch(5), None, None));
+    assert_eq!((found.epoch, found.commitment, found.missing), (Some(Epoch(5)), None, None));
     assert_eq!(verify(&equivocation(other(), statement())), Ok(found.clone()), "in any order");
     let third = Statement { root: [8; 32].into(), ..statement() };
     assert_eq!(verify(&equivocation(third, other())).unwrap().case, found.case, "one deed");
@@ -220,6 +232,145 @@ fn nobody_is_framed_with_votes() {
         assert_eq!(verify(&evidence), Err(BadEvidence::Signature(id)));
         let with_liars_keys = evidence.verify(liar.public(), &ground(&FakeVerifier));
         assert_eq!(with_liars_keys, Err(BadEvidence::UnknownNode(id)));
+    }
+}
+
+// Two records, and two votes inside an attempt, of a workload session.
+
+fn head() -> RecordHead {
+    RecordHead {
+        chain: chain(),
+        committee: [0x0d; 32].into(),
+        request: [0xa2; 32].into(),
+        submitter: node(),
+        data_hash: [0xd1; 32].into(),
+        pin: Some(pin()),
+        time: time(9),
+    }
+}
+
+fn ballot() -> Ballot {
+    Ballot {
+        chain: chain(),
+        committee: [0x0d; 32].into(),
+        request: [0xa2; 32].into(),
+        phase: Phase::Prepare,
+        root: [0x0f; 32].into(),
+    }
+}
+
+fn own_head() -> RecordHead {
+    RecordHead { submitter: accused().public().node_id(), ..head() }
+}
+
+fn records(first: RecordHead, second: RecordHead) -> Evidence {
+    let sign = |head: RecordHead| Box::new(head.sign(&accused(), &mut rng()));
+    Evidence::Records { first: sign(first), second: sign(second) }
+}
+
+fn round_votes(first: Ballot, second: Ballot) -> Evidence {
+    let sign = |ballot: Ballot| Box::new(ballot.sign(&accused(), &mut rng()));
+    Evidence::RoundVotes { first: sign(first), second: sign(second) }
+}
+
+#[test]
+fn two_records_for_one_request() {
+    let (first, second) = (own_head(), RecordHead { data_hash: [0xd2; 32].into(), ..own_head() });
+    let evidence = records(first, second);
+    let found = verify(&evidence).unwrap();
+    assert_eq!(found.accused, accused().public().node_id());
+    assert_eq!((found.epoch, found.commitment, found.missing), (None, None, None));
+    assert_eq!(verify(&records(second, first)), Ok(found.clone()), "in any order");
+    for also in [
+        RecordHead { time: time(10), ..first },
+        RecordHead { pin: None, ..first },
+        RecordHead { pin: Some(Pin { number: 8, ..pin() }), ..first },
+    ] {
+        assert_eq!(verify(&records(first, also)), Ok(found.clone()), "one deed");
+    }
+    let request = [0xa4; 32].into();
+    let [first, second] = [first, second].map(|head| RecordHead { request, ..head });
+    assert_ne!(verify(&records(first, second)).unwrap().case, found.case, "another deed");
+    no_byte_can_be_changed(&evidence);
+}
+
+#[test]
+fn records_that_do_not_contradict_each_other() {
+    let second = RecordHead { data_hash: [0xd2; 32].into(), ..own_head() };
+    for second in [
+        own_head(),
+        RecordHead { chain: [1; 32].into(), ..second },
+        RecordHead { committee: [1; 32].into(), ..second },
+        RecordHead { request: [1; 32].into(), ..second },
+        RecordHead { submitter: node(), ..second },
+    ] {
+        let refused = verify(&records(own_head(), second));
+        assert_eq!(refused, Err(BadEvidence::NoContradiction), "{second:?}");
+    }
+    let chain = [1; 32].into();
+    let [first, second] = [own_head(), second].map(|head| RecordHead { chain, ..head });
+    assert_eq!(verify(&records(first, second)), Err(BadEvidence::Chain));
+}
+
+#[test]
+fn two_votes_inside_one_attempt() {
+    let (first, second) = (ballot(), Ballot { root: [9; 32].into(), ..ballot() });
+    let evidence = round_votes(first, second);
+    let found = verify(&evidence).unwrap();
+    assert_eq!((found.accused, found.epoch), (accused().public().node_id(), None));
+    assert_eq!(verify(&round_votes(second, first)), Ok(found.clone()), "in any order");
+    let third = Ballot { root: [8; 32].into(), ..first };
+    assert_eq!(verify(&round_votes(third, first)), Ok(found.clone()), "one deed");
+    for (what, other) in [
+        ("request", Ballot { request: [1; 32].into(), ..first }),
+        ("phase", Ballot { phase: Phase::Intent, ..first }),
+    ] {
+        let second = Ballot { root: [9; 32].into(), ..other };
+        let other = verify(&round_votes(other, second)).unwrap().case;
+        assert_ne!(other, found.case, "another {what} is another deed");
+    }
+    no_byte_can_be_changed(&evidence);
+}
+
+#[test]
+fn votes_inside_an_attempt_that_do_not_contradict_each_other() {
+    let second = Ballot { root: [9; 32].into(), ..ballot() };
+    for second in [
+        ballot(),
+        Ballot { chain: [1; 32].into(), ..second },
+        Ballot { committee: [1; 32].into(), ..second },
+        Ballot { request: [1; 32].into(), ..second },
+        Ballot { phase: Phase::Intent, ..second },
+    ] {
+        let refused = verify(&round_votes(ballot(), second));
+        assert_eq!(refused, Err(BadEvidence::NoContradiction), "{second:?}");
+    }
+    let chain = [1; 32].into();
+    let [first, second] = [ballot(), second].map(|ballot| Ballot { chain, ..ballot });
+    assert_eq!(verify(&round_votes(first, second)), Err(BadEvidence::Chain));
+}
+
+/// What a liar signs in the name of another one shows nothing.
+#[test]
+fn nobody_is_framed_with_what_is_said_in_sessions() {
+    let (accused, liar) = (accused(), FakeIdentity::new(&[2; 32]));
+    let id = accused.public().node_id();
+    let other = RecordHead { data_hash: [0xd2; 32].into(), ..own_head() };
+    let good = Box::new(own_head().sign(&accused, &mut rng()));
+    let forged = Box::new(other.sign(&liar, &mut rng()));
+    for (first, second) in [(good.clone(), forged.clone()), (forged, good)] {
+        let evidence = Evidence::Records { first, second };
+        assert_eq!(verify(&evidence), Err(BadEvidence::Signature(id)));
+    }
+    let other = Ballot { root: [9; 32].into(), ..ballot() };
+    let good = Box::new(ballot().sign(&accused, &mut rng()));
+    let forged = Box::new(other.sign(&liar, &mut rng()));
+    let of_two = Evidence::RoundVotes { first: good.clone(), second: forged.clone() };
+    assert_eq!(verify(&of_two), Err(BadEvidence::NoContradiction));
+    let forged = Box::new(RoundVote { node: id, ..*forged });
+    for (first, second) in [(good.clone(), forged.clone()), (forged, good)] {
+        let evidence = Evidence::RoundVotes { first, second };
+        assert_eq!(verify(&evidence), Err(BadEvidence::Signature(id)));
     }
 }
 
@@ -308,7 +459,7 @@ fn an_opening_that_does_not_fit() {
         let evidence = bad_opening(commitment, &openings[..2]);
         let found = verify(&evidence).unwrap();
         assert_eq!(found.accused, accused().public().node_id());
-        assert_eq!((found.epoch, found.commitment), (Epoch(5), Some(commitment)));
+        assert_eq!((found.epoch, found.commitment), (Some(Epoch(5)), Some(commitment)));
         assert_eq!((found.missing, found.receipt), (None, None));
         no_byte_can_be_changed(&evidence);
         deeds.push(found.case);

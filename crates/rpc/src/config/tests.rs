@@ -2,12 +2,13 @@ use super::{BadConfig, Config};
 
 #[test]
 fn names_are_those_of_the_flags() {
-    let text = "listen = \":9651\"\ndata-dir = \"/x\"\nmax_sessions = 7\nbootstrap = [\"a:1\", \"b:2\"]\ncolour = 1";
+    let text = "listen = \":9651\"\ndata-dir = \"/x\"\nmax_sessions = 7\nconnectors = \"c.toml\"\nbootstrap = [\"a:1\", \"b:2\"]\ncolour = 1";
     let (config, unknown) = Config::parse(text).unwrap();
     let expected = Config {
         listen: Some(":9651".into()),
         data_dir: Some("/x".into()),
         max_sessions: Some(7),
+        connectors: Some("c.toml".into()),
         bootstrap: Some("a:1,b:2".into()),
         ..Config::default()
     };

@@ -44,6 +44,9 @@ fn nothing_is_exposed_by_default() {
     assert_eq!(settings.http, Some("127.0.0.1:9653".parse().unwrap()));
     assert_eq!((settings.data_dir, settings.max_sessions), (None, 100));
     assert_eq!(settings.client_rate, Some(500));
+    assert_eq!(settings.connectors, None);
+    let connectors = self::settings(&["-connectors", "c.toml"]).connectors;
+    assert_eq!(connectors, Some("c.toml".into()));
     assert_eq!(self::settings(&["-client-rate", "0"]).client_rate, None);
     assert_eq!(self::settings(&["--http", ""]).http, None);
     assert_eq!(self::settings(&["-data-dir", ":memory:"]).data_dir, None);

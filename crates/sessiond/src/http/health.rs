@@ -12,6 +12,7 @@ use super::{Api, Of, OfChain};
 use crate::chain::facts;
 use crate::chain::publish::Seen;
 use crate::shell::{NoReply, Status};
+use crate::workload::Stats;
 
 /// How much later than an epoch's end its turn may be seen: blocks are made and fetched in between.
 const STALE_AFTER: Duration = Duration::from_secs(30);
@@ -61,8 +62,24 @@ pub(super) fn report(api: &Api, status: Result<Status, NoReply>) -> (u16, Value)
         json["quorum"] = health.swarm.quorum.into();
         json["items"] = health.store.items.into();
         json["stores_waiting"] = health.swarm.waiting.into();
+        json["sessions"] = status.sessions.as_ref().map(sessions).into();
     }
     (if word == "ok" { 200 } else { 503 }, json)
+}
+
+/// How workload sessions are: those here now, and what was done since the start.
+fn sessions(stats: &Stats) -> Value {
+    json!({
+        "pending": stats.pending,
+        "running": stats.running,
+        "waiting_io": stats.waiting_io,
+        "ended": stats.finalized + stats.failed,
+        "failed": stats.failed,
+        "rounds": stats.rounds,
+        "retries": stats.retries,
+        "fetches": stats.fetches,
+        "fetches_failed": stats.fetches_failed,
+    })
 }
 
 fn judge(status: &Status) -> Judgement {

@@ -10,6 +10,7 @@ use session_vm::query;
 
 use super::OfChain;
 use crate::shell::Status;
+use crate::workload::Stats;
 
 /// Returns the exposition of one moment.
 pub(super) fn text(
@@ -23,6 +24,9 @@ pub(super) fn text(
     swarm(&out, status);
     network(&out, status);
     shell(&out, status);
+    if let Some(stats) = &status.sessions {
+        sessions(&out, stats);
+    }
     if let Some(of_chain) = of_chain {
         chain(&out, of_chain, node);
         duties(&out, status);
@@ -204,6 +208,45 @@ fn network(out: &Exposition, status: &Status) {
         "session_penalized_total",
         "Connections closed for a fault.",
         stats.refused.penalized,
+    );
+}
+
+fn sessions(out: &Exposition, stats: &Stats) {
+    let Stats { running, pending, waiting_io, .. } = *stats;
+    out.gauge(
+        "session_workloads_pending",
+        "Workload sessions that wait for their program, their input or their turn.",
+        pending as u64,
+    );
+    out.gauge("session_workloads_running", "Workload sessions that run.", running as u64);
+    out.gauge(
+        "session_workloads_waiting_io",
+        "Questions of workload sessions to the world that are under way.",
+        waiting_io as u64,
+    );
+    out.counter("session_workloads_started_total", "Workload sessions begun.", stats.started);
+    out.counter(
+        "session_workloads_finalized_total",
+        "Workload sessions that ended well.",
+        stats.finalized,
+    );
+    out.counter("session_workloads_failed_total", "Workload sessions that failed.", stats.failed);
+    out.counter(
+        "session_workload_rounds_total",
+        "Steps of workload sessions that asked the world and were decided.",
+        stats.rounds,
+    );
+    out.counter(
+        "session_workload_retries_total",
+        "Attempts before those that were decided.",
+        stats.retries,
+    );
+    out.counter("session_workload_runs_total", "Stretches of programs run.", stats.runs);
+    out.counter("session_workload_fetches_total", "Questions to the world.", stats.fetches);
+    out.counter(
+        "session_workload_fetches_failed_total",
+        "Questions to the world without an answer.",
+        stats.fetches_failed,
     );
 }
 

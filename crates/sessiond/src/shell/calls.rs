@@ -11,6 +11,7 @@ use session_runtime::clock::SystemClock;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Status;
+use crate::workload::{Caller, Given, Wish};
 
 /// Calls that wait for the shell; more are told to come back.
 pub(super) const ASKS_MAX: usize = 1024;
@@ -31,6 +32,8 @@ pub(super) enum Ask {
     Call(Call),
     /// How the node is.
     Status(oneshot::Sender<Status>),
+    /// Something about workload sessions.
+    Session(Wish, Caller),
 }
 
 /// A request of a local caller.
@@ -72,6 +75,16 @@ impl Submitted {
     /// # Errors
     /// When the node is too busy or stops.
     pub async fn reply(self) -> Result<Reply, NoReply> {
+        self.0.await.unwrap_or(Err(NoReply::Stopping))
+    }
+}
+
+/// Something about workload sessions that the shell has.
+pub(crate) struct Wished(oneshot::Receiver<Result<Given, NoReply>>);
+
+impl Wished {
+    /// Waits for what comes of it.
+    pub(crate) async fn given(self) -> Result<Given, NoReply> {
         self.0.await.unwrap_or(Err(NoReply::Stopping))
     }
 }
@@ -124,6 +137,16 @@ impl Handle {
         let (status, answer) = oneshot::channel();
         self.send(Ask::Status(status))?;
         answer.await.map_err(|_| NoReply::Stopping)
+    }
+
+    /// Hands over what somebody wants of workload sessions.
+    ///
+    /// # Errors
+    /// When the node is too busy or stops.
+    pub(crate) fn wish(&self, wish: Wish) -> Result<Wished, NoReply> {
+        let (caller, answer) = oneshot::channel();
+        self.send(Ask::Session(wish, caller))?;
+        Ok(Wished(answer))
     }
 
     fn send(&self, ask: Ask) -> Result<(), NoReply> {

@@ -24,7 +24,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESOLVING_MAX: usize = 64;
 
 /// The open connections, under the numbers that the machine knows.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     quic: Quic<Checked>,
     numbers: BTreeMap<ConnId, network::ConnId>,
     connections: BTreeMap<network::ConnId, ConnId>,
@@ -41,7 +41,7 @@ struct Resolved {
 }
 
 impl Connections {
-    pub(super) fn new(quic: Quic<Checked>) -> Self {
+    pub(crate) fn new(quic: Quic<Checked>) -> Self {
         let (resolved, resolving) = mpsc::channel(RESOLVING_MAX);
         Self {
             quic,
@@ -54,7 +54,7 @@ impl Connections {
     }
 
     /// Returns what the machine is to know of an event, if anything.
-    pub(super) fn input(&mut self, event: Event<Checked>) -> Option<network::Input> {
+    pub(crate) fn input(&mut self, event: Event<Checked>) -> Option<network::Input> {
         Some(match event {
             Event::Connected { conn, inbound, remote, peer_key, exporter, dial } => {
                 self.last += 1;
@@ -89,7 +89,7 @@ impl Connections {
     }
 
     /// Sends a frame; a connection that cannot take it is closed by the endpoint.
-    pub(super) fn send(&self, conn: network::ConnId, class: network::Class, frame: Vec<u8>) {
+    pub(crate) fn send(&self, conn: network::ConnId, class: network::Class, frame: Vec<u8>) {
         let Some(&conn) = self.connections.get(&conn) else { return };
         if let Err(error) = self.quic.send(conn, socket_class(class), frame) {
             tracing::debug!(%error, "a frame was not sent");
@@ -97,14 +97,14 @@ impl Connections {
     }
 
     /// Closes a connection, after what was sent over it before.
-    pub(super) fn close(&self, conn: network::ConnId, why: String) {
+    pub(crate) fn close(&self, conn: network::ConnId, why: String) {
         if let Some(&conn) = self.connections.get(&conn) {
             self.quic.finish(conn, why, FINISH_TIMEOUT);
         }
     }
 
     /// Begins to connect. Returns what the machine is to know if that fails at once.
-    pub(super) fn dial(
+    pub(crate) fn dial(
         &self,
         dial: u64,
         address: String,
@@ -130,7 +130,7 @@ impl Connections {
     /// Waits for a name to be looked up. Returns what the machine is to know, if anything.
     ///
     /// Dropping the future loses nothing.
-    pub(super) async fn looked_up(&mut self) -> Option<network::Input> {
+    pub(crate) async fn looked_up(&mut self) -> Option<network::Input> {
         let Resolved { dial, key, address } = self.resolving.recv().await?;
         match address {
             Ok(address) => self.dial_socket(dial, address, key),
@@ -144,7 +144,7 @@ impl Connections {
     }
 
     /// Returns the number of open connections.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 }

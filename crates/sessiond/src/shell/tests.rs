@@ -32,9 +32,10 @@ fn node<S: Durable + Send + 'static>(store: S) -> (Handle, Running) {
     let role = Role::Node { listen: address };
     let network = session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
     let swarm = session_swarm::Config::new(node, membership);
-    let daemon = Daemon::new(Config { network, swarm, coordinator: None }).unwrap();
+    let daemon = Daemon::new(Config { network, swarm, coordinator: None, sessions: None }).unwrap();
     let clock = Arc::new(SystemClock::new());
-    let parts = Parts { node, daemon, store, keys, checker, clock, quic, events, chain: None };
+    let (chain, workloads) = (None, None);
+    let parts = Parts { node, daemon, store, keys, checker, clock, quic, events, chain, workloads };
     start(parts).unwrap()
 }
 

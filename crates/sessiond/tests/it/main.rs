@@ -4,4 +4,5 @@ mod chain;
 mod client_api;
 mod life;
 mod refusals;
+mod sessions;
 mod support;

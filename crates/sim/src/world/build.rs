@@ -152,6 +152,7 @@ impl World {
         });
         let config = session_daemon::Config {
             coordinator,
+            sessions: None,
             network: session_network::Config::new(role, keys, Arc::clone(&shared)),
             swarm: session_swarm::Config {
                 sweep_every: plan.sweep_every,

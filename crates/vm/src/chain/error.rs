@@ -1,6 +1,6 @@
 //! What can be wrong with a block, a transaction, a database.
 
-use session_core::{BlockId, ChainId, DecodeError, Digest, Span, Time, TxId};
+use session_core::{BlockId, ChainId, DecodeError, Digest, SessionId, Span, Time, TxId};
 use session_protocol::chain::block::BadBlock;
 use session_protocol::chain::transaction::BadTransaction;
 use session_storage::kv::KvError;
@@ -113,6 +113,16 @@ pub enum SubmitError {
         got: u64,
         /// The account's.
         account: u64,
+    },
+    /// A member of a session's committee did this, and it waits for its block.
+    #[error("the {action} of session {session} waits already, as transaction {by}")]
+    SessionWaits {
+        /// The session.
+        session: SessionId,
+        /// What is done to it.
+        action: &'static str,
+        /// The transaction that waits.
+        by: TxId,
     },
     /// It is in a block.
     #[error("transaction {id} was accepted at height {height}")]

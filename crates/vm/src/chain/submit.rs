@@ -70,6 +70,7 @@ impl<D: Database> Chain<D> {
         self.pool.check(transaction, now)?;
         if ledger::is_free(transaction) {
             ledger::check_due(&self.state, transaction, now.max(self.last.time))?;
+            self.check_once(transaction)?;
         }
         let params = query::params(&self.state);
         let price = |transaction: &ReceivedTransaction| {
@@ -91,6 +92,21 @@ impl<D: Database> Chain<D> {
             return Err(BadTransaction::KeysMissing { sender }.into());
         }
         Ok(())
+    }
+
+    /// Checks that the sender does not do for free again what waits already.
+    fn check_once(&self, transaction: &ReceivedTransaction) -> Result<(), SubmitError> {
+        let of = |transaction: &ReceivedTransaction| {
+            let action = &transaction.signed.transaction.action;
+            action.begins_or_ends().map(|session| (*session, action.name()))
+        };
+        let Some((session, action)) = of(transaction) else { return Ok(()) };
+        let sender = transaction.sender();
+        let mut waiting = self.pool.of(&sender).map(|entry| &**entry.transaction);
+        match waiting.find(|it| ledger::is_free(it) && of(it) == Some((session, action))) {
+            Some(by) => Err(SubmitError::SessionWaits { session, action, by: by.id }),
+            None => Ok(()),
+        }
     }
 
     /// Tries the transaction if it is its sender's next one, and takes it.

@@ -59,12 +59,14 @@ impl Execution<'_> {
             Evidence::Equivocation { .. } => CaseKind::Equivocation,
             Evidence::BadOpening { .. } => CaseKind::BadOpening,
             Evidence::FalseReceipt { .. } => CaseKind::FalseReceipt,
+            Evidence::Records { .. } => CaseKind::Records,
+            Evidence::RoundVotes { .. } => CaseKind::RoundVotes,
         };
         let opened = self.context.time;
         let case = Case {
             accused: finding.accused,
             kind,
-            epoch: finding.epoch,
+            epoch: finding.epoch.unwrap_or(self.epoch.number),
             accuser: self.sender(),
             tx: self.tx.id,
             opened,

@@ -13,7 +13,7 @@ use session_protocol::roster::Roster;
 use session_protocol::schedule::{Phase, Schedule};
 
 use super::epochs::epoch_at;
-use super::{Execution, Rejection};
+use super::{Execution, Rejection, sessions};
 use crate::query;
 use crate::records::{
     Ballot, Ballots, EPOCHS_KEPT, NodeStatus, Nodes, SeatOf, ServiceNode, StorageCommitments,
@@ -30,20 +30,25 @@ const DRAINS_MAX: u8 = 4;
 pub(crate) fn is_free(tx: &ReceivedTransaction) -> bool {
     let body = &tx.signed.transaction;
     let dispute = matches!(body.action, Action::Accuse { .. } | Action::Refute { .. });
-    body.action.is_duty() || dispute && body.fee_max.0 == 0
+    let by_choice = dispute || body.action.begins_or_ends().is_some();
+    body.action.is_duty() || by_choice && body.fee_max.0 == 0
 }
 
 /// Says whether a free transaction may still be executed in a block of this time or later; what
 /// comes too early is not refused.
 ///
 /// # Errors
-/// When its sender has no such duty, or the time for it is over.
+/// When its sender has no such duty, or the time for it is over; of a workload session also when
+/// the sender is no member of its committee, so that it would have to pay.
 pub(crate) fn check_due(
     state: &State,
     tx: &ReceivedTransaction,
     time: Time,
 ) -> Result<(), Rejection> {
     let (sender, action) = (tx.sender(), &tx.signed.transaction.action);
+    if let Some(session) = action.begins_or_ends() {
+        sessions::check_due(state, tx, session, time)?;
+    }
     let id = NodeId::from(*sender.as_bytes());
     let node = query::get::<Nodes>(state, &id).ok_or(Rejection::NotANode { sender })?;
     let waits = matches!(node.status, NodeStatus::Registered);

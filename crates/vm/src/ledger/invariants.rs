@@ -10,9 +10,9 @@ use super::penalties::share;
 use crate::query::{self, entries, get};
 use crate::records::{
     AccountKeys, Accounts, Ballots, ChannelMembers, ChannelNames, Channels, Commitments,
-    EPOCHS_KEPT, Endpoints, MarkAt, Marks, NodeAliases, NodeKeys, NodeStatus, Nodes, Seat, SeatOf,
-    ServiceNode, SigningKeys, StorageCommitments, SwarmMembers, channel_name_digest,
-    endpoint_digest, signing_key_digest,
+    EPOCHS_KEPT, Endpoints, MarkAt, Marks, NodeAliases, NodeKeys, NodeStatus, Nodes, OpenSessions,
+    Seat, SeatOf, ServiceNode, SessionState, Sessions, SigningKeys, StorageCommitments,
+    SwarmMembers, channel_name_digest, endpoint_digest, signing_key_digest,
 };
 use crate::state::State;
 
@@ -61,6 +61,7 @@ pub fn supply_is_conserved(state: &State) -> Result<(), NotConserved> {
 pub fn indexes_agree(state: &State) -> Result<(), Disagreement> {
     nodes_agree(state)?;
     duties_agree(state)?;
+    sessions_agree(state)?;
     channels_agree(state)
 }
 
@@ -137,6 +138,24 @@ fn marks_are_bounded(state: &State) -> Result<(), Disagreement> {
         *counts.entry(at.node).or_default() += 1;
     }
     counts.into_iter().try_for_each(|(id, count)| agree(count <= EPOCHS_KEPT, "Marks", id))
+}
+
+fn sessions_agree(state: &State) -> Result<(), Disagreement> {
+    let mut open = 0;
+    for (id, session) in entries::<Sessions>(state) {
+        let started = match session.state {
+            SessionState::Pending => None,
+            SessionState::Running { started } => Some(started),
+            SessionState::Finalized { .. } | SessionState::Failed { .. } => continue,
+        };
+        let anchor = get::<OpenSessions>(state, &id);
+        agree(anchor.is_some_and(|anchor| anchor.started == started), "OpenSessions", id)?;
+        let epoch = query::epoch_numbered(state, session.epoch);
+        let its = epoch.is_none_or(|it| anchor.is_some_and(|a| a.randomness == it.randomness));
+        agree(its, "OpenSessions", id)?;
+        open += 1;
+    }
+    agree(entries::<OpenSessions>(state).count() == open, "OpenSessions", "the number of entries")
 }
 
 fn channels_agree(state: &State) -> Result<(), Disagreement> {

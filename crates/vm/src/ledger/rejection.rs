@@ -348,8 +348,8 @@ rejections! {
     /// The workload session is in another phase.
     #[error("{0}")]
     "session_phase" => SessionPhase(#[from] NotAllowed),
-    /// The sender operates no node of the committee.
-    #[error("the sender operates no node of the session's committee")]
+    /// The sender neither is nor operates a node of the committee.
+    #[error("the sender neither is nor operates a node of the session's committee")]
     "not_in_committee" => NotInCommittee,
     /// The workload session's time is over.
     #[error("the session's time was over at {deadline}, the block is of {time}")]

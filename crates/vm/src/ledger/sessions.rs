@@ -2,18 +2,59 @@
 
 use session_core::committee::{Committee, CommitteeError, MEMBERS_MIN};
 use session_core::seed_ids::{AttestationDomain, Attested, session_id};
-use session_core::{Digest, Inline, List, NodeId, ServiceId, SessionId, Span, Text};
+use session_core::{
+    AccountId, Digest, Inline, List, NodeId, ServiceId, SessionId, Span, Text, Time,
+};
 use session_protocol::attestation::{
     Kind, QuorumCertificate, Statement, committee_root, failure_root, outcome_root,
 };
 use session_protocol::chain::transaction::REASON_BYTES_MAX;
+use session_protocol::chain::{Action, ReceivedTransaction};
 
 use super::{Execution, Rejection};
 use crate::query;
-use crate::records::{SessionEvent, SessionState, Sessions, WorkloadSession};
+use crate::records::{
+    NotAllowed, OpenAnchor, OpenSessions, SessionEvent, SessionPhase, SessionState, Sessions,
+    WorkloadSession,
+};
+use crate::state::State;
 
 /// The one reason of a failure that needs no certificate.
 const DEADLINE: &str = "deadline";
+
+/// Returns whether an account is the own one of a member of the committee: that of its keys.
+fn is_member(state: &State, session: &WorkloadSession, account: &AccountId) -> bool {
+    query::session_members(state, session).any(|member| member.as_bytes() == account.as_bytes())
+}
+
+/// Says whether what a member does to its session for free may still be done in a block of this
+/// time or later. To end a session that has not begun is early: its beginning may wait as well.
+pub(super) fn check_due(
+    state: &State,
+    tx: &ReceivedTransaction,
+    id: &SessionId,
+    time: Time,
+) -> Result<(), Rejection> {
+    let session = query::session(state, id).ok_or(Rejection::UnknownSession { session: *id })?;
+    let body = &tx.signed.transaction;
+    // Whoever else may do it pays.
+    if !is_member(state, &session, &body.sender) {
+        let needed = query::required_fee(&query::params(state), tx.charged());
+        return Err(Rejection::Fee { max: body.fee_max, needed });
+    }
+    let phase = session.state.phase();
+    let open = matches!(phase, SessionPhase::Pending | SessionPhase::Running);
+    let (event, possible) = match body.action {
+        Action::StartSession { .. } => ("started", phase == SessionPhase::Pending),
+        Action::FinalizeSession { .. } => ("finalized", open),
+        _ => ("failed", open),
+    };
+    if !possible {
+        return Err(NotAllowed { phase, event }.into());
+    }
+    let (deadline, fails) = (session.deadline, matches!(body.action, Action::FailSession { .. }));
+    if fails || time < deadline { Ok(()) } else { Err(Rejection::SessionOver { deadline, time }) }
+}
 
 impl Execution<'_> {
     pub(super) fn create_session(
@@ -47,22 +88,45 @@ impl Execution<'_> {
             deadline: created + time_max,
             state: SessionState::Pending,
         };
-        self.draft.put::<Sessions>(&session_id(service, epoch, &self.tx.id), &session);
+        let id = session_id(service, epoch, &self.tx.id);
+        self.put_session(&id, &session);
         Ok(())
+    }
+
+    /// Writes a session, and keeps the index of open ones.
+    fn put_session(&mut self, id: &SessionId, session: &WorkloadSession) {
+        self.draft.put::<Sessions>(id, session);
+        let started = match session.state {
+            SessionState::Pending => None,
+            SessionState::Running { started } => Some(started),
+            SessionState::Finalized { .. } | SessionState::Failed { .. } => {
+                return self.draft.remove::<OpenSessions>(id);
+            }
+        };
+        // The randomness is that of the session's epoch: who looks later need not look for it.
+        let open = self.draft.get::<OpenSessions>(id);
+        let randomness = open.map_or(self.epoch.randomness, |open| open.randomness);
+        self.draft.put::<OpenSessions>(id, &OpenAnchor { randomness, started });
+    }
+
+    /// Returns whether the sender is the own account of a member of a session's committee.
+    pub(super) fn is_chosen(&self, id: &SessionId) -> bool {
+        let session = self.draft.get::<Sessions>(id);
+        session.is_some_and(|session| is_member(self.draft.base(), &session, &self.sender()))
     }
 
     pub(super) fn start_session(&mut self, id: &SessionId) -> Result<(), Rejection> {
         let session = self.session(id)?;
-        let sender = self.sender();
+        let (sender, base) = (self.sender(), self.draft.base());
         let operates = |member: &NodeId| {
-            query::node(self.draft.base(), member).is_some_and(|(_, node)| node.operator == sender)
+            query::node(base, member).is_some_and(|(_, node)| node.operator == sender)
         };
-        if !session.committee.iter().any(operates) {
+        if !is_member(base, &session, &sender) && !session.committee.iter().any(operates) {
             return Err(Rejection::NotInCommittee);
         }
         let state = session.state.clone().after(SessionEvent::Started { at: self.context.time })?;
         self.check_time_left(&session)?;
-        self.draft.put::<Sessions>(id, &WorkloadSession { state, ..session });
+        self.put_session(id, &WorkloadSession { state, ..session });
         Ok(())
     }
 
@@ -89,7 +153,7 @@ impl Execution<'_> {
         })?;
         self.check_time_left(&session)?;
         self.check_certificate(id, &session, root, certificate)?;
-        self.draft.put::<Sessions>(id, &WorkloadSession { state, ..session });
+        self.put_session(id, &WorkloadSession { state, ..session });
         Ok(())
     }
 
@@ -113,7 +177,7 @@ impl Execution<'_> {
             None if **reason != *DEADLINE => return Err(Rejection::Reason),
             None => {}
         }
-        self.draft.put::<Sessions>(id, &WorkloadSession { state, ..session });
+        self.put_session(id, &WorkloadSession { state, ..session });
         Ok(())
     }
 

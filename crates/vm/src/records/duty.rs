@@ -71,7 +71,7 @@ record! {
         pub accused: NodeId,
         /// Of what: the name of the kind of evidence.
         pub kind: CaseKind,
-        /// The epoch of what it signed.
+        /// The epoch of what it signed; where that names none, the epoch of the accusation.
         pub epoch: Epoch,
         /// Who accuses.
         pub accuser: AccountId,
@@ -98,6 +98,10 @@ choice! {
         2 => BadOpening,
         /// A receipt for what the commitment does not hold.
         3 => FalseReceipt,
+        /// Two observations for one request of a workload session.
+        4 => Records,
+        /// Two votes inside one attempt at such a request.
+        5 => RoundVotes,
     }
 
     /// How an accusation stands.
@@ -195,6 +199,8 @@ impl CaseKind {
             Self::Equivocation => "equivocation",
             Self::BadOpening => "bad opening",
             Self::FalseReceipt => "false receipt",
+            Self::Records => "conflicting records",
+            Self::RoundVotes => "conflicting round votes",
         }
     }
 }

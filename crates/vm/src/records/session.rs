@@ -72,6 +72,17 @@ record! {
     }
 }
 
+record! {
+    /// What changes of a workload session until it ends, and what its members need at once.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpenAnchor {
+        /// The randomness of the epoch in which it was created.
+        pub randomness: Digest,
+        /// Since when it runs, if it does.
+        pub started: Option<Time>,
+    }
+}
+
 /// What can happen to a workload session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {

@@ -150,6 +150,8 @@ fn golden_sessions() {
         };
         check(&session, &format!("{head} {golden}"));
     }
+    let anchor = OpenAnchor { randomness: [1; 32].into(), started: Some(time(2)) };
+    check(&anchor, "01*32 01 0000000000000002");
 }
 
 #[test]
@@ -187,6 +189,7 @@ fn keys_are_a_tag_and_parts_of_one_width() {
     let seat = Seat { swarm: SwarmId(7), node: id.into() };
     assert_eq!(SwarmMembers::key(&seat), key("250000000000000007", &ids));
     assert_eq!(Sessions::key(&id.into()), key("30", &ids));
+    assert_eq!(OpenSessions::key(&id.into()), key("31", &ids));
     assert_eq!(Conversations::key(&id.into()), key("40", &ids));
     assert_eq!(Channels::key(&id.into()), key("50", &ids));
     assert_eq!(ChannelNames::key(&id.into()), key("51", &ids));

@@ -3,6 +3,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use session_core::{AccountId, Encode as _, NodeId, SeededEntropy, Time};
 use session_crypto::Identity;
+use session_messaging::content::{Message, open_message};
 use session_protocol::membership::network_id;
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 
@@ -19,6 +20,19 @@ impl Owner {
 
     pub(crate) fn account(&self) -> AccountId {
         self.identity.public().account_id()
+    }
+
+    /// Returns the parameters that publish the account's keys.
+    pub(crate) fn card(&self) -> Value {
+        json!({
+            "account": self.account().to_string(), "namespace": 1, "ttl": 3_600_000,
+            "data": hex::encode(self.identity.public().to_bytes()),
+        })
+    }
+
+    /// Opens a message to the account.
+    pub(crate) fn open(&self, item: &[u8]) -> Message {
+        open_message(&self.identity, network_id("test"), item).unwrap()
     }
 
     /// Returns the parameters that prove an action, keys included.

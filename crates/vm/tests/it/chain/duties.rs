@@ -1,6 +1,7 @@
 //! What nodes do for free, on its way through the mempool into blocks.
 
-use session_core::{Encode, Epoch, SwarmId, Text, Time};
+use session_core::seed_ids::session_id;
+use session_core::{Encode, Epoch, SessionId, Span, SwarmId, Text, Time};
 use session_crypto::Signer;
 use session_crypto::fake::FakeIdentity;
 use session_protocol::chain::transaction::TRANSACTION_VERSION;
@@ -13,7 +14,7 @@ use session_vm::genesis::GenesisNode;
 use session_vm::ledger::Rejection;
 use session_vm::mempool::{Limits, Refused};
 use session_vm::query;
-use session_vm::records::StorageCommitments;
+use session_vm::records::{NotAllowed, SessionPhase, StorageCommitments};
 
 use super::harness::{World, at, id_of, ids, parsed, step};
 
@@ -177,6 +178,87 @@ fn duties_are_not_crowded_out_and_crowd_nobody_out() {
     let first: Vec<_> = ids(&block).into_iter().take(4).collect();
     assert!(duties.iter().all(|duty| ids(&block)[..5].contains(&id_of(duty))), "{first:?}");
     assert!(ids(&block).len() > 5, "who pays is there too");
+}
+
+impl Nodes {
+    /// Creates a session of all four nodes.
+    fn create(&mut self, chain: &mut Chain<MemoryDatabase>, nonce: u64) -> SessionId {
+        let (service, time_max) = ([5; 32].into(), Span::from_secs(60));
+        let (program, input) = ([6; 32].into(), [7; 32].into());
+        let action = Action::CreateSession { service, program, input, time_max };
+        let body = self.world.body(2, nonce, action);
+        let create = self.world.sign(2, body);
+        let tx = chain.submit(&create, at(1)).expect("it pays");
+        step(chain, at(1));
+        session_id(&service, Epoch(0), &tx)
+    }
+
+    fn start(&mut self, node: usize, nonce: u64, session: SessionId) -> Vec<u8> {
+        self.duty(node, nonce, at(20_000), Action::StartSession { session })
+    }
+
+    fn give_up(&mut self, node: usize, nonce: u64, session: SessionId) -> Vec<u8> {
+        let reason = Text::new("deadline").expect("short");
+        let action = Action::FailSession { session, reason, certificate: None };
+        self.duty(node, nonce, at(20_000), action)
+    }
+}
+
+#[test]
+fn members_begin_sessions_for_free_and_once() {
+    let mut it = Nodes::new(11);
+    let mut chain = it.world.chain();
+    let id = it.create(&mut chain, 0);
+    let fees = query::treasury(chain.state());
+    let first = it.start(0, 0, id);
+    let by = chain.submit(&first, at(2)).expect("a member may");
+    // The same again would only wait.
+    let again = SubmitError::SessionWaits { session: id, action: "StartSession", by };
+    assert_eq!(chain.submit(&it.start(0, 1, id), at(2)), Err(again));
+    // Whoever was slower leaves the pool once it is done.
+    chain.submit(&it.start(1, 0, id), at(2)).expect("nobody knows who comes first");
+    assert_eq!(chain.mempool_stats().free, 2);
+    let block = step(&mut chain, at(2));
+    assert_eq!(ids(&block), [by]);
+    assert_eq!(chain.mempool_stats().transactions, 0);
+    assert_eq!(query::treasury(chain.state()), fees);
+    let late = rejected(chain.submit(&it.start(2, 0, id), at(3)));
+    let running = NotAllowed { phase: SessionPhase::Running, event: "started" };
+    assert_eq!(late, Rejection::SessionPhase(running));
+}
+
+#[test]
+fn the_free_way_in_is_for_members_of_open_sessions() {
+    let mut it = Nodes::new(12);
+    let mut chain = it.world.chain();
+    let id = it.create(&mut chain, 0);
+    let signatures = it.world.verifier.count();
+    let session = [9; 32].into();
+    let unknown = rejected(chain.submit(&it.start(0, 0, session), at(2)));
+    assert_eq!(unknown, Rejection::UnknownSession { session });
+    // The operator of all nodes may, but pays.
+    let body = it.world.body(0, 0, Action::StartSession { session: id });
+    let for_nothing = it.world.sign(0, Transaction { fee_max: Amount::ZERO, ..body.clone() });
+    let refused = rejected(chain.submit(&for_nothing, at(2)));
+    assert!(matches!(refused, Rejection::Fee { max: Amount::ZERO, .. }), "{refused}");
+    let deadline = at(61);
+    let over = rejected(chain.submit(&it.start(0, 0, id), deadline));
+    assert_eq!(over, Rejection::SessionOver { deadline, time: deadline });
+    assert_eq!(it.world.verifier.count(), signatures, "refused before their signatures");
+    let early = rejected(chain.submit(&it.give_up(0, 0, id), at(60)));
+    assert_eq!(early, Rejection::SessionNotOver { deadline, time: at(60) });
+
+    let paid = it.world.sign(0, body);
+    chain.submit(&paid, at(2)).expect("the operator pays");
+    step(&mut chain, at(2));
+    // Time ends it, and no block has to pass before.
+    chain.submit(&it.give_up(3, 0, id), deadline).expect("a member may");
+    chain.submit(&it.give_up(2, 0, id), deadline).expect("another one as well");
+    assert_eq!(ids(&step(&mut chain, deadline)).len(), 1);
+    assert_eq!(chain.mempool_stats().transactions, 0);
+    let ended = rejected(chain.submit(&it.give_up(1, 0, id), at(62)));
+    let failed = NotAllowed { phase: SessionPhase::Failed, event: "failed" };
+    assert_eq!(ended, Rejection::SessionPhase(failed));
 }
 
 #[test]

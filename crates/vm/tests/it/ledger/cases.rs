@@ -14,6 +14,8 @@ use session_protocol::inbox::AccessRule;
 use session_protocol::membership::{NetworkId, network_id};
 use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
+use session_protocol::workload::oracle::RecordHead;
+use session_protocol::workload::round::{Ballot, Phase};
 use session_vm::ledger::{OPEN_CASES_MAX, Rejection};
 use session_vm::query;
 use session_vm::records::{Case, CaseKind, CaseStatus, Cases, NodeStatus};
@@ -57,6 +59,38 @@ fn equivocation(world: &mut World, node: &NodeId, subject: u8) -> Evidence {
     let signer = &world.nodes[node];
     let mut sign = |statement: Statement| Box::new(statement.sign(signer, &mut world.rng));
     Evidence::Equivocation { first: sign(first), second: sign(second) }
+}
+
+/// Two records of a node for one request.
+fn two_records(world: &mut World, node: &NodeId, request: u8) -> Evidence {
+    let head = |data: u8| RecordHead {
+        chain: world.chain,
+        committee: [1; 32].into(),
+        request: [request; 32].into(),
+        submitter: *node,
+        data_hash: [data; 32].into(),
+        pin: None,
+        time: world.now,
+    };
+    let [first, second] = [head(1), head(2)];
+    let signer = &world.nodes[node];
+    let mut sign = |head: RecordHead| Box::new(head.sign(signer, &mut world.rng));
+    Evidence::Records { first: sign(first), second: sign(second) }
+}
+
+/// Votes of a node for two roots in one attempt.
+fn two_round_votes(world: &mut World, node: &NodeId, request: u8) -> Evidence {
+    let ballot = |root: u8| Ballot {
+        chain: world.chain,
+        committee: [1; 32].into(),
+        request: [request; 32].into(),
+        phase: Phase::Prepare,
+        root: [root; 32].into(),
+    };
+    let [first, second] = [ballot(1), ballot(2)];
+    let signer = &world.nodes[node];
+    let mut sign = |ballot: Ballot| Box::new(ballot.sign(signer, &mut world.rng));
+    Evidence::RoundVotes { first: sign(first), second: sign(second) }
 }
 
 fn accuse(evidence: Evidence) -> Action {
@@ -132,6 +166,44 @@ fn lying() -> (World, Lie) {
     world.next_epoch();
     let lie = Lie::new(&world);
     (world, lie)
+}
+
+#[test]
+fn what_contradicts_itself_inside_a_session_costs_the_same() {
+    let kinds: [(CaseKind, fn(&mut World, &NodeId, u8) -> Evidence); 2] =
+        [(CaseKind::Records, two_records), (CaseKind::RoundVotes, two_round_votes)];
+    for (kind, evidence) in kinds {
+        let mut world = world();
+        world.next_epoch();
+        let [node, accuser] = world.roster().nodes()[..2] else { panic!("twelve nodes") };
+        let evidence = evidence(&mut world, &node, 1);
+        assert_eq!(evidence.name(), kind.name());
+        world.duty(&accuser, accuse(evidence.clone())).unwrap();
+        let [(id, case)] = &cases(&world)[..] else { panic!("one case") };
+        assert_eq!((case.accused, case.kind, case.missing), (node, kind, None));
+        assert_eq!(case.epoch, world.epoch(), "what was signed names none");
+        let known = Rejection::CaseKnown { case: *id, status: "open" };
+        assert_eq!(world.run(2, accuse(evidence)), Err(known));
+        wait(&mut world);
+        let amount = Amount::lux(50);
+        assert!(
+            matches!(cases(&world)[0].1.status, CaseStatus::Paid { amount: paid, .. } if paid == amount)
+        );
+        assert!(matches!(world.node(&node).status, NodeStatus::Slashed { .. }));
+    }
+}
+
+#[test]
+fn evidence_of_sessions_is_for_this_chain() {
+    let mut world = world();
+    let node = world.roster().nodes()[0];
+    let chain = std::mem::replace(&mut world.chain, [9; 32].into());
+    let elsewhere = [two_records(&mut world, &node, 1), two_round_votes(&mut world, &node, 1)];
+    world.chain = chain;
+    for evidence in elsewhere {
+        let refused = world.run(1, accuse(evidence));
+        assert_eq!(refused, Err(Rejection::Evidence(BadEvidence::Chain)));
+    }
 }
 
 #[test]

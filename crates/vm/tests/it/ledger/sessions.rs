@@ -1,13 +1,16 @@
 use session_core::committee::Committee;
 use session_core::seed_ids::{AttestationDomain, Attested, session_id};
 use session_core::{Digest, Epoch, NodeId, ServiceId, SessionId, Span, Text};
+use session_crypto::Signer as _;
 use session_protocol::attestation::{
     BadCertificate, QuorumCertificate, committee_root, failure_root, outcome_root,
 };
 use session_protocol::chain::Action;
 use session_vm::ledger::Rejection;
 use session_vm::query;
-use session_vm::records::{NotAllowed, SessionEvent, SessionPhase, SessionState};
+use session_vm::records::{
+    NotAllowed, OpenAnchor, OpenSessions, SessionEvent, SessionPhase, SessionState,
+};
 
 use super::world::{HOUR, World};
 
@@ -121,6 +124,114 @@ fn a_session_runs_and_ends_well() {
         epoch: Epoch(0),
     };
     assert_eq!(attestation, attested.id());
+}
+
+/// The nodes that the chain chose, by the ids that they have now.
+fn members(world: &World, id: &SessionId) -> Vec<NodeId> {
+    let session = query::session(&world.state, id).unwrap();
+    query::session_members(&world.state, &session).collect()
+}
+
+#[test]
+fn members_begin_and_end_a_session_for_free() {
+    let (mut world, id) = pending();
+    let members = members(&world, &id);
+    let fees = query::treasury(&world.state);
+    world.duty(&members[2], Action::StartSession { session: id }).unwrap();
+    assert_eq!(phase(&world, &id), SessionPhase::Running);
+    let certificate = world.certify(&id, outcome(), 3);
+    world.duty(&members[0], finalize(id, certificate)).unwrap();
+    assert_eq!(phase(&world, &id), SessionPhase::Finalized);
+    assert_eq!(query::treasury(&world.state), fees);
+
+    let (mut world, id) = pending();
+    let fees = query::treasury(&world.state);
+    let certificate = world.certify(&id, failure_root("broken"), 3);
+    world.duty(&members[1], fail(id, "broken", Some(certificate))).unwrap();
+    assert_eq!(query::treasury(&world.state), fees);
+
+    let (mut world, id) = running();
+    let fees = query::treasury(&world.state);
+    world.pass(HOUR);
+    world.duty(&members[1], fail(id, "deadline", None)).unwrap();
+    assert_eq!((phase(&world, &id), query::treasury(&world.state)), (SessionPhase::Failed, fees));
+}
+
+#[test]
+fn a_session_begins_before_it_ends_be_it_in_one_block() {
+    let (mut world, id) = pending();
+    let members = members(&world, &id);
+    let certificate = world.certify(&id, outcome(), 3);
+    let end = finalize(id, certificate);
+    let refused = NotAllowed { phase: SessionPhase::Pending, event: "finalized" };
+    let early = world.duty(&members[0], end.clone());
+    assert_eq!(early, Err(Rejection::SessionPhase(refused)));
+    world.duties(vec![(members[1], Action::StartSession { session: id }), (members[0], end)]);
+    assert_eq!(phase(&world, &id), SessionPhase::Finalized);
+}
+
+/// Others may do the same, but not for nothing.
+#[test]
+fn who_is_not_in_the_committee_pays() {
+    let mut world = World::of(&super::world::genesis(30), 30, 1);
+    world.pass(Span::from_secs(1));
+    let tx = world.run(CREATOR, create(HOUR)).unwrap();
+    let id = session_id(&service(), Epoch(0), &tx);
+    let members = members(&world, &id);
+    assert_eq!(members.len(), 21);
+    let other = *world.nodes.keys().find(|node| !members.contains(node)).unwrap();
+    let start = Action::StartSession { session: id };
+    let refused = world.duty(&other, start.clone()).unwrap_err();
+    assert!(matches!(refused, Rejection::Fee { .. }), "{refused}");
+    // A member that is out of service has nothing to lose.
+    world.run(OPERATOR, Action::Decommission { node: members[0] }).unwrap();
+    world.next_epoch();
+    let tx = world.run(CREATOR, create(HOUR)).unwrap();
+    let later = session_id(&service(), Epoch(1), &tx);
+    let refused = world.duty(&members[0], start.clone()).unwrap_err();
+    assert!(matches!(refused, Rejection::Fee { .. }), "{refused}");
+    assert!(!self::members(&world, &later).contains(&members[0]));
+
+    let before = query::treasury(&world.state);
+    world.run(OPERATOR, Action::StartSession { session: later }).unwrap();
+    assert!(query::treasury(&world.state) > before, "the operator pays");
+}
+
+/// Whoever took new keys is the same member.
+#[test]
+fn a_member_with_new_keys_is_a_member() {
+    let (mut world, id) = pending();
+    let old = members(&world, &id)[1];
+    let new = world.make_node();
+    let action = world.rotate(OPERATOR, old, &new);
+    world.run(OPERATOR, action).unwrap();
+    let tx = world.run(CREATOR, create(HOUR + HOUR)).unwrap();
+    let id = session_id(&service(), Epoch(0), &tx);
+    world.next_epoch();
+    assert_eq!(members(&world, &id).iter().filter(|member| **member == new).count(), 1);
+    let session = query::session(&world.state, &id).unwrap();
+    assert!(session.committee.contains(&old), "the record keeps the id of then");
+    let keys = world.nodes[&new].public().dsa().clone();
+    assert!(query::session_committee(&world.state, &session).contains(&(new, keys)));
+    let start = Action::StartSession { session: id };
+    assert!(matches!(world.duty(&old, start.clone()), Err(Rejection::Fee { .. })));
+    world.duty(&new, start).unwrap();
+}
+
+#[test]
+fn open_sessions_are_listed_until_they_end() {
+    let listed = |world: &World, id: &SessionId| query::get::<OpenSessions>(&world.state, id);
+    let (mut world, id) = pending();
+    let randomness = query::epoch(&world.state).randomness;
+    assert_eq!(listed(&world, &id), Some(OpenAnchor { randomness, started: None }));
+    world.run(OPERATOR, Action::StartSession { session: id }).unwrap();
+    let started = Some(world.now);
+    assert_eq!(listed(&world, &id), Some(OpenAnchor { randomness, started }));
+    world.pass(HOUR);
+    assert_ne!(query::epoch(&world.state).randomness, randomness);
+    assert_eq!(listed(&world, &id), Some(OpenAnchor { randomness, started }), "of its epoch");
+    world.run(5, fail(id, "deadline", None)).unwrap();
+    assert_eq!(listed(&world, &id), None);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use session_core::{BlockId, Entropy as _, Epoch, NodeId, Span, SwarmId};
+use session_core::{BlockId, Entropy as _, Epoch, NodeId, Span, SwarmId, Text};
 use session_crypto::Signer as _;
 use session_protocol::Membership;
 use session_protocol::beacon::{Dealt, OneTimeSecrets};
@@ -16,7 +16,7 @@ use session_protocol::roster::Target;
 use session_protocol::schedule::Phase;
 use session_vm::chain::BlockInfo;
 use session_vm::query;
-use session_vm::records::Params;
+use session_vm::records::{OpenSessions, Params};
 use session_vm::view::chain_view;
 
 use super::world::{HOUR, PEOPLE, START, World, genesis};
@@ -59,6 +59,7 @@ fn assert_same(shared: &ChainView, fresh: &ChainView) {
     assert_eq!(shared.voted, fresh.voted);
     assert_eq!(shared.beacon_keys, fresh.beacon_keys);
     assert_eq!(shared.accused, fresh.accused);
+    assert_eq!(shared.sessions, fresh.sessions);
     assert_eq!(shared.read, fresh.read);
     // Nodes compare heights with each other, whenever each of them began to read.
     assert_eq!(shared.membership.height(), fresh.membership.height());
@@ -72,7 +73,7 @@ fn step(world: &mut World, number: u64) {
         query::nodes(&world.state, None, usize::MAX).into_iter().map(|(id, _)| id).collect();
     let node = nodes[world.rng.below(nodes.len() as u64) as usize];
     let epoch = Epoch(world.epoch().0 + 1);
-    let outcome = match world.rng.below(11) {
+    let outcome = match world.rng.below(14) {
         0 | 1 => {
             let new = world.make_node();
             let action = world.register(who, &new, &format!("n{number}:1"));
@@ -101,6 +102,25 @@ fn step(world: &mut World, number: u64) {
         9 if world.node(&node).status.seat().is_some() => {
             let (node, action) = world.commit(&node);
             world.duty(&node, action)
+        }
+        11 => {
+            let time_max = Span::from_millis(1 + world.rng.below(2 * HOUR.as_millis()));
+            let (program, input) = (world.bytes32().into(), world.bytes32().into());
+            let service = [world.rng.below(3) as u8; 32].into();
+            world.run(who, Action::CreateSession { service, program, input, time_max })
+        }
+        12 | 13 => {
+            let open: Vec<_> = query::entries::<OpenSessions>(&world.state).collect();
+            let Some((session, anchor)) = open.first() else { return };
+            let member = query::session(&world.state, session).unwrap();
+            let member = query::session_members(&world.state, &member).next().unwrap();
+            let (session, reason) = (*session, Text::new("deadline").unwrap());
+            match anchor.started {
+                None => world.duty(&member, Action::StartSession { session }),
+                Some(_) => {
+                    world.duty(&member, Action::FailSession { session, reason, certificate: None })
+                }
+            }
         }
         _ => {
             let (node, action) = world.vote(&world.roster(), &node, |_: &Target| Some(true));

@@ -1,0 +1,222 @@
+//! What the chain shows of sessions, and what it is told.
+//!
+//! Every member may tell the chain how a session goes; they do it in the order in which they would
+//! lead, a few seconds apart, until the chain shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use session_core::seed_ids::{Attempt, request_id};
+use session_core::{NodeId, SessionId, Span, Text, Time};
+use session_protocol::chain::Action;
+use session_protocol::chain::view::{ChainView, OpenSession};
+use session_protocol::workload::message::leaders;
+
+use super::{Cx, Effect, Executor};
+use crate::journal::{Created, Outcome};
+
+/// How much later the next member tells the chain.
+const TURN: Span = Span::from_secs(4);
+/// How much later than its deadline a session is given up for lack of a block that says so.
+const LATE: Span = Span::from_secs(2);
+/// The reason of a failure that needs no certificate.
+const DEADLINE: &str = "deadline";
+
+/// What the chain is to be told.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: Time,
+    /// When this node said that the session began.
+    started: Option<Time>,
+}
+
+/// What the chain is to be told, and when.
+#[derive(Default)]
+pub(super) struct Submissions {
+    due: BTreeMap<SessionId, Due>,
+    queue: BTreeSet<(Time, SessionId)>,
+}
+
+impl Submissions {
+    /// Looks after a session at a time, or earlier if that was meant already.
+    pub(super) fn add(&mut self, id: SessionId, at: Time) {
+        let before = self.due.get(&id).copied();
+        if before.is_none_or(|before| at < before.at) {
+            self.set(id, Due { at, started: before.and_then(|before| before.started) });
+        }
+    }
+
+    fn set(&mut self, id: SessionId, due: Due) {
+        self.remove(&id);
+        self.queue.insert((due.at, id));
+        self.due.insert(id, due);
+    }
+
+    fn remove(&mut self, id: &SessionId) {
+        if let Some(before) = self.due.remove(id) {
+            self.queue.remove(&(before.at, *id));
+        }
+    }
+
+    fn has(&self, id: &SessionId) -> bool {
+        self.due.contains_key(id)
+    }
+
+    /// Returns when something is due.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+}
+
+/// Returns a member's place in the order in which they tell the chain.
+pub(super) fn rank(
+    created: &Created,
+    me: &NodeId,
+    nodes: impl IntoIterator<Item = NodeId>,
+) -> usize {
+    let request = request_id(&created.service, &created.session, Attempt::default(), &created.tx);
+    let order = leaders(&created.randomness, &request, nodes);
+    order.iter().position(|node| node == me).unwrap_or(order.len())
+}
+
+fn rank_in(open: &OpenSession, id: &SessionId, me: &NodeId) -> usize {
+    let request = request_id(&open.service, id, Attempt::default(), &open.tx);
+    let nodes = open.committee.members.iter().map(|(node, _)| *node);
+    let order = leaders(&open.randomness, &request, nodes);
+    order.iter().position(|node| node == me).unwrap_or(order.len())
+}
+
+/// Returns when the member of a rank tells the chain what it may be told from `now` on.
+pub(super) fn turn(now: Time, rank: usize) -> Time {
+    now + Span::from_millis(TURN.as_millis().saturating_mul(rank as u64))
+}
+
+impl Executor {
+    /// A block was accepted.
+    pub(super) fn viewed(&mut self, cx: &mut Cx<'_>, view: Arc<ChainView>) {
+        let before = self.view.replace(Arc::clone(&view));
+        if let Some(before) = before {
+            self.forwards.ended(before.sessions.iter(), &view.sessions);
+        }
+        for (id, open) in view.sessions.iter() {
+            if open.committee.members.iter().any(|(node, _)| *node == self.config.node) {
+                self.shown(cx, id, open, view.time);
+            }
+        }
+        let gone: Vec<SessionId> = self
+            .queue
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| !view.sessions.contains_key(id))
+            .collect();
+        for id in gone {
+            self.queue.remove(&id);
+        }
+        for (id, session) in &mut self.active {
+            if !view.sessions.contains_key(id) {
+                session.vanished(cx);
+            }
+        }
+        self.forward_created(cx);
+    }
+
+    /// The chain shows a session of which this node is a member.
+    fn shown(&mut self, cx: &mut Cx<'_>, id: &SessionId, open: &Arc<OpenSession>, time: Time) {
+        let over = time.max(cx.now) >= open.deadline;
+        if self.active.contains_key(id) {
+            if time >= open.deadline {
+                self.with_session(cx, *id, |session, cx| session.expire(cx));
+            }
+        } else if over {
+            self.queue.remove(id);
+            if !self.submissions.has(id) {
+                let rank = rank_in(open, id, &self.config.node);
+                self.submissions.add(*id, turn(cx.now.max(open.deadline + LATE), rank));
+            }
+        } else if self.ended.has(id) {
+            // It ended before a restart, and the chain was not told, or did not hear it.
+            if !self.submissions.has(id) {
+                self.submissions.add(*id, turn(cx.now, rank_in(open, id, &self.config.node)));
+            }
+        } else if !self.queue.has(id) {
+            self.wait(cx, *id, open);
+            // Nobody may bring its program, and no block may follow its deadline.
+            let rank = rank_in(open, id, &self.config.node);
+            self.submissions.add(*id, turn(open.deadline + LATE, rank));
+        }
+    }
+
+    /// A session is over here: its slot is free, and the chain is told.
+    pub(super) fn over(&mut self, cx: &mut Cx<'_>, id: SessionId) {
+        let Some(session) = self.active.remove(&id) else { return };
+        self.early.take(&id);
+        let history = session.history();
+        if let Some((at, _)) = &history.ending {
+            self.ended.note(id, *at);
+            let nodes = session.facts().members.iter().map(|(node, _)| *node);
+            let rank = rank(&history.created, &self.config.node, nodes);
+            self.submissions.add(id, turn(cx.now, rank));
+        }
+    }
+
+    /// Tells the chain what is due.
+    pub(super) fn submit_due(&mut self, cx: &mut Cx<'_>) {
+        while let Some((_, id)) =
+            self.submissions.queue.first().copied().filter(|(at, _)| *at <= cx.now)
+        {
+            self.submit(cx, id);
+        }
+    }
+
+    fn submit(&mut self, cx: &mut Cx<'_>, id: SessionId) {
+        let Some(mut due) = self.submissions.due.get(&id).copied() else { return };
+        let Some(view) = self.view.clone() else {
+            due.at = cx.now + TURN;
+            return self.submissions.set(id, due);
+        };
+        let Some(open) = view.sessions.get(&id) else {
+            return self.submissions.remove(&id);
+        };
+        let members = open.committee.members.len();
+        let again = turn(cx.now, members.max(2));
+        let rank = rank_in(open, &id, &self.config.node);
+        let late = view.time >= open.deadline || cx.now >= open.deadline + LATE;
+        if late {
+            let reason = Text::new(DEADLINE).expect("it is short");
+            let action = Action::FailSession { session: id, reason, certificate: None };
+            cx.effects.push(Effect::Submit { action });
+            due.at = again;
+            return self.submissions.set(id, due);
+        }
+        let outcome = super::ended::outcome(cx.store, &id).filter(|_| self.ended.has(&id));
+        let wanted = outcome.is_some() || self.active.contains_key(&id);
+        let recently = due.started.is_some_and(|at| cx.now < at + TURN);
+        if wanted && open.started.is_none() && !recently {
+            due.started = Some(cx.now);
+            cx.effects.push(Effect::Submit { action: Action::StartSession { session: id } });
+        }
+        let to_do = open.started.is_none() || outcome.is_some();
+        if let Some(outcome) = outcome {
+            cx.effects.push(Effect::Submit { action: ending(id, outcome) });
+        }
+        // Then nothing is left to be told but that its time is over.
+        due.at = if wanted && to_do { again } else { turn(open.deadline + LATE, rank) };
+        self.submissions.set(id, due);
+    }
+}
+
+fn ending(
+    session: SessionId,
+    (outcome, certificate): (Outcome, session_protocol::attestation::QuorumCertificate),
+) -> Action {
+    let output = outcome.output_hash();
+    match (outcome, output) {
+        (Outcome::Finished { oracle_root, receipts_root, .. }, Some(output)) => {
+            Action::FinalizeSession { session, output, oracle_root, receipts_root, certificate }
+        }
+        (Outcome::Failed { reason }, _) => {
+            Action::FailSession { session, reason, certificate: Some(certificate) }
+        }
+        (Outcome::Finished { .. }, None) => unreachable!("what finished has an output"),
+    }
+}
