@@ -330,8 +330,8 @@ pub(crate) struct Sim {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
-    /// everything, siege, chain, chain-liars, coordination, coordination-faults or
-    /// coordination-liars.
+    /// everything, siege, chain, chain-liars, coordination, coordination-faults,
+    /// coordination-liars, workload or workload-liars.
     #[arg(long, default_value = "everything", value_parser = story)]
     pub(crate) scenario: Story,
     /// How many simulated minutes.

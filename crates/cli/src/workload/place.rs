@@ -36,7 +36,7 @@ impl Place {
         let home = Home::find(&common)?;
         let dir = home.network_file().parent().map(Path::to_owned).unwrap_or_default();
         let operator = local_chain::operator_home(&dir);
-        let operator = operator.join("identity.key").exists().then(|| Common {
+        let operator = operator.join("identity.key").exists().then_some(Common {
             home: Some(operator),
             network: None,
             json: common.json,

@@ -33,6 +33,7 @@ impl Round {
                 self.prepare(cx);
                 self.attest(cx);
                 self.give_up_on_records(cx);
+                self.follow_the_leader(cx);
             }
             if before == (self.pace.current, self.pace.target) {
                 break;
@@ -391,6 +392,16 @@ impl Round {
             self.move_on(cx);
         } else {
             self.expect_a_proposal(cx, &records);
+        }
+    }
+
+    /// Moves on with a leader that moved on and left nothing behind: a writer whose write failed.
+    fn follow_the_leader(&mut self, cx: &mut Cx<'_>) {
+        let retry = self.pace.current;
+        let leader = self.scene.leader(retry);
+        let left = self.pace.latest(&leader).is_some_and(|(it, _)| it.head.retry > retry);
+        if left && self.pace.votes() && self.current().commit.is_none() {
+            self.move_on(cx);
         }
     }
 

@@ -52,7 +52,7 @@ pub(crate) enum Event {
     Dial { from: usize, to: usize },
     Down { node: usize, life: u32, other: usize },
     View { node: usize, life: u32 },
-    Order { node: usize, action: Action },
+    Order { node: usize, action: Box<Action> },
     Block,
     Start { node: usize },
     Errand(usize),
@@ -248,7 +248,7 @@ impl World {
             Event::Dial { from, to } => self.dial(from, to),
             Event::Down { node, life, other } => self.down(node, life, other),
             Event::View { node, life } => self.viewed(node, life),
-            Event::Order { node, action } => self.ordered(node, action),
+            Event::Order { node, action } => self.ordered(node, *action),
             Event::Block => self.block(),
             Event::Start { node } => self.start(node),
             Event::Errand(number) => self.errand(number),
@@ -345,6 +345,7 @@ impl World {
                 let seen = self.witness.submitted(&action);
                 self.excuse(seen)?;
                 let delay = self.delay(node, node) + Span::from_millis(self.rng.below(300));
+                let action = Box::new(action);
                 self.queue.plan(self.now + delay, Event::Order { node, action });
             }
             Effect::Accuse { evidence } => self.accused(node, *evidence)?,

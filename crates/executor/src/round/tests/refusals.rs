@@ -10,7 +10,7 @@ use session_protocol::workload::round::{
     Advance, Ballot, Lock, LockedTo, Phase, Prepared, Proposal,
 };
 
-use super::super::{Cx, Round, RoundEffect, RoundEntry, RoundInput, Scene};
+use super::super::{Cx, LEADER_SPAN, Round, RoundEffect, RoundEntry, RoundInput, Scene};
 use super::world::{Asks, BEGAN, Plan, World};
 
 const NOW: Time = Time::from_millis(BEGAN.as_millis() + 1000);
@@ -391,6 +391,47 @@ fn a_move_is_only_counted_with_its_lock() {
     lock.commit.records = good;
     let effects = stage.hears(RoundInput::Advance { advance, lock: Some(lock) });
     assert!(blamed(&effects).is_empty());
+}
+
+#[test]
+fn a_leader_that_could_propose_is_not_waited_for_long() {
+    let mut stage = Stage::new(Asks::Read);
+    let ends = |stage: &Stage| stage.round.ends.expect("the attempt began");
+    let whole = ends(&stage);
+    for of in stage.puppets() {
+        assert_eq!(ends(&stage), whole, "records that do not agree yet change nothing");
+        let record = stage.record(of, 0, "a");
+        let from = stage.scenes[of].me;
+        let message = stage.scenes[of].observing(0, &record);
+        let session_protocol::workload::Message::Record(of) = message else {
+            unreachable!("that is how records travel")
+        };
+        stage.hears(RoundInput::Record { from, of });
+    }
+    assert_eq!(ends(&stage), NOW + LEADER_SPAN);
+    assert!(ends(&stage) < whole);
+    let moved = stage.step(|round, cx| {
+        cx.now = NOW + LEADER_SPAN;
+        round.tick(cx);
+    });
+    assert!(moved.iter().any(|it| matches!(it, RoundEffect::Journal(RoundEntry::Advanced { .. }))));
+}
+
+#[test]
+fn a_writer_that_gives_up_is_followed_at_once() {
+    let mut stage = Stage::new(Asks::Write);
+    let writer = stage.leader(0);
+    let other = stage.puppets().into_iter().find(|it| *it != writer).expect("three puppets");
+    let moves = |effects: &[RoundEffect]| {
+        effects.iter().any(|it| matches!(it, RoundEffect::Journal(RoundEntry::Advanced { .. })))
+    };
+    let advance = stage.advance(other, 1, None);
+    let alone = stage.hears(RoundInput::Advance { advance, lock: None });
+    assert!(!moves(&alone), "one member is no reason to move on");
+    let mut stage = Stage::new(Asks::Write);
+    let advance = stage.advance(writer, 1, None);
+    let followed = stage.hears(RoundInput::Advance { advance, lock: None });
+    assert!(moves(&followed));
 }
 
 #[test]
