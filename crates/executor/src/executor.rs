@@ -237,7 +237,6 @@ pub enum Note {
     },
 }
 
-
 /// The machine: all workload sessions of a node.
 pub struct Executor {
     config: Arc<Config>,

@@ -281,6 +281,8 @@ pub(crate) struct Round {
     lock: Option<Lock>,
     decided: Option<Box<Decision>>,
     restored: bool,
+    /// The attempt in which this member was about to write when it stopped.
+    interrupted: Option<u32>,
     /// When the current attempt has taken too long.
     ends: Option<Time>,
     /// When others are asked again.
@@ -302,6 +304,7 @@ impl Round {
             lock: None,
             decided: None,
             restored: false,
+            interrupted: None,
             ends: None,
             asks: None,
             ask_span: ASK_FIRST,
@@ -331,6 +334,7 @@ impl Round {
             RoundEntry::Pinned { retry, pin } => self.began(retry).opened = Some(Some(pin)),
             RoundEntry::Writing { retry } => {
                 self.began(retry);
+                self.interrupted = Some(retry);
             }
             RoundEntry::Record { retry, record } => {
                 self.began(retry).records.insert(me, record);
@@ -372,7 +376,22 @@ impl Round {
         if self.restored {
             cx.out.push(RoundEffect::ToAll(self.scene.at()));
         }
+        self.leave_interrupted_write(cx);
         self.progress(cx);
+    }
+
+    /// Nobody knows whether it was written, and others may long have decided: to write now could
+    /// put an old value over a new one. The next writer writes with the same key.
+    fn leave_interrupted_write(&mut self, cx: &mut Cx<'_>) {
+        let Some(retry) = self.interrupted.filter(|retry| *retry == self.pace.current) else {
+            return;
+        };
+        let known = self.attempts.get(&retry);
+        let came_to_something =
+            known.is_some_and(|it| it.commit.is_some() || it.records.contains_key(&self.scene.me));
+        if !came_to_something {
+            self.move_on(cx);
+        }
     }
 
     /// Handles one input.

@@ -148,7 +148,10 @@ impl Session {
             (State::WaitingIo { .. }, _) => {
                 let Some(scene) = self.scene() else { return };
                 self.work = Work::Asking(Box::new(Round::restore(scene, rounds)));
-                self.with_round(cx, |round, rcx| round.start(rcx));
+                // After the deadline nothing may be asked or written any more.
+                if cx.now < self.facts.deadline {
+                    self.with_round(cx, |round, rcx| round.start(rcx));
+                }
             }
             (State::Running { .. }, Some((_, vote))) => {
                 self.work = Work::Attesting;
@@ -206,7 +209,9 @@ impl Session {
                 let ending = if session.gone { Ending::Gone } else { Ending::Expired };
                 return session.end(cx, ending);
             }
-            if session.next_at <= cx.now && (session.gone || matches!(session.work, Work::Attesting)) {
+            if session.next_at <= cx.now
+                && (session.gone || matches!(session.work, Work::Attesting))
+            {
                 session.tell_where(cx);
             }
             if let Work::Asking(round) = &session.work
@@ -381,11 +386,7 @@ impl Session {
     }
 
     /// Lets the agreement on the current step do something, and does what it wants.
-    fn with_round(
-        &mut self,
-        cx: &mut Cx<'_>,
-        act: impl FnOnce(&mut Round, &mut round::Cx<'_>),
-    ) {
+    fn with_round(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(&mut Round, &mut round::Cx<'_>)) {
         let Work::Asking(round) = &mut self.work else { return };
         let mut out = Vec::new();
         act(round, &mut round::Cx { now: cx.now, rng: cx.rng, out: &mut out });

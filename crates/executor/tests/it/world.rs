@@ -86,6 +86,8 @@ pub(crate) struct World {
     next: u64,
     pub(crate) outside: Outside,
     pub(crate) fetched: Vec<(usize, Fetch)>,
+    /// Milliseconds that the world takes for an answer, at least.
+    pub(crate) answers_after: u64,
     pub(crate) accused: Vec<Evidence>,
     pub(crate) misbehaved: Vec<(NodeId, &'static str)>,
     /// Whether faults are part of the test.
@@ -131,6 +133,7 @@ impl World {
             next: 0,
             outside: Box::new(|_, _| value(b"42")),
             fetched: Vec::new(),
+            answers_after: 5,
             accused: Vec::new(),
             misbehaved: Vec::new(),
             liars: false,
@@ -414,7 +417,7 @@ impl World {
                 let outcome = (self.outside)(index, &fetch);
                 let (session, request) = (fetch.facts.session, fetch.request);
                 self.fetched.push((index, *fetch));
-                let delay = 5 + self.rng.below(50);
+                let delay = self.answers_after + self.rng.below(50);
                 let input = Input::Fetched { session, request, outcome };
                 self.later(delay, Event::Input(index, input));
             }

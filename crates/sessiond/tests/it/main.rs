@@ -5,4 +5,5 @@ mod client_api;
 mod life;
 mod refusals;
 mod sessions;
+mod sessions_world;
 mod support;

@@ -1,13 +1,15 @@
 //! Workload sessions on a committee of four nodes, and nothing in between that is not real.
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use session_core::{Decode as _, Digest, NodeId, sha256};
 use session_messaging::content::Content;
 use session_protocol::workload::SignedReceipt;
 use session_protocol::workload::manifest::{Aggregation, HttpMethod};
 
-use crate::support::{Committee, Owner, Place, Program, World, eventually, post, read_all};
+use crate::support::{
+    Committee, Owner, Place, Program, World, ended, eventually, get, post, read_all, refusal,
+};
 
 /// Takes its input and gives it back.
 const ECHO: &str = r#"(module
@@ -48,25 +50,6 @@ const MAIL: &str = r#"(module
 
 /// Traps.
 const TRAP: &str = r#"(module (memory (export "memory") 1) (func (export "run") (unreachable)))"#;
-
-fn get(node: std::net::SocketAddr, session: &str) -> Value {
-    let call = json!({"id": 1, "method": "GetSession", "params": {"sessionId": session}});
-    post(node, &call)["result"]["session"].clone()
-}
-
-fn ended(node: std::net::SocketAddr, session: &str) -> Value {
-    eventually("the end of a session", || {
-        let seen = get(node, session);
-        matches!(seen["state"].as_str(), Some("finalized" | "failed")).then_some(seen)
-    })
-}
-
-fn refusal(node: std::net::SocketAddr, method: &str, params: Value) -> (i64, String, String) {
-    let answer = post(node, &json!({"id": 1, "method": method, "params": params}));
-    let error = &answer["error"];
-    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
-    (error["code"].as_i64().unwrap(), text(&error["data"]["name"]), text(&error["message"]))
-}
 
 #[test]
 fn a_committee_runs_programs_and_goes_on_without_one_of_its_members() {
