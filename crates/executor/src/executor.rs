@@ -31,6 +31,7 @@ mod ended;
 mod forward;
 mod proof;
 mod queue;
+mod watch;
 
 use cache::Cache;
 use chain::Submissions;
@@ -39,6 +40,7 @@ use ended::Ended;
 use forward::Forwards;
 use proof::Proofs;
 use queue::Queue;
+use watch::Watch;
 
 pub(crate) use crate::session::Cx;
 
@@ -250,6 +252,7 @@ pub struct Executor {
     cache: Cache,
     queue: Queue,
     active: BTreeMap<SessionId, Box<Session>>,
+    watch: Watch,
     ended: Ended,
     early: Early,
     submissions: Submissions,
@@ -271,6 +274,7 @@ impl Executor {
             cache: Cache::default(),
             queue: Queue::default(),
             active: BTreeMap::new(),
+            watch: Watch::default(),
             ended: Ended::default(),
             early: Early::default(),
             submissions: Submissions::default(),
@@ -363,7 +367,7 @@ impl Executor {
             }
             let now = session.history().state;
             if now == before {
-                return;
+                return self.watch.set(id, session.deadline());
             }
             before = now;
             for (node, message) in self.early.take(&id) {
@@ -400,9 +404,7 @@ impl Executor {
     fn connect(&mut self, cx: &mut Cx<'_>) {
         let mut nodes: BTreeSet<NodeId> = self.blobs.sources().collect();
         nodes.extend(self.forwards.nodes());
-        for session in self.active.values() {
-            nodes.extend(session.facts().members.iter().map(|(node, _)| *node));
-        }
+        nodes.extend(self.watch.members());
         nodes.remove(&self.config.node);
         if nodes != self.connected {
             self.connected.clone_from(&nodes);
@@ -453,26 +455,20 @@ impl Machine for Executor {
         if !self.recovered {
             return Some(Time::ZERO);
         }
-        let sessions = self.active.values().map(|session| session.deadline());
-        let others = [
+        let due = [
+            self.watch.deadline(),
             self.blobs.deadline(),
             self.ended.deadline(),
             self.early.deadline(),
             self.submissions.deadline(),
             self.forwards.deadline(),
         ];
-        sessions.chain(others.into_iter().flatten()).min()
+        due.into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
         self.recover(cx);
-        let due: Vec<SessionId> = self
-            .active
-            .iter()
-            .filter(|(_, session)| session.deadline() <= cx.now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        for id in self.watch.due(cx.now) {
             self.with_session(cx, id, Session::tick);
         }
         self.blobs.tick(cx, &self.up);

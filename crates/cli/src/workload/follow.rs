@@ -12,8 +12,11 @@ use crate::chain::rpc::Answer;
 use crate::exit::{Code, Failure, Result};
 use crate::out::{Out, harmless};
 
-/// How often the node is asked.
-const POLL: Duration = Duration::from_millis(150);
+/// How soon the node is asked again first: most sessions are over at once.
+pub(super) const POLL_FIRST: Duration = Duration::from_millis(20);
+
+/// How often the node is asked at least.
+const POLL_MAX: Duration = Duration::from_millis(250);
 
 /// How long a session may take to be known to its committee.
 const CREATION: Duration = Duration::from_secs(30);
@@ -138,6 +141,7 @@ impl Watch<'_> {
     async fn watch(&self, bar: &ProgressBar) -> Result<Seen> {
         let began = Instant::now();
         let (mut told, mut log, mut silent) = (0, 0, 0);
+        let mut pause = POLL_FIRST;
         loop {
             match self.node.session(&self.session).await {
                 Ok(answer) => {
@@ -167,7 +171,8 @@ impl Watch<'_> {
                     self.session
                 )));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(POLL_MAX);
         }
     }
 

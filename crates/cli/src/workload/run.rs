@@ -8,7 +8,7 @@ use session_crypto::Identity;
 use session_protocol::chain::{Action, Amount};
 use tokio::time::Instant;
 
-use super::follow::{Seen, Watch};
+use super::follow::{POLL_FIRST, Seen, Watch};
 use super::node::Node;
 use super::place::Place;
 use super::project::Package;
@@ -102,7 +102,7 @@ async fn tell_committee(
             Err(there) if there.why.contains("already exists") => return Ok(()),
             other => return other.map(drop),
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(POLL_FIRST).await;
     }
 }
 

@@ -328,7 +328,7 @@ async fn addresses_that_parsers_disagree_about_are_denied() {
         format!("http://api.test:0{port}0/"),
         format!("http://api.test:+{port}/"),
         format!("ftp://api.test:{port}/"),
-        format!("file:///etc/passwd"),
+        "file:///etc/passwd".to_owned(),
         format!("//api.test:{port}/"),
     ] {
         let ask = Ask::get(&url).egress("api.test", port, true);

@@ -75,6 +75,7 @@ impl Executor {
         let created = &session.history().created;
         let rank = super::chain::rank(created, &self.config.node, nodes);
         self.submissions.add(id, super::chain::turn(cx.now, rank));
+        self.watch.begin(session.facts().members.iter().map(|(node, _)| *node));
         self.active.insert(id, Box::new(session));
         self.moved(cx, id, State::Pending);
     }

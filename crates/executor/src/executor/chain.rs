@@ -14,6 +14,7 @@ use session_protocol::workload::message::leaders;
 
 use super::{Cx, Effect, Executor};
 use crate::journal::{Created, Outcome};
+use crate::session::Session;
 
 /// How much later the next member tells the chain.
 const TURN: Span = Span::from_secs(4);
@@ -112,10 +113,11 @@ impl Executor {
         for id in gone {
             self.queue.remove(&id);
         }
-        for (id, session) in &mut self.active {
-            if !view.sessions.contains_key(id) {
-                session.vanished(cx);
-            }
+        let shown = |id: &&SessionId| view.sessions.contains_key(id);
+        let vanished: Vec<SessionId> =
+            self.active.keys().filter(|id| !shown(id)).copied().collect();
+        for id in vanished {
+            self.with_session(cx, id, Session::vanished);
         }
         self.forward_created(cx);
     }
@@ -149,6 +151,7 @@ impl Executor {
     /// A session is over here: its slot is free, and the chain is told.
     pub(super) fn over(&mut self, cx: &mut Cx<'_>, id: SessionId) {
         let Some(session) = self.active.remove(&id) else { return };
+        self.watch.end(&id, session.facts().members.iter().map(|(node, _)| *node));
         self.early.take(&id);
         let history = session.history();
         if let Some((at, _)) = &history.ending {

@@ -280,6 +280,6 @@ impl Liar {
 }
 
 fn halves(to: &[usize], one: Message, other: Message) -> Said {
-    let half = |to: &usize| if to % 2 == 0 { one.clone() } else { other.clone() };
+    let half = |to: &usize| if to.is_multiple_of(2) { one.clone() } else { other.clone() };
     to.iter().map(|to| (*to, Span::ZERO, half(to))).collect()
 }

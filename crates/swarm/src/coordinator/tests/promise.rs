@@ -115,7 +115,7 @@ fn who_signs_receipts_and_forgets_is_accused_with_its_own_words() {
         assert_ne!(*accuser, 2);
         assert!(matches!(evidence, Evidence::FalseReceipt { .. }));
         let finding = evidence.verify(world.nodes[2].keys.public(), &ground).unwrap();
-        assert_eq!((finding.accused, finding.epoch), (liar, Epoch(HELD)));
+        assert_eq!((finding.accused, finding.epoch), (liar, Some(Epoch(HELD))));
     }
     // It keeps what it committed to, and says what it does not: the votes are against it, too.
     let votes = world.votes(AUDITED, &keep(&world, 2));

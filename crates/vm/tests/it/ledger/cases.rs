@@ -170,7 +170,8 @@ fn lying() -> (World, Lie) {
 
 #[test]
 fn what_contradicts_itself_inside_a_session_costs_the_same() {
-    let kinds: [(CaseKind, fn(&mut World, &NodeId, u8) -> Evidence); 2] =
+    type Lies = fn(&mut World, &NodeId, u8) -> Evidence;
+    let kinds: [(CaseKind, Lies); 2] =
         [(CaseKind::Records, two_records), (CaseKind::RoundVotes, two_round_votes)];
     for (kind, evidence) in kinds {
         let mut world = world();
