@@ -326,8 +326,8 @@ pub(crate) struct Sim {
     /// Where all randomness comes from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many nodes.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    /// How many nodes: from 10 on, of workloads the members of a committee from 4 on.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(4..=10_000))]
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
     /// everything, siege, chain, chain-liars, coordination, coordination-faults,

@@ -12,11 +12,18 @@ use crate::out::Out;
 /// Even a small network has people enough to disagree about what they were promised.
 const PERSONS_MIN: usize = 12;
 
+/// Members of a swarm; only committees are smaller.
+const NODES_MIN: usize = 10;
+
 /// One person for so many nodes of a large network.
 const NODES_PER_PERSON: usize = 3;
 
 pub(crate) fn run(out: Out, args: &Sim) -> Result<()> {
     let nodes = args.nodes as usize;
+    if nodes < NODES_MIN && !args.scenario.is_of_committees() {
+        let name = args.scenario.name();
+        return Err(Failure::usage(format!("{name} needs at least {NODES_MIN} nodes: a swarm")));
+    }
     let options = Options {
         seed: args.seed,
         nodes,

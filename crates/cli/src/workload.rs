@@ -7,7 +7,7 @@
 //! | [`build`], [`wasm`] | `build`: from source to module |
 //! | [`world`] | the scripted outside world |
 //! | [`dev`], [`connectors`], [`people`] | `dev`: a network of its own for one run |
-//! | [`run`], [`follow`] | `run`: a session, and how it goes |
+//! | [`mod@run`], [`follow`] | `run`: a session, and how it goes |
 //! | [`show`] | `status`, `logs`, `result`, `bundle` |
 //! | [`anchored`] | a bundle, tied to the chain |
 //! | [`place`], [`node`] | whose network, and a node that is asked |

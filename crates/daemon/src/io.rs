@@ -72,7 +72,7 @@ pub enum Input {
         bytes: Vec<u8>,
     },
     /// The node will be away for up to so many epochs, or is back (0): said on the chain, so that it
-    /// is not punished. Requests are answered as before; see [`Daemon::drain`].
+    /// is not punished. Requests are answered as before; see [`Daemon::drain`](crate::Daemon::drain).
     Away {
         /// How many.
         epochs: u8,

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`manifest`] | what is run: module, sources, limits |
 //! | [`check`] | what a manifest must be like to work |
-//! | [`file`] | from the file of a manifest to the manifest |
+//! | [`mod@file`] | from the file of a manifest to the manifest |
 //! | [`template`] | texts with parameters in them |
 //! | [`oracle`] | requests, observations, records, commits |
 //! | [`round`] | votes, locks and proposals of an attempt |

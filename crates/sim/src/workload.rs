@@ -5,7 +5,7 @@
 //! repeat, reorder and delay, and around them an outside world whose answers differ from member to
 //! member, change, fail and take their time. Members crash, also right after a commit and before
 //! anything it led to; the network falls apart. In one story as many members as a committee can
-//! bear lie, each in a way of its own. [`invariants`] says what must hold.
+//! bear lie, each in a way of its own. `invariants` says what must hold.
 //!
 //! It is a world of its own beside [`crate::World`]: connections are those of the sessions only.
 //!
