@@ -25,6 +25,7 @@
 //! | [`seed_ids`] | identifiers whose bytes the seeds fix |
 //! | `testing` | what every decoder is put through (feature `test-support`) |
 //! | [`time`] | [`Time`] and [`Span`] |
+//! | [`timers`] | what is due when |
 //! | [`workers`] | who runs jobs side by side |
 
 pub mod codec;
@@ -38,6 +39,7 @@ pub mod seed_ids;
 #[cfg(any(test, feature = "test-support"))]
 pub mod testing;
 pub mod time;
+pub mod timers;
 pub mod workers;
 
 pub use codec::{Blob, Decode, DecodeError, Encode, List, Reader, Text};

@@ -131,6 +131,14 @@ choice! {
 }
 
 impl Outcome {
+    /// Returns SHA-256 of the output, if there is one.
+    pub(crate) fn output_hash(&self) -> Option<Digest> {
+        match self {
+            Self::Finished { output, .. } => Some(sha256(output).into()),
+            Self::Failed { .. } => None,
+        }
+    }
+
     /// Returns what the committee attests of it.
     #[must_use]
     pub fn root(&self) -> Digest {

@@ -12,18 +12,17 @@
 
 use session_core::committee::MEMBERS_MAX;
 use session_core::{
-    Blob, ChainId, Decode, Digest, Domain, Encode, Epoch, List, NodeId, ServiceId, SessionId, Span,
-    Text, Time, TxId, choice, digest, record,
+    Blob, ChainId, Decode, Digest, Domain, Encode, Epoch, List, ServiceId, SessionId, Span, Text,
+    Time, TxId, choice, digest, record,
 };
-use session_crypto::DsaPublicKey;
-use session_protocol::attestation::{QuorumCertificate, Vote, failure_root, outcome_root};
-use session_protocol::chain::transaction::REASON_BYTES_MAX;
+use session_protocol::attestation::{QuorumCertificate, Vote};
+use session_protocol::workload::OracleCall;
 use session_protocol::workload::message::Decision;
 use session_protocol::workload::oracle::RequestKind;
 use session_protocol::workload::step::StepLeaf;
-use session_protocol::workload::{OUTPUT_BYTES_MAX, OracleCall};
 use session_storage::{Store, StoreError, Table};
 
+use crate::bundle::{Member, Outcome};
 use crate::round::RoundEntry;
 
 /// How long the journal of a session is kept after its end.
@@ -53,13 +52,6 @@ record! {
         pub(crate) members: List<Member, MEMBERS_MAX>,
         pub(crate) program: Digest,
         pub(crate) input: Digest,
-    }
-
-    /// A member of the committee.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) struct Member {
-        pub(crate) node: NodeId,
-        pub(crate) key: DsaPublicKey,
     }
 
     /// A message that a program emitted.
@@ -129,21 +121,6 @@ choice! {
         },
     }
 
-    /// What a program ended with.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) enum Outcome {
-        /// It ended well.
-        1 => Finished {
-            output: Blob<OUTPUT_BYTES_MAX>,
-            oracle_root: Digest,
-            receipts_root: Digest,
-        },
-        /// It ended badly.
-        2 => Failed {
-            reason: Text<REASON_BYTES_MAX>,
-        },
-    }
-
     /// What a session ended with.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(crate) enum Ending {
@@ -159,27 +136,6 @@ choice! {
         },
         /// The chain no longer has it, and nobody said why.
         4 => Gone,
-    }
-}
-
-impl Outcome {
-    /// Returns SHA-256 of the output, if there is one.
-    pub(crate) fn output_hash(&self) -> Option<Digest> {
-        match self {
-            Self::Finished { output, .. } => Some(session_core::sha256(output).into()),
-            Self::Failed { .. } => None,
-        }
-    }
-
-    /// Returns what the committee attests.
-    pub(crate) fn root(&self) -> Digest {
-        match self {
-            Self::Finished { output, oracle_root, receipts_root } => {
-                let output = session_core::sha256(output).into();
-                outcome_root(&output, oracle_root, receipts_root)
-            }
-            Self::Failed { reason } => failure_root(reason),
-        }
     }
 }
 

@@ -14,10 +14,11 @@ use session_protocol::workload::receipt::receipts_root;
 use session_protocol::workload::step::{StepLeaf, oracle_root};
 use session_storage::Store;
 
+use crate::bundle::Outcome;
 use crate::engine::{self, Job, Ran, Stop};
 use crate::executor::{Config, Effect, Note, Outcome as Fetched};
 use crate::facts::{Facts, Fetch};
-use crate::journal::{self, Created, Ending, Entry, Journal, Outcome, Sent};
+use crate::journal::{self, Created, Ending, Entry, Journal, Sent};
 use crate::round::{self, Round, RoundEffect, RoundEntry, RoundInput, Scene};
 
 pub(crate) mod history;

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use session_core::timers::Timers;
 use session_core::{Context, Encode, Machine, NodeId, Text, Time};
 use session_protocol::membership::ADDRESS_BYTES_MAX;
 use session_protocol::{Frame, Kind};
@@ -19,7 +20,7 @@ use crate::io::{Class, Config, ConnId, Effect, From, Input, Role};
 use crate::limits::{Budget, DATAGRAM_BYTES_MAX, REASON_BYTES_MAX};
 use crate::peer::Peer;
 use crate::stats::{PeerSnapshot, Stats};
-use crate::timers::{Timer, Timers};
+use crate::timers::Timer;
 
 mod links;
 mod opening;
@@ -39,7 +40,7 @@ pub struct Network {
     dials: BTreeMap<u64, NodeId>,
     dials_begun: u64,
     addresses: Addresses,
-    timers: Timers,
+    timers: Timers<Timer>,
     /// Inbound connections that are not proven yet.
     handshaking: usize,
     clients: usize,

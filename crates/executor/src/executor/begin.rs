@@ -11,8 +11,9 @@ use session_protocol::workload::{INPUT_BYTES_MAX, MODULE_BYTES_MAX};
 use super::queue::Need;
 use super::{Cx, Effect, Executor, Message, Note};
 use crate::blobs::{Blobs, PULLS_MAX};
+use crate::bundle::Member;
 use crate::facts::Facts;
-use crate::journal::{self, Created, Entry, Journal, Member};
+use crate::journal::{self, Created, Entry, Journal};
 use crate::session::Session;
 use crate::session::state::State;
 
@@ -70,10 +71,7 @@ impl Executor {
 
     fn enter(&mut self, cx: &mut Cx<'_>, session: Session) {
         let id = session.id();
-        let facts = session.facts();
-        let nodes = facts.members.iter().map(|(node, _)| *node);
-        let created = &session.history().created;
-        let rank = super::chain::rank(created, &self.config.node, nodes);
+        let rank = super::chain::rank_of(session.facts(), &self.config.node);
         self.submissions.add(id, super::chain::turn(cx.now, rank));
         self.watch.begin(session.facts().members.iter().map(|(node, _)| *node));
         self.active.insert(id, Box::new(session));

@@ -3,17 +3,20 @@
 //! Every member may tell the chain how a session goes; they do it in the order in which they would
 //! lead, a few seconds apart, until the chain shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use session_core::seed_ids::{Attempt, request_id};
-use session_core::{NodeId, SessionId, Span, Text, Time};
+use session_core::timers::Timers;
+use session_core::{Digest, NodeId, ServiceId, SessionId, Span, Text, Time, TxId, sha256};
+use session_crypto::DsaPublicKey;
 use session_protocol::chain::Action;
 use session_protocol::chain::view::{ChainView, OpenSession};
 use session_protocol::workload::message::leaders;
 
 use super::{Cx, Effect, Executor};
-use crate::journal::{Created, Outcome};
+use crate::bundle::Outcome;
+use crate::facts::Facts;
 use crate::session::Session;
 
 /// How much later the next member tells the chain.
@@ -23,68 +26,53 @@ const LATE: Span = Span::from_secs(2);
 /// The reason of a failure that needs no certificate.
 const DEADLINE: &str = "deadline";
 
-/// What the chain is to be told.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    at: Time,
-    /// When this node said that the session began.
-    started: Option<Time>,
-}
-
 /// What the chain is to be told, and when.
 #[derive(Default)]
 pub(super) struct Submissions {
-    due: BTreeMap<SessionId, Due>,
-    queue: BTreeSet<(Time, SessionId)>,
+    due: Timers<SessionId>,
+    /// When this node said that a session began.
+    started: BTreeMap<SessionId, Time>,
 }
 
 impl Submissions {
     /// Looks after a session at a time, or earlier if that was meant already.
     pub(super) fn add(&mut self, id: SessionId, at: Time) {
-        let before = self.due.get(&id).copied();
-        if before.is_none_or(|before| at < before.at) {
-            self.set(id, Due { at, started: before.and_then(|before| before.started) });
-        }
-    }
-
-    fn set(&mut self, id: SessionId, due: Due) {
-        self.remove(&id);
-        self.queue.insert((due.at, id));
-        self.due.insert(id, due);
-    }
-
-    fn remove(&mut self, id: &SessionId) {
-        if let Some(before) = self.due.remove(id) {
-            self.queue.remove(&(before.at, *id));
+        if self.due.time(&id).is_none_or(|before| at < before) {
+            self.due.set(id, at);
         }
     }
 
     fn has(&self, id: &SessionId) -> bool {
-        self.due.contains_key(id)
+        self.due.time(id).is_some()
     }
 
     /// Returns when something is due.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.queue.first().map(|(at, _)| *at)
+        self.due.next()
     }
 }
 
 /// Returns a member's place in the order in which they tell the chain.
-pub(super) fn rank(
-    created: &Created,
+fn rank(
+    (service, session, tx): (&ServiceId, &SessionId, &TxId),
+    randomness: &Digest,
     me: &NodeId,
-    nodes: impl IntoIterator<Item = NodeId>,
+    members: &[(NodeId, DsaPublicKey)],
 ) -> usize {
-    let request = request_id(&created.service, &created.session, Attempt::default(), &created.tx);
-    let order = leaders(&created.randomness, &request, nodes);
+    let request = request_id(service, session, Attempt::default(), tx);
+    let order = leaders(randomness, &request, members.iter().map(|(node, _)| *node));
     order.iter().position(|node| node == me).unwrap_or(order.len())
 }
 
+/// The same of a session that runs here.
+pub(super) fn rank_of(facts: &Facts, me: &NodeId) -> usize {
+    let of = (&facts.service, &facts.session, &facts.tx);
+    rank(of, &facts.randomness, me, &facts.members)
+}
+
+/// The same of a session that the chain shows.
 fn rank_in(open: &OpenSession, id: &SessionId, me: &NodeId) -> usize {
-    let request = request_id(&open.service, id, Attempt::default(), &open.tx);
-    let nodes = open.committee.members.iter().map(|(node, _)| *node);
-    let order = leaders(&open.randomness, &request, nodes);
-    order.iter().position(|node| node == me).unwrap_or(order.len())
+    rank((&open.service, id, &open.tx), &open.randomness, me, &open.committee.members)
 }
 
 /// Returns when the member of a rank tells the chain what it may be told from `now` on.
@@ -156,30 +144,25 @@ impl Executor {
         let history = session.history();
         if let Some((at, _)) = &history.ending {
             self.ended.note(id, *at);
-            let nodes = session.facts().members.iter().map(|(node, _)| *node);
-            let rank = rank(&history.created, &self.config.node, nodes);
+            let rank = rank_of(session.facts(), &self.config.node);
             self.submissions.add(id, turn(cx.now, rank));
         }
     }
 
     /// Tells the chain what is due.
     pub(super) fn submit_due(&mut self, cx: &mut Cx<'_>) {
-        while let Some((_, id)) =
-            self.submissions.queue.first().copied().filter(|(at, _)| *at <= cx.now)
-        {
-            self.submit(cx, id);
+        while let Some(id) = self.submissions.due.pop(cx.now) {
+            match self.submit(cx, id) {
+                Some(at) => self.submissions.due.set(id, at),
+                None => drop(self.submissions.started.remove(&id)),
+            }
         }
     }
 
-    fn submit(&mut self, cx: &mut Cx<'_>, id: SessionId) {
-        let Some(mut due) = self.submissions.due.get(&id).copied() else { return };
-        let Some(view) = self.view.clone() else {
-            due.at = cx.now + TURN;
-            return self.submissions.set(id, due);
-        };
-        let Some(open) = view.sessions.get(&id) else {
-            return self.submissions.remove(&id);
-        };
+    /// Tells the chain of a session; returns when to look after it again, if ever.
+    fn submit(&mut self, cx: &mut Cx<'_>, id: SessionId) -> Option<Time> {
+        let Some(view) = self.view.clone() else { return Some(cx.now + TURN) };
+        let open = view.sessions.get(&id)?;
         let members = open.committee.members.len();
         let again = turn(cx.now, members.max(2));
         let rank = rank_in(open, &id, &self.config.node);
@@ -188,14 +171,14 @@ impl Executor {
             let reason = Text::new(DEADLINE).expect("it is short");
             let action = Action::FailSession { session: id, reason, certificate: None };
             cx.effects.push(Effect::Submit { action });
-            due.at = again;
-            return self.submissions.set(id, due);
+            return Some(again);
         }
         let outcome = super::ended::outcome(cx.store, &id).filter(|_| self.ended.has(&id));
         let wanted = outcome.is_some() || self.active.contains_key(&id);
-        let recently = due.started.is_some_and(|at| cx.now < at + TURN);
+        let started = self.submissions.started.get(&id);
+        let recently = started.is_some_and(|at| cx.now < *at + TURN);
         if wanted && open.started.is_none() && !recently {
-            due.started = Some(cx.now);
+            self.submissions.started.insert(id, cx.now);
             cx.effects.push(Effect::Submit { action: Action::StartSession { session: id } });
         }
         let to_do = open.started.is_none() || outcome.is_some();
@@ -203,8 +186,7 @@ impl Executor {
             cx.effects.push(Effect::Submit { action: ending(id, outcome) });
         }
         // Then nothing is left to be told but that its time is over.
-        due.at = if wanted && to_do { again } else { turn(open.deadline + LATE, rank) };
-        self.submissions.set(id, due);
+        Some(if wanted && to_do { again } else { turn(open.deadline + LATE, rank) })
     }
 }
 
@@ -212,14 +194,13 @@ fn ending(
     session: SessionId,
     (outcome, certificate): (Outcome, session_protocol::attestation::QuorumCertificate),
 ) -> Action {
-    let output = outcome.output_hash();
-    match (outcome, output) {
-        (Outcome::Finished { oracle_root, receipts_root, .. }, Some(output)) => {
+    match outcome {
+        Outcome::Finished { output, oracle_root, receipts_root } => {
+            let output = sha256(&output).into();
             Action::FinalizeSession { session, output, oracle_root, receipts_root, certificate }
         }
-        (Outcome::Failed { reason }, _) => {
+        Outcome::Failed { reason } => {
             Action::FailSession { session, reason, certificate: Some(certificate) }
         }
-        (Outcome::Finished { .. }, None) => unreachable!("what finished has an output"),
     }
 }

@@ -1,7 +1,6 @@
 //! Sessions that ended here: their journals are kept for a while, for those who ask.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use session_core::timers::Timers;
 use session_core::{NodeId, SessionId, Time};
 use session_protocol::attestation::QuorumCertificate;
 use session_protocol::workload::Message;
@@ -9,15 +8,15 @@ use session_protocol::workload::message::Talk;
 use session_storage::{Store, Table};
 
 use super::{Cx, Effect, Note};
-use crate::journal::{self, Entry, Outcome, RETENTION};
+use crate::bundle::Outcome;
+use crate::journal::{self, Entry, RETENTION};
 use crate::session::history::History;
 use crate::session::{decided_message, ended_message, send};
 
 /// Sessions that ended here, and until when they are kept.
 #[derive(Default)]
 pub(super) struct Ended {
-    until: BTreeMap<SessionId, Time>,
-    due: BTreeSet<(Time, SessionId)>,
+    until: Timers<SessionId>,
 }
 
 impl Ended {
@@ -28,27 +27,22 @@ impl Ended {
 
     /// Keeps a session until a time.
     pub(super) fn note_until(&mut self, id: SessionId, until: Time) {
-        if let Some(before) = self.until.insert(id, until) {
-            self.due.remove(&(before, id));
-        }
-        self.due.insert((until, id));
+        self.until.set(id, until);
     }
 
     /// Returns whether a session ended here.
     pub(super) fn has(&self, id: &SessionId) -> bool {
-        self.until.contains_key(id)
+        self.until.time(id).is_some()
     }
 
     /// Returns when [`Ended::tick`] wants to run.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.due.first().map(|(until, _)| *until)
+        self.until.next()
     }
 
     /// Forgets what was kept long enough.
     pub(super) fn tick(&mut self, cx: &mut Cx<'_>) {
-        while let Some((until, id)) = self.due.first().copied().filter(|(due, _)| *due <= cx.now) {
-            self.due.remove(&(until, id));
-            self.until.remove(&id);
+        while let Some(id) = self.until.pop(cx.now) {
             if journal::remove(cx.store, &id).is_err() {
                 let doing = "forgetting the journal of a session";
                 cx.effects.push(Effect::Note(Note::StoreFailed { doing }));

@@ -8,8 +8,8 @@ use session_protocol::workload::{PART_BYTES_MAX, blob_id};
 
 use super::answers::other;
 use super::{Cx, Executor};
-use crate::bundle::{self, BUNDLE_VERSION, Bundle, ShownStep};
-use crate::journal::{self, Entry, Outcome};
+use crate::bundle::{BUNDLE_VERSION, Bundle, ShownStep};
+use crate::journal::{self, Entry};
 use crate::session::history::History;
 
 /// The largest file that is made. A session whose records are larger is proven by its certificate.
@@ -89,11 +89,6 @@ impl Executor {
         };
         let steps: Vec<ShownStep> = history.leaves().into_iter().map(&mut shown).collect();
         const LARGE: &str = "the session is too large for one file";
-        let members: Vec<bundle::Member> = created
-            .members
-            .iter()
-            .map(|one| bundle::Member { node: one.node, key: one.key.clone() })
-            .collect();
         let bundle = Bundle {
             version: BUNDLE_VERSION,
             chain: created.chain,
@@ -104,25 +99,16 @@ impl Executor {
             randomness: created.randomness,
             created: created.created,
             deadline: created.deadline,
-            members: List::new(members).map_err(|_| LARGE)?,
+            members: created.members,
             workload: (*workload).clone(),
             module: Blob::new(&*module).map_err(|_| LARGE)?,
             input: Blob::new(&*input).map_err(|_| LARGE)?,
             steps: List::new(steps).map_err(|_| LARGE)?,
             receipts: List::new(history.receipts).map_err(|_| LARGE)?,
-            outcome: shown_outcome(outcome),
+            outcome,
             certificate,
             anchor: Blob::default(),
         };
         Ok(bundle.to_bytes())
-    }
-}
-
-fn shown_outcome(outcome: Outcome) -> bundle::Outcome {
-    match outcome {
-        Outcome::Finished { output, oracle_root, receipts_root } => {
-            bundle::Outcome::Finished { output, oracle_root, receipts_root }
-        }
-        Outcome::Failed { reason } => bundle::Outcome::Failed { reason },
     }
 }

@@ -1,14 +1,14 @@
 //! What is to be known of all sessions that run without looking at each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use session_core::timers::Timers;
 use session_core::{NodeId, SessionId, Time};
 
 /// When sessions want to run, and with whom they run.
 #[derive(Default)]
 pub(super) struct Watch {
-    due: BTreeSet<(Time, SessionId)>,
-    at: BTreeMap<SessionId, Time>,
+    timers: Timers<SessionId>,
     /// Sessions of each member.
     members: BTreeMap<NodeId, u32>,
 }
@@ -23,9 +23,7 @@ impl Watch {
 
     /// A session runs no longer.
     pub(super) fn end(&mut self, id: &SessionId, members: impl Iterator<Item = NodeId>) {
-        if let Some(at) = self.at.remove(id) {
-            self.due.remove(&(at, *id));
-        }
+        self.timers.cancel(*id);
         for node in members {
             let Some(sessions) = self.members.get_mut(&node) else { continue };
             *sessions -= 1;
@@ -37,22 +35,17 @@ impl Watch {
 
     /// A session wants to run at a time.
     pub(super) fn set(&mut self, id: SessionId, at: Time) {
-        match self.at.insert(id, at) {
-            Some(before) if before == at => return,
-            Some(before) => drop(self.due.remove(&(before, id))),
-            None => {}
-        }
-        self.due.insert((at, id));
+        self.timers.set(id, at);
     }
 
     /// Returns when the next session wants to run.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.due.first().map(|(at, _)| *at)
+        self.timers.next()
     }
 
-    /// Returns the sessions that want to run by now.
-    pub(super) fn due(&self, now: Time) -> Vec<SessionId> {
-        self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+    /// Takes the sessions that want to run by now; whoever runs them sets when they want to again.
+    pub(super) fn due(&mut self, now: Time) -> Vec<SessionId> {
+        std::iter::from_fn(|| self.timers.pop(now)).collect()
     }
 
     /// Returns everybody with whom a session runs.

@@ -137,8 +137,10 @@ impl Round {
 
     fn lead_write(&mut self, cx: &mut Cx<'_>, mandate: Mandate) {
         let (me, retry) = (self.scene.me, self.pace.current);
-        if let Some(record) = self.current().records.get(&me).cloned() {
-            self.propose_records(cx, mandate, vec![record]);
+        if self.current().records.contains_key(&me) {
+            if let Some(commit) = self.commit_of(retry, |it| it.submitter == me) {
+                self.propose(cx, mandate, commit);
+            }
         } else if self.intent.is_some() && self.current().asked.is_none() {
             cx.out.push(RoundEffect::Journal(RoundEntry::Writing { retry }));
             let key = write_key(&self.scene.facts.session, self.scene.step);
@@ -155,10 +157,10 @@ impl Round {
                 self.ask(cx, Asked::Pin, Purpose::Pin);
             }
         }
-        let attempt = self.attempts.entry(retry).or_default();
-        let looked_there = |it: &&SignedRecord| attempt.opened == Some(it.pin);
-        let records: Vec<_> = attempt.records.values().filter(looked_there).cloned().collect();
-        self.propose_records(cx, mandate, records);
+        let opened = self.current().opened;
+        if let Some(commit) = self.commit_of(retry, |it| opened == Some(it.pin)) {
+            self.propose(cx, mandate, commit);
+        }
     }
 
     fn open(&mut self, cx: &mut Cx<'_>, pin: Option<Pin>) {
@@ -173,16 +175,16 @@ impl Round {
         cx.out.push(RoundEffect::Fetch { retry, request, purpose });
     }
 
-    /// Proposes what the records come to, once they agree.
-    fn propose_records(&mut self, cx: &mut Cx<'_>, mandate: Mandate, records: Vec<SignedRecord>) {
-        let retry = self.pace.current;
-        let Some(result) = self.scene.decide(&records) else { return };
-        let time = self.scene.agreed_time(&records);
+    /// Returns what those records of an attempt come to that count, once they agree.
+    fn commit_of(&self, retry: u32, counts: impl Fn(&SignedRecord) -> bool) -> Option<Commit> {
+        let records = &self.attempts.get(&retry)?.records;
+        let mut records: Vec<&SignedRecord> = records.values().filter(|it| counts(it)).collect();
+        let result = self.scene.decide(records.iter().copied())?;
+        let time = self.scene.agreed_time(records.iter().copied());
         let request = self.scene.request(retry);
-        let mut records = records;
         records.sort_by_cached_key(|record| record.id(&request));
-        let Ok(records) = List::new(records) else { return };
-        self.propose(cx, mandate, Commit { retry, records, result, time });
+        let records = List::new(records.into_iter().cloned().collect::<Vec<_>>()).ok()?;
+        Some(Commit { retry, records, result, time })
     }
 
     fn propose(&mut self, cx: &mut Cx<'_>, mandate: Mandate, commit: Commit) {
@@ -383,15 +385,13 @@ impl Round {
         if self.scene.writes() || self.scene.gives_up(retry) || self.pace.any_lock() {
             return;
         }
-        let attempt = self.current();
-        if attempt.commit.is_some() {
+        let Some(attempt) = self.attempts.get(&retry).filter(|it| it.commit.is_none()) else {
             return;
-        }
-        let records: Vec<SignedRecord> = attempt.records.values().cloned().collect();
-        if self.scene.hopeless(&records) {
+        };
+        if self.scene.hopeless(attempt.records.values()) {
             self.move_on(cx);
         } else {
-            self.expect_a_proposal(cx, &records);
+            self.expect_a_proposal(cx);
         }
     }
 
@@ -407,11 +407,15 @@ impl Round {
 
     /// Waits no longer for a leader than it needs, once the records agree: one that was killed would
     /// cost the whole time of the attempt.
-    fn expect_a_proposal(&mut self, cx: &Cx<'_>, records: &[SignedRecord]) {
+    fn expect_a_proposal(&mut self, cx: &Cx<'_>) {
         let patience = LEADER_SPAN.as_millis().saturating_mul(u64::from(self.pace.current) + 1);
         let soon = cx.now + Span::from_millis(patience);
-        let earlier = self.ends.is_some_and(|ends| soon < ends);
-        if earlier && self.scene.decide(records).is_some() {
+        if self.ends.is_none_or(|ends| ends <= soon) {
+            return;
+        }
+        let attempt = self.attempts.get(&self.pace.current);
+        let agree = attempt.is_some_and(|it| self.scene.decide(it.records.values()).is_some());
+        if agree {
             self.ends = Some(soon);
         }
     }

@@ -16,9 +16,10 @@ use session_protocol::workload::step::{Step, StepKind, StepLeaf, StepState};
 use session_protocol::workload::{OracleCall, OracleResult, Receipt, SignedReceipt, Workload};
 
 use super::state::{Event, NotAllowed, State};
+use crate::bundle::Outcome;
 use crate::engine;
 use crate::facts::{self, Answer};
-use crate::journal::{Created, Ending, Entry, Outcome, Sent};
+use crate::journal::{Created, Ending, Entry, Sent};
 use crate::report::{Report, STEPS_SHOWN_MAX};
 
 /// Why a journal is none of a session.

@@ -233,6 +233,10 @@ impl<P: Send + 'static> Quic<P> {
     }
 
     /// Closes a connection now; frames that still wait are dropped. `Disconnected` follows.
+    ///
+    /// The peer usually hears why, but QUIC promises it to nobody: where congestion holds back what
+    /// is on its way, the reason is held back with it, and the peer sees [`CloseReason::Reset`].
+    /// [`Quic::finish`] is for reasons that must arrive.
     pub fn close(&self, conn: ConnId, reason: impl Into<String>) {
         if let Some(connection) = self.shared().connection(conn) {
             connection.close(CloseReason::Asked(reason.into()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use session_runtime::BindError;
 use session_runtime::quic::{
-    Class, CloseReason, DialError, Event, FRAME_BYTES_MAX, Options, Quic, SendError,
+    Class, CloseReason, ConnId, DialError, Event, FRAME_BYTES_MAX, Options, Quic, SendError,
 };
 
 use crate::harness::{Node, PATIENCE, connect, loopback, node};
@@ -130,6 +130,7 @@ async fn many_dialers_prove_their_address_first() {
 async fn close_names_its_reason_to_the_peer() {
     let (mut alice, mut bob) = (node(), node());
     let (out, _) = connect(&mut alice, &mut bob).await;
+    settled(&mut alice, &mut bob, out.conn).await; // what is on its way can hold a reason back
     alice.quic.close(out.conn, "wrong network");
     assert_eq!(alice.disconnected().await, CloseReason::Asked("wrong network".into()));
     let expected = CloseReason::ByPeer { code: 1, reason: "wrong network".into() };
@@ -138,19 +139,24 @@ async fn close_names_its_reason_to_the_peer() {
     assert_eq!(late, Err(SendError::NotConnected(out.conn)));
 }
 
+/// Sends much, and waits until the peer has acknowledged it.
+async fn settled(alice: &mut Node, bob: &mut Node, conn: ConnId) {
+    alice.quic.send(conn, Class::Bulk, vec![1; FRAME_BYTES_MAX]).unwrap();
+    bob.frame().await;
+    let all = async {
+        while alice.quic.waiting(conn, Class::Bulk) != Some(0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_can_see_what_waits_and_how_far_the_peer_is() {
     let (mut alice, mut bob) = (node(), node());
     let (out, _) = connect(&mut alice, &mut bob).await;
-    alice.quic.send(out.conn, Class::Bulk, vec![1; FRAME_BYTES_MAX]).unwrap();
+    settled(&mut alice, &mut bob, out.conn).await;
     assert!(alice.quic.rtt(out.conn).unwrap() < Duration::from_secs(1));
-    bob.frame().await;
-    let settled = async {
-        while alice.quic.waiting(out.conn, Class::Bulk) != Some(0) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, settled).await.unwrap();
     alice.quic.close(out.conn, "done");
     alice.disconnected().await;
     assert_eq!(alice.quic.waiting(out.conn, Class::Bulk), None);
@@ -164,7 +170,7 @@ async fn what_waits_is_delivered_before_a_finish() {
         alice.quic.send(out.conn, Class::Bulk, vec![1; FRAME_BYTES_MAX]).unwrap();
     }
     alice.quic.send(out.conn, Class::Interactive, b"refused: no".to_vec()).unwrap();
-    alice.quic.finish(out.conn, "bye", Duration::from_secs(10));
+    alice.quic.finish(out.conn, "bye", 2 * PATIENCE);
     let mut seen = [0; 2];
     loop {
         match bob.event().await {
