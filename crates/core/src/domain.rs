@@ -177,6 +177,46 @@ domains! {
     WorkloadReceipt = "lux-session/workload-receipt/v1",
     /// The id of a service that people call by a name.
     ServiceName = "lux-session/service-name/v1",
+    /// What an access rule knows of a capability: its digest.
+    Capability = "lux-session/capability/v1",
+    /// The capabilities of a mailbox, from the seed of a route.
+    Mailbox = "lux-session/mailbox/v1",
+    /// What an account signs of its manifest.
+    AccountManifest = "lux-session/account-manifest/v1",
+    /// The digest of a signed manifest, for the next one and for the chain.
+    ManifestDigest = "lux-session/manifest-digest/v1",
+    /// What a device says of a classical account: both keys sign it.
+    LegacyLink = "lux-session/legacy-link/v1",
+    /// The id of a device, from its signing key.
+    DeviceId = "lux-session/device-id/v1",
+    /// The content key of an introduction.
+    IntroKey = "lux-session/intro-key/v1",
+    /// The number that two people compare.
+    SafetyNumber = "lux-session/safety-number/v1",
+    /// The first key of a sender's chain, from the secret of an epoch.
+    ChainRoot = "lux-session/chain-root/v1",
+    /// The next key of a chain.
+    ChainStep = "lux-session/chain-step/v1",
+    /// The key of one message of a chain.
+    ChainMessage = "lux-session/chain-message/v1",
+    /// The tag by which a message of a chain is found.
+    ChainTag = "lux-session/chain-tag/v1",
+    /// The key under which handshakes of an epoch are hidden.
+    HeaderKey = "lux-session/header-key/v1",
+    /// The slot of a commit in the mailbox of an epoch.
+    CommitSlot = "lux-session/commit-slot/v1",
+    /// The id of a group's commit.
+    Commit = "lux-session/commit/v1",
+    /// The key of a value in the store of a device.
+    VaultValue = "lux-session/vault-value/v1",
+    /// The key of a backup.
+    Backup = "lux-session/backup/v1",
+    /// The request of a device that wants to belong to an account.
+    DeviceLink = "lux-session/device-link/v1",
+    /// A secret that a device derives from its seed.
+    DeviceSecret = "lux-session/device-secret/v1",
+    /// What a device signs to ask for being added to a group again.
+    Rejoin = "lux-session/rejoin/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

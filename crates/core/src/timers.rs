@@ -39,6 +39,18 @@ impl<K: Copy + Ord> Timers<K> {
         self.times.get(timer).copied()
     }
 
+    /// Returns how many timers have a time.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Returns whether no timer has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
     /// Returns the earliest time.
     #[must_use]
     pub fn next(&self) -> Option<Time> {

@@ -39,8 +39,27 @@ pub mod attachment;
 pub mod card;
 pub mod content;
 pub mod file_name;
+pub mod group;
+pub mod messenger;
+mod outbox;
+pub mod say;
+mod secret;
+pub mod thread;
+pub mod vault;
 
 pub use attachment::{FileHash, FileKey, Manifest, Opener, Sealer};
 pub use card::{card_item, read_card};
 pub use content::{Content, Message, open_message, open_message_with, seal_message};
 pub use file_name::FileName;
+pub use secret::Secret;
+
+/// The doors of one call: the vault of the device, time, randomness, and the effects.
+pub(crate) type Cx<'a> = session_core::Context<'a, dyn vault::Vault + 'a, messenger::api::Effect>;
+
+/// Returns the next number of a counter that never goes back.
+pub(crate) fn counter(vault: &mut dyn vault::Vault, name: &[u8]) -> u64 {
+    let key = vault::Table::Meta.key(&[b"count/", name]);
+    let next = vault::load::<u64>(vault, &key).unwrap_or(0) + 1;
+    vault::save(vault, &key, &next);
+    next
+}

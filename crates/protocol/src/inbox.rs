@@ -1,7 +1,14 @@
 //! Inboxes: who may do what, under which address, in which namespace.
 
-use session_core::{AccountId, Domain, Encode, InboxAddress, MessageId, Namespace, choice, digest};
+use core::fmt;
+
+use session_core::{
+    AccountId, Decode, DecodeError, Digest, Domain, Encode, InboxAddress, MessageId, Namespace,
+    Reader, choice, digest, record,
+};
+use session_crypto::hash::{SymmetricKey, equal, kdf};
 use session_crypto::PublicIdentity;
+use zeroize::Zeroizing;
 
 choice! {
     /// Who owns an inbox. The address is a digest of the rule, so a rule shown later proves itself.
@@ -13,6 +20,107 @@ choice! {
             /// The owner.
             account: AccountId,
         },
+        /// Whoever shows a capability whose digest is here. Names nobody.
+        2 => Mailbox {
+            /// What reads, and subscribes.
+            reader: Digest,
+            /// What stores.
+            writer: Digest,
+            /// What deletes, and moves expiries.
+            eraser: Digest,
+        },
+    }
+}
+
+/// Thirty-two secret bytes: whoever shows them may do what a rule allows. Cleared on drop, compared
+/// in constant time, not printed.
+#[derive(Clone)]
+pub struct Capability(Zeroizing<[u8; 32]>);
+
+impl Capability {
+    /// Wraps the bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns what a rule knows of it.
+    #[must_use]
+    pub fn commitment(&self) -> Digest {
+        digest(Domain::Capability, &[&self.0[..]])
+    }
+}
+
+impl PartialEq for Capability {
+    fn eq(&self, other: &Self) -> bool {
+        equal(&self.0[..], &other.0[..])
+    }
+}
+
+impl Eq for Capability {}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Capability")
+    }
+}
+
+impl Encode for Capability {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0[..]);
+    }
+}
+
+impl Decode for Capability {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.array().map(Self::new)
+    }
+}
+
+record! {
+    /// Everything about one mailbox: who holds this may read, store and delete.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Mailbox {
+        /// What reads.
+        pub read: Capability,
+        /// What stores.
+        pub write: Capability,
+        /// What deletes.
+        pub erase: Capability,
+    }
+}
+
+impl Mailbox {
+    /// Derives a mailbox from the seed of a route; `parts` say which (lane, day, epoch).
+    #[must_use]
+    pub fn derive(seed: &SymmetricKey, parts: &[&[u8]]) -> Self {
+        let capability = |what: &[u8]| {
+            let parts: Vec<&[u8]> = core::iter::once(what).chain(parts.iter().copied()).collect();
+            Capability::new(*kdf(Domain::Mailbox, seed.expose(), &parts).expose())
+        };
+        Self { read: capability(b"read"), write: capability(b"write"), erase: capability(b"erase") }
+    }
+
+    /// Returns the rule, which names nobody and shows none of the capabilities.
+    #[must_use]
+    pub fn rule(&self) -> AccessRule {
+        AccessRule::Mailbox {
+            reader: self.read.commitment(),
+            writer: self.write.commitment(),
+            eraser: self.erase.commitment(),
+        }
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn address(&self) -> InboxAddress {
+        self.rule().address()
     }
 }
 
@@ -39,6 +147,17 @@ pub const IDENTITY_CARD: Namespace = Namespace(1);
 /// Chunks of attachments: anyone deposits, the owner reads.
 pub const ATTACHMENTS: Namespace = Namespace(2);
 
+/// The manifests of an account: signed by it, so anyone deposits and anyone reads.
+pub const MANIFESTS: Namespace = Namespace(3);
+
+/// Boxes of a mailbox: its writers deposit, its readers read.
+pub const BOXES: Namespace = Namespace(4);
+
+/// Commits of a group, in a mailbox: the first 32 bytes name a slot, and a member of the swarm
+/// signs a receipt for the first item of a slot only. Two quorums intersect: no slot has two items
+/// that a quorum signed.
+pub const COMMITS: Namespace = Namespace(5);
+
 /// What a namespace allows to those who do not own the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -46,6 +165,12 @@ pub enum Policy {
     Deposit,
     /// Anyone reads; only the identity card of the owner is accepted.
     Card,
+    /// Anyone reads; only manifests that the owner signed are accepted.
+    Manifest,
+    /// A mailbox: who shows its capability for it.
+    Box,
+    /// The same, one item for each slot.
+    Slot,
 }
 
 /// Returns the rules of a namespace, or `None` for one that does not exist.
@@ -54,8 +179,17 @@ pub const fn policy(namespace: Namespace) -> Option<Policy> {
     match namespace {
         MESSAGES | ATTACHMENTS => Some(Policy::Deposit),
         IDENTITY_CARD => Some(Policy::Card),
+        MANIFESTS => Some(Policy::Manifest),
+        BOXES => Some(Policy::Box),
+        COMMITS => Some(Policy::Slot),
         _ => None,
     }
+}
+
+/// Returns the slot of an item of [`COMMITS`], if it is long enough to have one.
+#[must_use]
+pub fn slot_of(data: &[u8]) -> Option<Digest> {
+    data.first_chunk::<32>().map(|slot| Digest::from(*slot))
 }
 
 /// Returns the id of an item: the same bytes in the same place are the same item.
@@ -68,7 +202,6 @@ pub fn message_id(address: &InboxAddress, namespace: Namespace, data: &[u8]) -> 
 /// Tells whether `data` is the identity card of the account that owns `address`.
 #[must_use]
 pub fn is_card_of(address: &InboxAddress, data: &[u8]) -> bool {
-    use session_core::Decode;
     PublicIdentity::decode_exact(data)
         .is_ok_and(|card| AccessRule::from(card.account_id()).address() == *address)
 }

@@ -28,6 +28,7 @@
 //! | [`receipt`] | signed promises that an item is on disk |
 //! | [`peer`] | what nodes say to each other |
 //! | [`membership`] | who is a node, behind one trait |
+//! | [`manifest`] | what an account says of itself |
 //! | [`placement`] | which swarm keeps which inbox |
 //! | [`network_file`] | from the network file to the view of the network |
 //! | [`inbound`] | bytes to checked messages |
@@ -51,6 +52,7 @@ pub mod frame;
 pub mod inbound;
 pub mod inbox;
 pub mod limits;
+pub mod manifest;
 pub mod membership;
 pub mod network_file;
 pub mod owner;

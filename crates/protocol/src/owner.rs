@@ -145,7 +145,9 @@ impl OwnerOperation {
         verifier: &dyn Verifier,
         known: impl FnOnce(&session_core::AccountId) -> Option<PublicIdentity>,
     ) -> Result<Verified<Self>, BadAuthorization> {
-        let AccessRule::Account { account } = self.rule;
+        let AccessRule::Account { account } = self.rule else {
+            return Err(BadAuthorization::WrongKeys);
+        };
         let keys = match self.authorization.keys.take() {
             // Deriving the id hashes 3 KiB: cheap next to the signature.
             Some(keys) if keys.account_id() == account => keys,
