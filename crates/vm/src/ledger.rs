@@ -273,6 +273,7 @@ impl Execution<'_> {
             Action::CreateChannel { name } => self.create_channel(name),
             Action::JoinChannel { channel } => self.join_channel(channel),
             Action::LeaveChannel { channel } => self.leave_channel(channel),
+            Action::AnchorManifest { seq, manifest } => self.anchor_manifest(*seq, manifest),
             Action::UptimeVote { epoch, passed, failed } => {
                 self.uptime_vote(*epoch, passed, failed)
             }

@@ -18,10 +18,10 @@ use session_protocol::schedule::{Phase, Schedule};
 use crate::records::{
     Account, AccountKeys, Accounts, Authority, BeaconKeys, Case, Cases, Chain, ChainRecord,
     Channel, ChannelMembers, ChannelNames, Channels, Commitments, Conversation, Conversations,
-    CurrentEpoch, EpochRecord, FormerSeats, Mark, MarkAt, Marks, Membership, NetworkChanged,
-    NodeAliases, NodeKeys, NodeStatus, Nodes, Only, Parameters, Params, PastEpochs, Sequencer,
-    ServiceNode, Sessions, StorageCommitments, SwarmMembers, Table, Treasury, WorkloadSession,
-    channel_name_digest,
+    CurrentEpoch, EpochRecord, FormerSeats, ManifestAnchor, Manifests, Mark, MarkAt, Marks,
+    Membership, NetworkChanged, NodeAliases, NodeKeys, NodeStatus, Nodes, Only, Parameters, Params,
+    PastEpochs, Sequencer, ServiceNode, Sessions, StorageCommitments, SwarmMembers, Table,
+    Treasury, WorkloadSession, channel_name_digest,
 };
 use crate::state::State;
 
@@ -310,6 +310,12 @@ pub fn session(state: &State, id: &SessionId) -> Option<WorkloadSession> {
 #[must_use]
 pub fn conversation(state: &State, id: &ConversationId) -> Option<Conversation> {
     get::<Conversations>(state, id)
+}
+
+/// Returns the newest manifest that an account anchored.
+#[must_use]
+pub fn manifest(state: &State, account: &AccountId) -> Option<ManifestAnchor> {
+    get::<Manifests>(state, account)
 }
 
 /// Returns a channel.

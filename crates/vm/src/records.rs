@@ -66,7 +66,7 @@ mod session;
 pub use account::Account;
 pub use beacon::{DealerList, Revealed, ShownAt};
 pub use chain::{BadParams, ChainRecord, EpochRecord, Params};
-pub use conversation::{Channel, Conversation};
+pub use conversation::{Channel, Conversation, ManifestAnchor};
 pub use duty::{Ballot, Case, CaseKind, CaseStatus, Count, Failing, Mark, MarkAt, VoteAgainst};
 pub use node::{EPOCHS_KEPT, LpStatus, NodeStatus, SeatOf, SeedStatus, ServiceNode};
 pub use session::{
@@ -141,6 +141,9 @@ tables! {
     0x10 => Accounts: AccountId => Account,
     /// Keys of accounts, in a table of their own: only signatures need them.
     0x11 => AccountKeys: AccountId => PublicIdentity,
+    /// The newest manifests of accounts, for those who want to know that they see the same one as
+    /// everybody else.
+    0x12 => Manifests: AccountId => ManifestAnchor,
     /// The registry.
     0x20 => Nodes: NodeId => ServiceNode,
     /// Keys of nodes, also those they gave up: evidence may be about them.

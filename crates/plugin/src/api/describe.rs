@@ -56,6 +56,9 @@ pub(super) fn details(action: &Action) -> Map<String, Value> {
         Action::JoinChannel { channel } | Action::LeaveChannel { channel } => {
             json!({"channelId": channel.to_string()})
         }
+        Action::AnchorManifest { seq, manifest } => {
+            json!({"seq": seq, "manifest": manifest.to_string()})
+        }
         duty => return duty_details(duty),
     };
     object(details)

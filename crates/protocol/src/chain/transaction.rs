@@ -190,6 +190,13 @@ choice! {
             /// The channel.
             channel: ChannelId,
         },
+        /// Anchors the manifest of the sender, so that nobody is shown another one.
+        15 => AnchorManifest {
+            /// The number of the manifest, higher than that of the one anchored before.
+            seq: u64,
+            /// Its digest: [`SignedManifest::digest`](crate::manifest::SignedManifest::digest).
+            manifest: Digest,
+        },
         /// What an examiner found in an epoch, about its targets in their order
         /// ([`Roster::targets`](crate::roster::Roster::targets)). Bit i of byte i / 8, from the
         /// lowest, is about the i-th; a target in neither is one of which it cannot tell.
@@ -347,6 +354,7 @@ impl Action {
             Self::CreateChannel { .. } => "CreateChannel",
             Self::JoinChannel { .. } => "JoinChannel",
             Self::LeaveChannel { .. } => "LeaveChannel",
+            Self::AnchorManifest { .. } => "AnchorManifest",
             Self::UptimeVote { .. } => "UptimeVote",
             Self::StorageCommitment { .. } => "StorageCommitment",
             Self::Accuse { .. } => "Accuse",

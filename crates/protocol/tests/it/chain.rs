@@ -113,6 +113,10 @@ fn golden_transactions() {
         (Action::CreateChannel { name: text("ab") }, "0c 00000002 6162"),
         (Action::JoinChannel { channel: [7; 32].into() }, "0d 07*32"),
         (Action::LeaveChannel { channel: [7; 32].into() }, "0e 07*32"),
+        (
+            Action::AnchorManifest { seq: 3, manifest: [8; 32].into() },
+            "0f 0000000000000003 08*32",
+        ),
     ] {
         check_action(action, golden);
     }

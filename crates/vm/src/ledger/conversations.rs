@@ -7,8 +7,8 @@ use session_protocol::chain::transaction::{
 
 use super::{Execution, Rejection};
 use crate::records::{
-    Channel, ChannelMembers, ChannelNames, Channels, Conversation, Conversations, Membership,
-    channel_name_digest,
+    Channel, ChannelMembers, ChannelNames, Channels, Conversation, Conversations, ManifestAnchor,
+    Manifests, Membership, channel_name_digest,
 };
 
 /// Most participants of a conversation, as the seed's service has it.
@@ -21,6 +21,18 @@ pub const CONVERSATION_TTL_MAX: Span = Span::from_days(30);
 pub const CHANNEL_MEMBERS_MAX: u16 = 1_000;
 
 impl Execution<'_> {
+    pub(super) fn anchor_manifest(&mut self, seq: u64, manifest: &Digest) -> Result<(), Rejection> {
+        let account = self.sender();
+        let before = self.draft.get::<Manifests>(&account).map_or(0, |anchor| anchor.seq);
+        if seq <= before {
+            return Err(Rejection::ManifestSeq { got: seq, before });
+        }
+        let anchored = self.context.time;
+        let anchor = ManifestAnchor { seq, manifest: *manifest, anchored };
+        self.draft.put::<Manifests>(&account, &anchor);
+        Ok(())
+    }
+
     pub(super) fn open_conversation(
         &mut self,
         participants_root: &Digest,

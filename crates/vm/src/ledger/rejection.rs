@@ -423,6 +423,14 @@ rejections! {
         /// The other channel.
         channel: ChannelId,
     },
+    /// A manifest is anchored by rising numbers.
+    #[error("manifest {got} is not newer than number {before}, which is anchored")]
+    "manifest_seq" => ManifestSeq {
+        /// Its number.
+        got: u64,
+        /// The number of the one that is anchored.
+        before: u64,
+    },
     /// Nobody made the channel.
     #[error("unknown channel")]
     "unknown_channel" => UnknownChannel {

@@ -31,4 +31,15 @@ record! {
         /// When it was made.
         pub created: Time,
     }
+
+    /// The newest manifest of an account, as the account itself anchored it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ManifestAnchor {
+        /// Its number.
+        pub seq: u64,
+        /// Its digest.
+        pub manifest: Digest,
+        /// When it was anchored.
+        pub anchored: Time,
+    }
 }

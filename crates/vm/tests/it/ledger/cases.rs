@@ -12,7 +12,7 @@ use session_protocol::commitment::{Absence, Commitment, Leaf, Place, Window, tre
 use session_protocol::evidence::{BadEvidence, Evidence};
 use session_protocol::inbox::AccessRule;
 use session_protocol::membership::{NetworkId, network_id};
-use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
+use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
 use session_protocol::workload::oracle::RecordHead;
 use session_protocol::workload::round::{Ballot, Phase};
@@ -412,7 +412,9 @@ fn a_false_receipt_is_refuted_by_the_owners_order() {
     let now = world.now;
     let foreign = OwnerOperation::sign(network(), &stranger, delete.clone(), now, &mut world.rng);
     let mut forged = lie.order(&mut world, delete.clone());
-    forged.authorization.signature = foreign.authorization.signature.clone();
+    let Authorization::Signed { signature, .. } = &mut forged.authorization else { panic!() };
+    let Authorization::Signed { signature: other, .. } = &foreign.authorization else { panic!() };
+    *signature = other.clone();
     for operation in [Box::new(foreign), forged] {
         let refused = world.run(2, Action::Refute { case, operation });
         assert!(matches!(refused, Err(Rejection::Order(_))), "{refused:?}");

@@ -46,6 +46,26 @@ fn people_join_and_leave_and_the_last_one_takes_it_away() {
 }
 
 #[test]
+fn manifests_are_anchored_by_rising_numbers_each_by_its_own_account() {
+    let mut world = World::new(0);
+    let anchor = |seq: u64, byte: u8| Action::AnchorManifest { seq, manifest: [byte; 32].into() };
+    let before = |got: u64, before: u64| Err(Rejection::ManifestSeq { got, before });
+    assert_eq!(world.run(1, anchor(0, 1)), before(0, 0));
+    world.run(1, anchor(3, 1)).unwrap();
+    assert_eq!(world.run(1, anchor(3, 2)), before(3, 3), "the same number with another manifest");
+    assert_eq!(world.run(1, anchor(2, 2)), before(2, 3));
+    world.run(2, anchor(1, 9)).unwrap();
+    world.run(1, anchor(4, 2)).unwrap();
+    let shown = |who: usize| {
+        let anchor = query::manifest(&world.state, &world.id(who)).unwrap();
+        (anchor.seq, anchor.manifest)
+    };
+    assert_eq!(shown(1), (4, [2; 32].into()));
+    assert_eq!(shown(2), (1, [9; 32].into()));
+    assert_eq!(query::manifest(&world.state, &world.id(3)), None);
+}
+
+#[test]
 fn names_are_readable() {
     let mut world = World::new(0);
     for bad in ["", "a\nb", "\u{7f}", "\u{85}"] {
