@@ -8,7 +8,9 @@ use session_core::{Decode, Encode, List, MessageId, SeededEntropy, SwarmId, Text
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{RealVerifier, Signer, Verifier};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest};
-use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
+use session_protocol::inbox::{BOXES, COMMITS, MANIFESTS};
+use session_protocol::manifest::SignedManifest;
+use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt};
 use session_protocol::request::{Info, Item, Operation, Outcome, Push, Refusal, Reply, Request};
 use session_protocol::workload::Proposal;
@@ -97,7 +99,7 @@ fn element(element: peer::Element) -> Option<OwnerOperation> {
 fn owner(checked: CheckedOperation) -> Option<OwnerOperation> {
     match checked {
         CheckedOperation::Owner(operation) => Some((*operation).into_inner()),
-        CheckedOperation::Open(_) => None,
+        _ => None,
     }
 }
 
@@ -120,7 +122,7 @@ fn frame(checker: &Checker, body: &[u8]) {
         Inbound::Pong(message) => message.to_bytes(),
         Inbound::Reply(message) => message.to_bytes(),
         Inbound::Push(message) => message.to_bytes(),
-        Inbound::Replicate(message) => message.to_bytes(),
+        Inbound::Replicate(message) => message.into_inner().to_bytes(),
         Inbound::Receipts(message) => message.into_inner().to_bytes(),
         Inbound::Operations(message) => message.into_inner().to_bytes(),
         Inbound::Sync(message) => message.into_inner().to_bytes(),
@@ -140,14 +142,44 @@ fn checked(checker: &Checker, request: &CheckedRequest, payload: &[u8]) {
             (Ok(CheckedOperation::Owner(operation)), Operation::Owner { operation: sent }) => {
                 let network = checker.membership().network();
                 assert_eq!(operation.signed_bytes(network), sent.signed_bytes(network));
-                let keys = operation.authorization.keys.as_ref().expect("filled in");
-                assert_eq!(operation.rule, AccessRule::from(keys.account_id()));
+                match &operation.authorization {
+                    Authorization::Signed { keys, .. } => {
+                        let keys = keys.as_ref().expect("filled in");
+                        assert_eq!(operation.rule, AccessRule::from(keys.account_id()));
+                    }
+                    Authorization::Token { token, .. } => {
+                        let AccessRule::Mailbox { reader, eraser, .. } = &operation.rule else {
+                            panic!("an account takes no token")
+                        };
+                        assert!(token.opens(reader) || token.opens(eraser));
+                    }
+                    other => panic!("{other:?}"),
+                }
             }
             (Ok(CheckedOperation::Open(operation)), sent) => {
                 assert_eq!(operation, sent);
-                assert!(!matches!(sent, Operation::Owner { .. }), "nobody signed this");
+                let needs_proof = matches!(
+                    sent,
+                    Operation::Owner { .. }
+                        | Operation::Deposit { .. }
+                        | Operation::Store { namespace: MANIFESTS | BOXES | COMMITS, .. }
+                );
+                assert!(!needs_proof, "nobody proved this");
             }
-            (Err(_), Operation::Owner { .. }) => {}
+            (Ok(CheckedOperation::Deposit(deposit)), Operation::Deposit { rule, token, .. }) => {
+                let AccessRule::Mailbox { writer, .. } = rule else { panic!("no mailbox") };
+                assert!(token.opens(writer));
+                assert_eq!(deposit.address, rule.address());
+            }
+            (Ok(CheckedOperation::Deposit(deposit)), Operation::Store { address, data, .. }) => {
+                assert_eq!((deposit.namespace, deposit.address), (MANIFESTS, *address));
+                let manifest = SignedManifest::decode_exact(data).expect("checked");
+                assert_eq!(AccessRule::from(manifest.account()).address(), *address);
+            }
+            (
+                Err(_),
+                Operation::Owner { .. } | Operation::Deposit { .. } | Operation::Store { .. },
+            ) => {}
             other => panic!("{other:?}"),
         }
     }

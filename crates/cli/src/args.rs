@@ -9,9 +9,14 @@ use session_runtime::http::client::Endpoint;
 use session_sim::Story;
 
 mod chain;
+mod talk;
 mod workload;
 
 pub(crate) use chain::{Chain, ChainCommand, Given, Order, Sending, Subject};
+pub(crate) use talk::{
+    Account, Backup, Bot, Chat, ChatCommand, Contact, Device, Group, Profile, Receipt, RoleArg,
+    TimerSpan, Until, Wait, Where,
+};
 pub(crate) use workload::{Dev, Lang, Run, Workload, WorkloadCommand};
 
 /// Private messages through a swarm of nodes, sealed against quantum computers.
@@ -23,9 +28,10 @@ pub(crate) use workload::{Dev, Lang, Run, Workload, WorkloadCommand};
     after_help = "Examples:\n  \
         session up --demo                   the whole story on this machine, then stop\n  \
         session up                          ten nodes and their chain on this machine\n  \
-        session id new --plain              a new identity without a passphrase\n  \
-        session send 07… 'hello'            a message\n  \
-        session inbox --follow              messages as they arrive\n  \
+        session account new --plain         an account without a passphrase; shows its 24 words\n  \
+        session chat                        conversations in the terminal\n  \
+        session chat send 07… 'hello'       a message, from a script\n  \
+        session bot --accept -- ./echo.sh   a program that answers\n  \
         session chain status                how the coordination chain is\n  \
         session workload new prices         a program that a committee runs\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong use, 3 network not reachable, 4 refused (by a node,\n\
@@ -50,23 +56,73 @@ pub(crate) struct Common {
     /// Print JSON, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Read the passphrase of the identity file from this file (first line).
+    /// Read the passphrase of keys, or of a backup, from this file (first line).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Which of several accounts: HOME/profiles/NAME.
+    #[arg(long, global = true, value_name = "NAME", env = "SESSION_PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Tell others what was read here; they are told what was delivered in any case.
+    #[arg(long, global = true)]
+    pub(crate) read_receipts: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Identities: make, show, back up.
+    /// The account that converses: make it, restore it from its words, look after it.
+    #[command(subcommand)]
+    Account(Account),
+    /// The devices of the account.
+    #[command(subcommand)]
+    Device(Device),
+    /// Whom one knows: names, requests, blocks, safety numbers.
+    #[command(subcommand)]
+    Contact(Contact),
+    /// Converse: without a command, in the terminal.
+    #[command(after_help = "Examples:\n  \
+        session chat                                the conversations in the terminal; ? for help\n  \
+        session chat send 07ab… 'see you at eight'\n  \
+        session chat read --json                    what is new\n  \
+        session chat reply 07ab… 5e12 'fine'        to the message whose id begins with 5e12\n\n\
+        WHERE is an account (66 characters that begin with 07), group: and the start of a group's\n\
+        id, or the number that 'session chat list' shows. Messages are forward-secret: whoever\n\
+        takes this device later cannot open what the swarm kept before.")]
+    Chat(Chat),
+    /// Groups: make them, invite, remove.
+    #[command(subcommand)]
+    Group(Group),
+    /// What the swarm has signed for: proof that a message is stored.
+    #[command(subcommand)]
+    Receipt(Receipt),
+    /// Contacts and messages in one encrypted file.
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Several accounts on one machine.
+    #[command(subcommand)]
+    Profile(Profile),
+    /// Let a program answer: it is run for each message, JSON in and JSON out.
+    #[command(after_help = "Examples:\n  \
+        session bot --accept -- jq -c '{text: .text}'      says everything once more\n  \
+        session bot --stream -- python3 bot.py\n\n\
+        A line of JSON for each message: {\"thread\", \"peer\", \"author\", \"id\", \"text\" or \"file\", …}.\n\
+        Lines that are answers: {\"text\": …, \"reply\": true}, {\"react\": …}, {\"file\": PATH}.")]
+    Bot(Bot),
+    /// Identities of one-shot letters, chain orders and nodes: make, show, back up.
     #[command(subcommand)]
     Id(Id),
-    /// Send a message or a file.
+    /// Send one sealed letter, without a conversation.
+    ///
+    /// It is sealed to the account's long-term key: there is no forward secrecy. Whoever gets that
+    /// key one day opens every letter that was kept. For conversations use 'session chat'.
     #[command(after_help = "Examples:\n  \
         session send 07ab… 'see you at eight'\n  \
         session send 07ab… --file photo.jpg\n  \
         echo hello | session send 07ab… -")]
     Send(Send),
-    /// Read messages and files.
+    /// Read the sealed letters of 'session send'.
+    ///
+    /// They are sealed to the account's long-term key: there is no forward secrecy. For
+    /// conversations use 'session chat'.
     #[command(after_help = "Examples:\n  \
         session inbox                 new messages since the last time\n  \
         session inbox --follow        and those that arrive from now on\n  \
@@ -277,6 +333,19 @@ pub(crate) enum VerifyOther {
         /// The public keys of the accused, in hex or a file with them, if the file has none.
         #[arg(long, value_name = "KEYS")]
         node_keys: Option<String>,
+    },
+    /// Check the swarm's receipts of a message, from 'session receipt export'.
+    #[command(after_help = "Examples:\n  \
+        session receipt export 07ab… 5e12 -o receipt\n  \
+        session verify receipt receipt --nodes network.toml\n\n\
+        Needs no network. Exit code 0 if the swarm has signed what the file says, 4 if not.")]
+    Receipt {
+        /// The file; `-` for standard input.
+        file: PathBuf,
+        /// The nodes, whose keys are believed: a network file, for instance from
+        /// 'session chain network --out FILE'.
+        #[arg(long, value_name = "FILE")]
+        nodes: PathBuf,
     },
     /// Check the certificate of an epoch's beacon, from a node's /certificate/EPOCH.
     #[command(after_help = "Examples:\n  \

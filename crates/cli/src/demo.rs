@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
-use session_client::{Command, InboxReader};
+use session_client::{Command, Inbox, InboxReader};
 use session_core::{Entropy, SeededEntropy, Span};
 use session_crypto::Identity;
 use session_messaging::attachment::Manifest;
@@ -98,6 +98,8 @@ impl Actor {
             network: Some(cluster.network_file()),
             json: false,
             passphrase_file: None,
+            profile: None,
+            read_receipts: false,
         })?;
         let identity = Identity::generate(&mut crate::person::entropy()?);
         home.save_identity(&identity, true, true)?;
@@ -385,7 +387,7 @@ async fn read_from(reader: &Actor, cluster: &Cluster, index: usize, sender: &Act
     for namespace in [MESSAGES, ATTACHMENTS] {
         let (mut cursor, mut more) = (None, true);
         while more {
-            let command = Command::RetrieveFrom { node, namespace, cursor };
+            let command = Command::RetrieveFrom { from: Inbox::Own, node, namespace, cursor };
             let session_client::Answer::Pages(pages) = reader.person.run(command).await? else {
                 return Err(Failure::failed("the client answered something else"));
             };

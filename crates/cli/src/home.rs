@@ -6,6 +6,10 @@
 //! HOME/contacts/ID      public keys that were imported by hand
 //! HOME/sending/ID       files that are on their way out
 //! HOME/network.toml     the network, unless --network names another
+//! HOME/vault.key        the key of the messages, mode 0600
+//! HOME/messages.vault   conversations, contacts, keys: encrypted
+//! HOME/profiles/NAME/   all of this once more, for another account
+//! HOME/profile          the name of the profile that is used
 //! ```
 
 use std::fs;
@@ -26,7 +30,7 @@ use crate::exit::{Code, Doing, Failure, Result};
 use crate::members::SharedMembership;
 
 /// The environment variable that holds the passphrase, for scripts.
-const PASSPHRASE_VARIABLE: &str = "SESSION_PASSPHRASE";
+pub(crate) const PASSPHRASE_VARIABLE: &str = "SESSION_PASSPHRASE";
 
 /// An identity file has about 8.5 KB.
 const IDENTITY_BYTES_MAX: usize = 64 * 1024;
@@ -34,24 +38,94 @@ const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 /// No file that this program reads whole is larger.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// The file that names the profile in use.
+const PROFILE_FILE: &str = "profile";
+
+/// The folder of the profiles.
+const PROFILES: &str = "profiles";
+
 /// Where one person's things are.
 pub(crate) struct Home {
+    /// What all profiles share.
+    base: PathBuf,
+    /// That of the profile, or `base`.
     dir: PathBuf,
     network: PathBuf,
     passphrase_file: Option<PathBuf>,
+    read_receipts: bool,
 }
 
 impl Home {
     /// Finds the folder: the flag, the environment, or `~/.lux-session`.
     pub(crate) fn find(common: &Common) -> Result<Self> {
-        let dir = match &common.home {
+        let base = match &common.home {
             Some(dir) => dir.clone(),
             None => std::env::var_os("HOME")
                 .map(|home| Path::new(&home).join(".lux-session"))
                 .ok_or_else(|| Failure::usage("HOME is not set: say where with --home DIR"))?,
         };
-        let network = common.network.clone().unwrap_or_else(|| dir.join("network.toml"));
-        Ok(Self { dir, network, passphrase_file: common.passphrase_file.clone() })
+        let network = common.network.clone().unwrap_or_else(|| base.join("network.toml"));
+        let used = || fs::read_to_string(base.join(PROFILE_FILE)).ok();
+        let profile = common.profile.clone().or_else(used);
+        let dir = match profile.as_deref().map(str::trim).filter(|name| !name.is_empty()) {
+            None => base.clone(),
+            Some(name) => {
+                check_profile(name)?;
+                base.join(PROFILES).join(name)
+            }
+        };
+        let passphrase_file = common.passphrase_file.clone();
+        Ok(Self { base, dir, network, passphrase_file, read_receipts: common.read_receipts })
+    }
+
+    /// Tells whether others shall know what was read.
+    pub(crate) const fn read_receipts(&self) -> bool {
+        self.read_receipts
+    }
+
+    /// Returns the folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Lists the profiles, with whether each is the one in use.
+    pub(crate) fn profiles(&self) -> Vec<(String, bool)> {
+        let mut names: Vec<String> = fs::read_dir(self.base.join(PROFILES))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| check_profile(name).is_ok())
+            .collect();
+        names.sort_unstable();
+        let used = |name: &String| self.base.join(PROFILES).join(name) == self.dir;
+        names.into_iter().map(|name| (used(&name), name)).map(|(used, name)| (name, used)).collect()
+    }
+
+    /// Makes the folder of a profile.
+    pub(crate) fn make_profile(&self, name: &str) -> Result<PathBuf> {
+        check_profile(name)?;
+        let dir = self.base.join(PROFILES).join(name);
+        if dir.exists() {
+            return Err(Failure::usage(format!("there is a profile {name} already")));
+        }
+        self.make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Uses a profile from now on; `None` for none.
+    pub(crate) fn use_profile(&self, name: Option<&str>) -> Result<()> {
+        let Some(name) = name else {
+            // Not there is as good as gone.
+            let _ = fs::remove_file(self.base.join(PROFILE_FILE));
+            return Ok(());
+        };
+        check_profile(name)?;
+        if !self.base.join(PROFILES).join(name).is_dir() {
+            return Err(Failure::not_found(format!(
+                "there is no profile {name}: make it with 'session profile new {name}'"
+            )));
+        }
+        write_secret(&self.base.join(PROFILE_FILE), name.as_bytes())
     }
 
     /// Returns where the network file is, or would be.
@@ -190,7 +264,8 @@ impl Home {
         files::create_private_directory(dir).map_err(Failure::failed)
     }
 
-    fn passphrase(&self, prompt: &str) -> Result<String> {
+    /// Asks for a passphrase: a file, the environment, or whoever sits at the terminal.
+    pub(crate) fn passphrase(&self, prompt: &str) -> Result<String> {
         if let Some(file) = &self.passphrase_file {
             let text = fs::read_to_string(file)
                 .doing(|| format!("cannot read the passphrase from {}", file.display()))?;
@@ -209,7 +284,8 @@ impl Home {
             .doing(|| "cannot read the passphrase".to_owned())
     }
 
-    fn new_passphrase(&self) -> Result<String> {
+    /// Asks for a passphrase that is made up now; typed ones twice.
+    pub(crate) fn new_passphrase(&self) -> Result<String> {
         let first = self.passphrase("new passphrase")?;
         let typed = self.passphrase_file.is_none() && std::env::var(PASSPHRASE_VARIABLE).is_err();
         if typed && self.passphrase("the same once more")? != first {
@@ -217,6 +293,17 @@ impl Home {
         }
         Ok(first)
     }
+}
+
+// A name becomes a folder: nothing else may become of it.
+fn check_profile(name: &str) -> Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fits) {
+        return Err(Failure::usage(format!(
+            "a profile's name has up to 64 letters, digits, - _ and dots, not at its start; got {name:?}"
+        )));
+    }
+    Ok(())
 }
 
 /// Writes a file that only its owner may read: all of it or nothing.
@@ -243,16 +330,21 @@ pub(crate) fn membership(file: &NetworkFile, path: &Path) -> Result<SharedMember
 
 /// Reads a whole file, or standard input for `-`.
 pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>> {
+    read_input_up_to(path, FILE_BYTES_MAX)
+}
+
+/// Reads a whole file of at most `max` bytes, or standard input for `-`.
+pub(crate) fn read_input_up_to(path: &Path, max: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let what = || format!("cannot read {}", path.display());
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+        std::io::stdin().lock().take(max + 1).read_to_end(&mut bytes)
     } else {
-        fs::File::open(path).doing(what)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+        fs::File::open(path).doing(what)?.take(max + 1).read_to_end(&mut bytes)
     };
     read.doing(what)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Failure::usage(format!("{} is over {FILE_BYTES_MAX} bytes", path.display())));
+    if bytes.len() as u64 > max {
+        return Err(Failure::usage(format!("{} is over {max} bytes", path.display())));
     }
     Ok(bytes)
 }

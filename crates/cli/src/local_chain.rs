@@ -178,6 +178,8 @@ impl LocalChain {
             network: None,
             json: false,
             passphrase_file: None,
+            profile: None,
+            read_receipts: false,
         })?
         .identity()
     }

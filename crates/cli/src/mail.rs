@@ -10,8 +10,8 @@ use session_messaging::attachment::{Manifest, Opener};
 use session_messaging::content::Content;
 use session_protocol::inbox::MESSAGES;
 use session_protocol::limits::{TTL_MAX, TTL_MIN};
+use session_sdk::agent::Followed;
 
-use crate::agent::Followed;
 use crate::args::{Inbox, Send};
 use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
@@ -115,7 +115,8 @@ async fn find(home: &Home, person: &Person, to: AccountRef) -> Result<PublicIden
     })
 }
 
-fn read_text() -> Result<String> {
+/// Reads a text from standard input.
+pub(crate) fn read_text() -> Result<String> {
     let mut text = String::new();
     std::io::stdin()
         .lock()
@@ -284,8 +285,11 @@ impl Desk<'_> {
     }
 
     async fn follow(&mut self, reader: &mut InboxReader) -> Result<()> {
-        let command =
-            Command::Subscribe { namespaces: vec![MESSAGES], reader: Box::new(reader.clone()) };
+        let command = Command::Subscribe {
+            from: session_client::Inbox::Own,
+            namespaces: vec![MESSAGES],
+            reader: Box::new(reader.clone()),
+        };
         let mut reports = self.person.agent.follow(command).await;
         loop {
             tokio::select! {
@@ -299,6 +303,7 @@ impl Desk<'_> {
                         }
                     }
                     Some(Followed::Ended(error)) => return Err(Failure::new(Code::Network, error)),
+                    Some(_) => {}
                     None => return Ok(()),
                 },
                 _ = tokio::signal::ctrl_c() => return Ok(()),

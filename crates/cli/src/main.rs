@@ -1,11 +1,18 @@
 //! `session`: the tool of people.
 
-mod agent;
+mod account;
 mod args;
+mod backup;
+mod bot;
 mod chain;
+mod chat;
 mod cluster;
+mod contact;
 mod demo;
+mod desk;
+mod device;
 mod exit;
+mod group;
 mod home;
 mod id;
 mod link;
@@ -17,9 +24,12 @@ mod node;
 mod out;
 mod person;
 mod process;
+mod profile;
+mod receipt;
 mod sim;
 mod span;
 mod transfer;
+mod tui;
 mod up;
 mod verify;
 mod workload;
@@ -66,6 +76,15 @@ fn run(cli: &Cli) -> Result<()> {
         .doing(|| "cannot start logging".to_owned())?;
     let home = || Home::find(&cli.common);
     match &cli.command {
+        Command::Account(command) => wait(account::run(&home()?, out, command)),
+        Command::Device(command) => wait(device::run(&home()?, out, command)),
+        Command::Contact(command) => wait(contact::run(&home()?, out, command)),
+        Command::Chat(args) => wait(chat::run(&home()?, out, args)),
+        Command::Group(command) => wait(group::run(&home()?, out, command)),
+        Command::Receipt(command) => receipt::run(&home()?, out, command),
+        Command::Backup(command) => backup::run(&home()?, out, command),
+        Command::Profile(command) => profile::run(&home()?, out, command),
+        Command::Bot(args) => wait(bot::run(&home()?, out, args)),
         Command::Id(command) => id::run(&home()?, out, command),
         Command::Sim(args) => sim::run(out, args),
         Command::Send(args) => wait(mail::send(&home()?, out, args)),

@@ -1,5 +1,7 @@
 //! Who is a node: as the chain says where it is known, or else as the network file says.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,9 @@ use session_protocol::network_file;
 use session_protocol::{Membership, StaticMembership};
 use session_rpc::network_file::NetworkFile;
 use session_runtime::http::client::Endpoint;
+use session_sdk::Network;
+use session_sdk::network::Directory;
+use tokio::sync::Mutex;
 
 use crate::chain::network;
 use crate::chain::rpc::Rpc;
@@ -52,6 +57,12 @@ impl Members {
         &self.view
     }
 
+    /// Returns the network as clients take it: the chain is asked again once in a while.
+    pub(crate) fn into_network(self) -> Network {
+        let network = Network::new(self.view.clone());
+        network.with_directory(Arc::new(Asked(Mutex::new(self))))
+    }
+
     /// Asks the chain; returns whether the nodes are others now. Without a chain, or one that does
     /// not answer, nothing changes.
     pub(crate) async fn refresh(&mut self) -> bool {
@@ -80,5 +91,17 @@ impl Members {
         }
         (self.network, self.view) = (network, Arc::new(view));
         Ok(true)
+    }
+}
+
+/// Members that are asked for by whoever needs them.
+struct Asked(Mutex<Members>);
+
+impl Directory for Asked {
+    fn ask(&self) -> Pin<Box<dyn Future<Output = Option<Arc<dyn Membership>>> + Send + '_>> {
+        Box::pin(async {
+            let mut members = self.0.lock().await;
+            members.refresh().await.then(|| members.view.clone() as Arc<dyn Membership>)
+        })
     }
 }

@@ -11,10 +11,10 @@ use session_client::{Answer, Command};
 use session_core::NodeId;
 use session_crypto::Identity;
 use session_protocol::Membership;
+use session_sdk::agent::Agent;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::agent::Agent;
 use crate::args::Node;
 use crate::chain;
 use crate::chain::rpc::Rpc;
@@ -38,7 +38,7 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, command: &No
     let membership = members.view().clone();
     // Asking nodes how they are needs no account: a throw-away identity tells them nothing.
     let identity = Arc::new(Identity::generate(&mut crate::person::entropy()?));
-    let agent = Agent::start(identity, members)?;
+    let agent = Agent::start(identity, &members.into_network()).map_err(Failure::failed)?;
     let done = match command {
         Node::List => list(&agent, out, &*membership).await,
         Node::Ping { node, count } => ping(&agent, out, &*membership, node, *count).await,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use session_client::{Answer, Command, InboxReader, NewItem, StoredProof};
+use session_client::{Answer, Command, Inbox, InboxReader, NewItem, StoredProof};
 use session_core::{AccountId, InboxAddress, List, MessageId, Namespace, Span, Time};
 use session_crypto::{AccountRef, Identity, PublicIdentity};
 use session_messaging::card::card_item;
@@ -14,8 +14,8 @@ use session_protocol::request::{Item, Refusal};
 use session_protocol::{AccessRule, Membership};
 use session_runtime::clock::SystemClock;
 use session_runtime::entropy::OsEntropy;
+use session_sdk::agent::Agent;
 
-use crate::agent::Agent;
 use crate::exit::{Code, Failure, Result};
 use crate::members::{Members, SharedMembership};
 
@@ -26,7 +26,7 @@ const NODES_READ: usize = 2;
 static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
 
 /// Publishing goes along with other work, which it must not hold up for long.
-const PUBLISH_PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PUBLISH_PATIENCE: Duration = Duration::from_secs(8);
 
 /// An identity with its client.
 pub(crate) struct Person {
@@ -46,7 +46,8 @@ impl Person {
     pub(crate) fn start(identity: Identity, members: Members) -> Result<Self> {
         let identity = Arc::new(identity);
         let membership = members.view().clone();
-        let agent = Agent::start(identity.clone(), members)?;
+        let agent =
+            Agent::start(identity.clone(), &members.into_network()).map_err(Failure::failed)?;
         Ok(Self { identity, membership, agent })
     }
 
@@ -130,6 +131,7 @@ impl Person {
         let mut received = Vec::new();
         loop {
             let command = Command::Retrieve {
+                from: Inbox::Own,
                 namespace: MESSAGES,
                 cursors: reader.cursors(MESSAGES),
                 nodes: NODES_READ.min(self.membership.nodes().len()),
@@ -154,7 +156,7 @@ impl Person {
     /// Reads items by their ids, in the order asked.
     pub(crate) async fn fetch(&self, namespace: Namespace, ids: &[MessageId]) -> Result<Vec<Item>> {
         let ids = List::new(ids).map_err(Failure::failed)?;
-        match self.run(Command::Fetch { namespace, ids }).await? {
+        match self.run(Command::Fetch { from: Inbox::Own, namespace, ids }).await? {
             Answer::Fetched { items, missing } if missing.is_empty() => Ok(items),
             Answer::Fetched { missing, .. } => Err(Failure::not_found(format!(
                 "{} pieces of the file are not in the swarm any more",
@@ -168,7 +170,7 @@ impl Person {
     pub(crate) async fn delete(&self, ids: &[MessageId]) -> Result<()> {
         for some in ids.chunks(IDS_MAX) {
             let ids = List::new(some).expect("chunks of at most the bound");
-            self.run(Command::Delete { ids }).await?;
+            self.run(Command::Delete { from: Inbox::Own, ids }).await?;
         }
         Ok(())
     }
@@ -182,11 +184,6 @@ pub(crate) fn inbox_of(account: AccountId) -> InboxAddress {
 /// Returns the time, for messages.
 pub(crate) fn now() -> Time {
     CLOCK.now()
-}
-
-/// Waits until a time.
-pub(crate) async fn until(time: Time) {
-    CLOCK.sleep_until(time).await;
 }
 
 /// Opens the system's entropy.
@@ -216,7 +213,8 @@ fn is_of_another_view(error: &session_client::Error) -> bool {
     }
 }
 
-fn code(error: &session_client::Error) -> Code {
+/// Returns the exit code of what the client says.
+pub(crate) fn code(error: &session_client::Error) -> Code {
     use session_client::Error;
     match error {
         Error::TimedOut { last: Some(last), .. } => match code(last) {

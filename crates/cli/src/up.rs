@@ -159,19 +159,18 @@ fn commands(cluster: &Cluster) -> String {
     let folder = network.parent().map(|path| path.display().to_string()).unwrap_or_default();
     format!(
         "  export SESSION_NETWORK={}\n  \
-           {session} --home {folder}/alice id new --plain\n  \
-           {session} --home {folder}/bob id new --plain\n  \
-           {session} --home {folder}/bob inbox            # publishes bob's keys\n  \
-           {session} --home {folder}/alice send BOBS_ID 'hello'\n  \
-           {session} --home {folder}/bob inbox\n  \
+           {session} --home {folder}/alice account new --plain\n  \
+           {session} --home {folder}/bob account new --plain\n  \
+           {session} --home {folder}/alice chat send BOBS_ID 'hello'\n  \
+           {session} --home {folder}/bob chat             # ? shows the keys\n  \
            {session} node list\n  \
            {session} chain status\n  \
            {session} chain nodes\n  \
            {session} chain epoch\n  \
            {session} chain swarms\n  \
            {session} node why {first}\n  \
-           {session} --home {folder}/operator chain tx transfer ALICES_ID 100\n  \
-           {session} --home {folder}/alice chain account\n  \
+           {session} --home {folder}/operator chain tx transfer BOBS_ID 100\n  \
+           {session} --home {folder}/operator chain account\n  \
            {session} workload run FOLDER                  # of a workload: 'session workload new'",
         network.display(),
         first = &cluster.id(0).to_string()[..16],

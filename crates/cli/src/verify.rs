@@ -62,6 +62,7 @@ pub(crate) async fn run(out: Out, command: &Verify) -> Result<()> {
             })?;
             evidence(out, &given.evidence, &keys, &rules)
         }
+        VerifyOther::Receipt { file, nodes } => crate::receipt::verify(out, file, nodes),
         VerifyOther::Certificate { file, genesis: path } => certificate(out, file, path),
     }
 }

@@ -6,6 +6,7 @@ use session_core::{
     AccountId, InboxAddress, List, MessageId, Namespace, NodeId, Span, SwarmId, Time,
 };
 use session_crypto::PublicIdentity;
+use session_protocol::inbox::{AccessRule, Capability};
 use session_protocol::limits::IDS_MAX;
 use session_protocol::membership::Member;
 use session_protocol::owner::ExpireMode;
@@ -31,7 +32,26 @@ pub struct NewItem {
     pub data: ItemBytes,
 }
 
-/// Something to do. What only the owner of an inbox may do is about the client's own inbox.
+/// An inbox, and by what right it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbox {
+    /// That of the client's account, which signs.
+    Own,
+    /// A mailbox, with the capability for what is asked: what reads, or what erases.
+    Mailbox {
+        /// Its rule.
+        rule: AccessRule,
+        /// The capability.
+        token: Capability,
+    },
+    /// Any inbox; only the namespaces that everyone may read open so.
+    Public {
+        /// Where.
+        address: InboxAddress,
+    },
+}
+
+/// Something to do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Command {
@@ -51,10 +71,22 @@ pub enum Command {
         /// At most [`STORE_ITEMS_MAX`] items.
         items: Vec<NewItem>,
     },
+    /// Store items in one mailbox, with the capability of its writers. As [`Command::StoreMany`];
+    /// a slot that is another item's is an [`Error::Refused`] with [`Refusal::SlotTaken`].
+    Deposit {
+        /// The rule of the mailbox.
+        rule: AccessRule,
+        /// What stores.
+        token: Capability,
+        /// At most [`STORE_ITEMS_MAX`] items.
+        items: Vec<NewItem>,
+    },
     /// Read one page of what is new from each of some nodes. Answered by [`Answer::Pages`].
     ///
     /// Two nodes are better than one: what one of them withholds, the other one has.
     Retrieve {
+        /// Of which inbox.
+        from: Inbox,
         /// Which compartment.
         namespace: Namespace,
         /// Where reading goes on, on each node that was read before; see [`InboxReader::cursors`].
@@ -67,6 +99,8 @@ pub enum Command {
     RetrieveFrom {
         /// The node.
         node: NodeId,
+        /// Of which inbox.
+        from: Inbox,
         /// Which compartment.
         namespace: Namespace,
         /// Where reading goes on; none is the beginning.
@@ -74,6 +108,8 @@ pub enum Command {
     },
     /// Read items by their ids. Answered by [`Answer::Fetched`].
     Fetch {
+        /// Of which inbox.
+        from: Inbox,
         /// Which compartment.
         namespace: Namespace,
         /// Which items.
@@ -81,11 +117,15 @@ pub enum Command {
     },
     /// Forget items everywhere. Answered by [`Answer::Deleted`].
     Delete {
+        /// Of which inbox.
+        from: Inbox,
         /// Which items.
         ids: List<MessageId, IDS_MAX>,
     },
     /// Move the expiry of items. Answered by [`Answer::Expiring`].
     Expire {
+        /// Of which inbox.
+        from: Inbox,
         /// Which items.
         ids: List<MessageId, IDS_MAX>,
         /// The new expiry.
@@ -103,6 +143,8 @@ pub enum Command {
     /// Answered by [`Effect::Live`](crate::Effect::Live) and
     /// [`Effect::Pushed`](crate::Effect::Pushed), any number of times.
     Subscribe {
+        /// Of which inbox.
+        from: Inbox,
         /// Which compartments, 1 to 8.
         namespaces: Vec<Namespace>,
         /// What was read before.
@@ -199,6 +241,9 @@ pub enum Error {
     /// The client has no account.
     #[error("only the owner of an inbox may do this, and this client has no account")]
     NoAccount,
+    /// An inbox that was named without a key for it.
+    #[error("everyone may read some namespaces of an inbox, and that is all: a key is needed")]
+    NotPublic,
     /// A number that is in use.
     #[error("command {0} is still running")]
     Running(u64),

@@ -38,10 +38,12 @@
 //! | [`machine`] | [`Client`], its inputs and effects |
 //! | [`reader`] | [`InboxReader`]: what was read already, on which node |
 //! | [`receipts`] | [`StoredProof`], and the checks behind it |
+//! | [`talk`] | [`Talker`](talk::Talker): a messenger and a client as one machine |
 //! | `task` | one command on its way through nodes |
 //! | `work` | what a command asks of a node, and how it judges the answer |
 //! | `nodes` | what is known of each node, and which one is asked next |
 //! | `subscription` | live pushes, and the gaps between them |
+//! | [`watch`] | many inboxes, each read from where it stopped |
 
 pub mod command;
 pub mod machine;
@@ -49,10 +51,13 @@ mod nodes;
 pub mod reader;
 pub mod receipts;
 mod subscription;
+pub mod talk;
 mod task;
+pub mod watch;
 mod work;
 
-pub use command::{Answer, Command, Error, NewItem, Page};
+pub use command::{Answer, Command, Error, Inbox, NewItem, Page};
 pub use machine::{Client, Config, Effect, Input, Limits, Stats};
 pub use reader::InboxReader;
 pub use receipts::{ReceiptProof, StoredProof};
+pub use watch::Source;

@@ -5,6 +5,7 @@
 //! | `begin` | commands, checked and turned into tasks |
 //! | `legs` | choosing a node, asking it, judging its answer, going on |
 //! | `live` | subscriptions |
+//! | `watching` | many inboxes at once |
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use crate::nodes::Nodes;
 use crate::receipts::Auditor;
 use crate::subscription::Subscription;
 use crate::task::{Task, TaskId};
+use crate::watch::{Source, Watch};
 
 mod begin;
 mod legs;
 mod live;
+mod watching;
 
 type Cx<'a> = Context<'a, (), Effect>;
 
@@ -77,6 +80,13 @@ pub struct Limits {
     pub sweep_interval: Span,
     /// A connection that was not used for this long is closed.
     pub idle_time: Span,
+    /// Most readings of watched inboxes at once; each is of up to eight inboxes.
+    pub polls_max: usize,
+    /// Time between two readings of a watched inbox that no node pushes.
+    pub poll_interval: Span,
+    /// Time between two readings of a watched inbox that a node pushes: what was dropped on the way
+    /// is found then, and what the node withholds, because another one is read from as well.
+    pub check_interval: Span,
 }
 
 impl Default for Limits {
@@ -90,6 +100,9 @@ impl Default for Limits {
             second_page_time: Span::from_secs(3),
             sweep_interval: Span::from_secs(30),
             idle_time: Span::from_secs(120),
+            polls_max: 8,
+            poll_interval: Span::from_secs(20),
+            check_interval: Span::from_secs(120),
         }
     }
 }
@@ -112,6 +125,14 @@ pub enum Input {
         /// The command.
         id: u64,
     },
+    /// Watch exactly these inboxes from now on. One that was watched before is read on from where it
+    /// is, whatever reader is given for it now.
+    Watch {
+        /// They, under their addresses.
+        sources: BTreeMap<InboxAddress, Source>,
+    },
+    /// Read every watched inbox now; see [`Client::unread_since`].
+    ReadWatched,
     /// Who is a node, and which swarm keeps what, has changed. Commands that wait for an answer are
     /// sent on by whoever was asked, if that is the wrong one now.
     Membership(Arc<dyn Membership>),
@@ -173,6 +194,13 @@ pub enum Effect {
     Lost {
         /// The command.
         id: u64,
+    },
+    /// New items of a watched inbox; never twice. [`Client::reader`] has the place behind them.
+    Arrived {
+        /// The inbox.
+        address: InboxAddress,
+        /// They, which are what their ids say.
+        items: Vec<Item>,
     },
     /// A new item of a subscription; never twice.
     Pushed {
@@ -236,6 +264,7 @@ pub struct Client {
     requests: BTreeMap<u64, (TaskId, usize)>,
     requests_made: u64,
     subscriptions: BTreeMap<u64, Subscription>,
+    watch: Watch,
     stats: Stats,
 }
 
@@ -254,6 +283,7 @@ impl Client {
             requests: BTreeMap::new(),
             requests_made: 0,
             subscriptions: BTreeMap::new(),
+            watch: Watch::default(),
             stats: Stats::default(),
             config,
         }
@@ -391,6 +421,7 @@ impl Client {
     fn close_idle(&mut self, cx: &mut Cx<'_>) {
         for node in self.nodes.idle_since(cx.now - self.config.limits.idle_time) {
             let in_use = self.subscriptions.values().any(|sub| sub.live() == Some(node))
+                || self.watch.listens_to(&node)
                 || self.is_asked(&node);
             if in_use {
                 self.nodes.used(node, cx.now);
@@ -411,6 +442,8 @@ impl Machine for Client {
             Input::Network(input) => self.overlay(cx, |network, cx| network.handle(cx, input)),
             Input::Command { id, command } => self.begin(cx, id, command),
             Input::Cancel { id } => self.cancel(cx, id),
+            Input::Watch { sources } => self.watch(cx, sources),
+            Input::ReadWatched => self.watch.read_all(cx.now),
             Input::Membership(members) => {
                 self.config.membership = Arc::clone(&members);
                 self.auditor.set_membership(Arc::clone(&members));
@@ -418,6 +451,7 @@ impl Machine for Client {
                 self.overlay(cx, |network, cx| network.handle(cx, input));
             }
         }
+        self.watch_due(cx);
         self.settle(cx);
     }
 
@@ -427,8 +461,8 @@ impl Machine for Client {
         // One past the last idle moment: `idle_since` asks for strictly earlier ones.
         let patience = self.config.limits.idle_time + Span::from_millis(1);
         let idle = self.nodes.idlest().map(|last_used| last_used + patience);
-        let owed = self.nodes.next_owed();
-        tasks.chain(subscriptions).chain(idle).chain(owed).chain(self.network.deadline()).min()
+        let others = [self.nodes.next_owed(), self.watch.deadline(), self.network.deadline()];
+        tasks.chain(subscriptions).chain(idle).chain(others.into_iter().flatten()).min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {
@@ -438,6 +472,7 @@ impl Machine for Client {
         self.settle(cx);
         self.tasks_due(cx);
         self.subscriptions_due(cx);
+        self.watch_due(cx);
         self.close_idle(cx);
         self.settle(cx);
         // Last, because a node that is lost may leave another one alone for too long already.

@@ -16,6 +16,10 @@ use session_protocol::Membership;
 use session_protocol::limits::{CLOCK_TOLERANCE, SWARM_MEMBERS_MAX, TTL_OWNER_MAX};
 use session_protocol::receipt::{BadReceipt, ReceiptPath, SignedRoot, StorageReceipt};
 
+mod file;
+
+pub use file::{ANCHOR_BYTES_MAX, BadReceiptFile, PARTS_MAX, Part, Proven, ReceiptFile, Verdict};
+
 /// Signed roots remembered: a root that many receipts share is checked once. Enough for many
 /// replies at once; 3.4 KB each.
 const ROOTS_MAX: usize = 512;

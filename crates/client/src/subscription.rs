@@ -7,10 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use session_core::{InboxAddress, List, Namespace, NodeId, Time};
+use session_core::{List, Namespace, NodeId, Time};
 use session_protocol::limits::SUBSCRIBED_NAMESPACES_MAX;
 
 use crate::reader::InboxReader;
+use crate::work::Door;
 
 /// Named by what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) enum Phase {
 }
 
 pub(crate) struct Subscription {
-    pub(crate) address: InboxAddress,
+    pub(crate) door: Door,
     pub(crate) namespaces: List<Namespace, SUBSCRIBED_NAMESPACES_MAX>,
     pub(crate) reader: InboxReader,
     pub(crate) phase: Phase,
@@ -34,11 +35,11 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     pub(crate) const fn new(
-        address: InboxAddress,
+        door: Door,
         namespaces: List<Namespace, SUBSCRIBED_NAMESPACES_MAX>,
         reader: InboxReader,
     ) -> Self {
-        Self { address, namespaces, reader, phase: Phase::Asking, sweeping: BTreeSet::new() }
+        Self { door, namespaces, reader, phase: Phase::Asking, sweeping: BTreeSet::new() }
     }
 
     /// Returns the node that pushes.

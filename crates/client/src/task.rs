@@ -33,6 +33,8 @@ pub(crate) enum TaskId {
     Subscribe(u64),
     /// A subscription's, to close gaps in one namespace.
     Sweep(u64, Namespace),
+    /// A reading of some watched inboxes.
+    Poll(u64),
 }
 
 /// Who can do it.

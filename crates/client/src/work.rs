@@ -2,23 +2,25 @@
 
 use session_core::{Entropy, InboxAddress, List, Namespace, NodeId, Span, SwarmId, Time};
 use session_crypto::Signer;
-use session_protocol::inbox::message_id;
+use session_protocol::inbox::{AccessRule, Capability, message_id};
 use session_protocol::limits::PAGE_BYTES_MAX;
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::request::{Cursor, Item, Operation, Outcome, Refusal, Reply, Request};
 use session_protocol::{Membership, NetworkId};
 
-use crate::command::{Answer, Error};
+use crate::command::{Answer, Error, Inbox};
 use crate::nodes::Nodes;
 use crate::receipts::Auditor;
 
 mod fetch;
 mod one;
+mod poll;
 mod read;
 mod store;
 
 pub(crate) use fetch::Fetching;
 pub(crate) use one::{One, Wish};
+pub(crate) use poll::{Polling, Query};
 pub(crate) use read::Reading;
 pub(crate) use store::Storing;
 
@@ -30,6 +32,7 @@ pub(crate) enum Work {
     Store(Storing),
     Read(Reading),
     Fetch(Fetching),
+    Poll(Polling),
     One(One),
 }
 
@@ -95,6 +98,7 @@ impl Work {
             Self::Store(storing) => Ok(storing.ask(asking)),
             Self::Read(reading) => reading.ask(asking),
             Self::Fetch(fetching) => fetching.ask(asking),
+            Self::Poll(polling) => polling.ask(asking),
             Self::One(one) => one.ask(asking),
         }
     }
@@ -105,6 +109,7 @@ impl Work {
             Self::Store(storing) => storing.judge(judging, sent, reply),
             Self::Read(reading) => single(judging, reply, |j, o| reading.judge(j, sent, o)),
             Self::Fetch(fetching) => single(judging, reply, |j, o| fetching.judge(j, o)),
+            Self::Poll(polling) => polling.judge(judging, reply),
             Self::One(one) => single(judging, reply, |j, o| one.judge(j, o)),
         }
     }
@@ -115,6 +120,7 @@ impl Work {
             Self::Store(storing) => storing.answer(),
             Self::Read(reading) => reading.answer(),
             Self::Fetch(fetching) => fetching.answer(),
+            Self::Poll(_) => Some(Polling::answer()),
             Self::One(one) => one.answer.take(),
         }
     }
@@ -124,6 +130,7 @@ impl Work {
         match self {
             Self::Read(reading) => reading.answer(),
             Self::Fetch(fetching) => fetching.partial(),
+            Self::Poll(_) => Some(Polling::answer()),
             Self::Store(_) | Self::One(_) => None,
         }
     }
@@ -133,7 +140,7 @@ impl Work {
         match self {
             Self::Store(storing) => Some(storing.progress()),
             Self::Fetch(fetching) => Some(fetching.progress()),
-            Self::Read(_) | Self::One(_) => None,
+            Self::Read(_) | Self::Poll(_) | Self::One(_) => None,
         }
     }
 
@@ -146,7 +153,7 @@ impl Work {
     pub(crate) fn reply_bytes(&self) -> usize {
         match self {
             // Most readings are polls: what is longer is learned from how long it takes.
-            Self::Read(_) => BATCH_BYTES_MAX / 4,
+            Self::Read(_) | Self::Poll(_) => BATCH_BYTES_MAX / 4,
             Self::Fetch(fetching) => fetching.bytes_max().min(BATCH_BYTES_MAX),
             Self::Store(_) | Self::One(_) => 0,
         }
@@ -155,16 +162,17 @@ impl Work {
     /// Tells whether a node that did it has seen the account's keys.
     pub(crate) const fn is_signed(&self) -> bool {
         match self {
-            Self::Read(_) | Self::Fetch(_) => true,
+            Self::Read(reading) => reading.is_signed(),
+            Self::Fetch(fetching) => fetching.is_signed(),
             Self::One(one) => one.is_signed(),
-            Self::Store(_) => false,
+            Self::Store(_) | Self::Poll(_) => false,
         }
     }
 
     /// Tells whether the parts of this work are to be asked of different nodes, the first of which
     /// answers alone if it must.
     pub(crate) const fn is_read(&self) -> bool {
-        matches!(self, Self::Read(_))
+        matches!(self, Self::Read(_) | Self::Poll(_))
     }
 }
 
@@ -210,15 +218,77 @@ fn refused(judging: &mut Judging<'_>, refusal: Refusal) -> Step {
     }
 }
 
-fn sign(asking: &mut Asking<'_>, action: OwnerAction) -> Result<Operation, Error> {
-    let account = asking.account.ok_or(Error::NoAccount)?;
-    let now = asking.nodes.time_at(&asking.node, asking.now);
-    let mut operation =
-        OwnerOperation::sign(asking.network, account, action, now, &mut *asking.rng);
-    if asking.nodes.knows_keys(&asking.node) {
-        operation.authorization.keys = None;
+/// An inbox that is asked for something, and its proof of being allowed to.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) address: InboxAddress,
+    key: Key,
+}
+
+#[derive(Clone, Debug)]
+enum Key {
+    /// The client's account signs.
+    Account,
+    Token(AccessRule, Capability),
+    /// None is needed, or none is there.
+    Open,
+}
+
+impl Door {
+    /// Finds the way into an inbox; `own` is that of the client's account.
+    pub(crate) fn new(inbox: Inbox, own: Option<InboxAddress>) -> Result<Self, Error> {
+        Ok(match inbox {
+            Inbox::Own => Self { address: own.ok_or(Error::NoAccount)?, key: Key::Account },
+            Inbox::Mailbox { rule, token } => {
+                Self { address: rule.address(), key: Key::Token(rule, token) }
+            }
+            Inbox::Public { address } => Self { address, key: Key::Open },
+        })
     }
-    Ok(Operation::Owner { operation: Box::new(operation) })
+
+    pub(crate) const fn is_signed(&self) -> bool {
+        matches!(self.key, Key::Account)
+    }
+
+    /// Tells whether something can be done that not everyone may do.
+    pub(crate) const fn has_key(&self) -> bool {
+        !matches!(self.key, Key::Open)
+    }
+
+    /// Asks for an action, with a proof for the node that is asked; by its clock, if it complained
+    /// about ours.
+    fn ask(&self, asking: &mut Asking<'_>, action: OwnerAction) -> Result<Operation, Error> {
+        let now = asking.nodes.time_at(&asking.node, asking.now);
+        let operation = match &self.key {
+            Key::Account => {
+                let account = asking.account.ok_or(Error::NoAccount)?;
+                let mut operation =
+                    OwnerOperation::sign(asking.network, account, action, now, &mut *asking.rng);
+                if asking.nodes.knows_keys(&asking.node) {
+                    operation.authorization.leave_out_keys();
+                }
+                operation
+            }
+            Key::Token(rule, token) => {
+                OwnerOperation::with_token(*rule, token.clone(), action, now, &mut *asking.rng)
+            }
+            Key::Open => {
+                return match action {
+                    OwnerAction::Retrieve { namespace, select, bytes_max, .. } => {
+                        let address = self.address;
+                        Ok(Operation::RetrievePublic { address, namespace, select, bytes_max })
+                    }
+                    _ => Err(Error::NotPublic),
+                };
+            }
+        };
+        Ok(Operation::Owner { operation: Box::new(operation) })
+    }
+}
+
+/// Most item bytes of one of several readings in one request.
+fn share_of(readings: usize) -> u32 {
+    u32::try_from(BATCH_BYTES_MAX / readings.max(1)).expect("below a frame")
 }
 
 fn bytes_max() -> u32 {

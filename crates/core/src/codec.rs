@@ -341,8 +341,14 @@ impl<const MAX: usize> Decode for Text<MAX> {
 }
 
 /// At most `MAX` values.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct List<T, const MAX: usize>(Vec<T>);
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 impl<T, const MAX: usize> List<T, MAX> {
     /// Takes the values if there are not too many.

@@ -215,8 +215,18 @@ domains! {
     DeviceLink = "lux-session/device-link/v1",
     /// A secret that a device derives from its seed.
     DeviceSecret = "lux-session/device-secret/v1",
+    /// Randomness of an encapsulation, from a seed and what it encrypts.
+    HpkeSeal = "lux-session/hpke-seal/v1",
     /// What a device signs to ask for being added to a group again.
     Rejoin = "lux-session/rejoin/v1",
+    /// The tag by which a box of an epoch's header key is found.
+    HeaderTag = "lux-session/header-tag/v1",
+    /// The name of something that is cut into pieces.
+    Pieces = "lux-session/pieces/v1",
+    /// What a device signs of a key package that it publishes.
+    PublishedPackage = "lux-session/published-package/v1",
+    /// The devices of an account, as they were when safety numbers were compared.
+    DeviceSet = "lux-session/device-set/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

@@ -18,50 +18,21 @@
 //! The body is the KEM secret key (2400, which contains its public key), the DSA secret key
 //! (4032), the DSA public key (1952), and BLAKE3 over these (32) as a check against damage.
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use session_core::{DecodeError, Digest, Domain, Encode as _, Entropy, Reader};
 use zeroize::Zeroizing;
 
 use crate::aead::{self, NONCE_SIZE};
 use crate::dsa::{DSA_PUBLIC_KEY_SIZE, DSA_SECRET_KEY_SIZE};
-use crate::hash::{StreamHash, SymmetricKey, kdf};
+use crate::hash::{StreamHash, SymmetricKey};
 use crate::identity::{Identity, InvalidKey};
 use crate::kem::{KEM_SECRET_KEY_SIZE, KemSecretKey};
+use crate::passphrase::{Cost, SALT_SIZE, TooCostly};
 
 /// The newest version that this program reads, and the one it writes.
 pub const VERSION: u8 = 1;
 
 const MAGIC: &[u8; 8] = b"LUXIDENT";
-const SALT_SIZE: usize = 16;
 const BODY_SIZE: usize = KEM_SECRET_KEY_SIZE + DSA_SECRET_KEY_SIZE + DSA_PUBLIC_KEY_SIZE + 32;
-
-/// How costly guessing a passphrase is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cost {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
-}
-
-impl Cost {
-    /// The second recommendation of RFC 9106, for memory-constrained machines, with one lane.
-    const DEFAULT: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
-    /// A file of a stranger must not claim all of our memory or minutes of our time.
-    const MAX: Self = Self { memory_kib: 512 * 1024, passes: 16, lanes: 16 };
-
-    fn checked(self) -> Result<Self, IdentityFileError> {
-        for (field, got, limit) in [
-            ("memory (KiB)", self.memory_kib, Self::MAX.memory_kib),
-            ("passes", self.passes, Self::MAX.passes),
-            ("lanes", self.lanes, Self::MAX.lanes),
-        ] {
-            if got > limit {
-                return Err(IdentityFileError::Cost { field, got, limit });
-            }
-        }
-        Ok(self)
-    }
-}
 
 /// How a file keeps its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +157,9 @@ pub fn decode(bytes: &[u8], passphrase: Option<&[u8]>) -> Result<Identity, Ident
                     why: "it was cut or something was added",
                 });
             }
-            let cost = cost.checked()?;
+            let cost = cost.checked().map_err(|TooCostly { field, got, limit }| {
+                IdentityFileError::Cost { field, got, limit }
+            })?;
             let passphrase = passphrase.ok_or(IdentityFileError::PassphraseNeeded)?;
             let key = stretch(passphrase, &salt, cost)?;
             let body = aead::open(&key, &nonce, aad, sealed)
@@ -275,13 +248,8 @@ fn stretch(
     salt: &[u8; SALT_SIZE],
     cost: Cost,
 ) -> Result<SymmetricKey, IdentityFileError> {
-    let wrong = |_| IdentityFileError::Damaged { why: "its Argon2 parameters are impossible" };
-    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(wrong)?;
-    let mut out = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase, salt, out.as_mut_slice())
-        .map_err(wrong)?;
-    Ok(kdf(Domain::IdentityFile, out.as_slice(), &[]))
+    cost.stretch(Domain::IdentityFile, passphrase, salt)
+        .ok_or(IdentityFileError::Damaged { why: "its Argon2 parameters are impossible" })
 }
 
 fn damaged(_: DecodeError) -> IdentityFileError {

@@ -1,14 +1,20 @@
 //! Classical `05` ids: an X25519 public key, made from an Ed25519 key.
 //!
 //! *Provided:* deriving, parsing and validating them, so that a user who types one gets a clear
-//! answer. *Not provided:* sending to them or any security against a quantum computer.
+//! answer; signatures by which the holder of one links it to an account. *Not provided:* sending to
+//! them or any security against a quantum computer.
 
 use core::fmt;
 use core::str::FromStr;
 
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use session_core::{Domain, digest};
 
 use crate::account::{LEGACY_PREFIX, TEXT_SIZE};
+use crate::dsa::BadSignature;
+
+/// Bytes of an Ed25519 signature.
+pub const LEGACY_SIGNATURE_SIZE: usize = 64;
 
 /// The prime of the curve, 2^255 - 19, little-endian.
 const PRIME: [u8; 32] = {
@@ -132,4 +138,55 @@ impl fmt::Debug for LegacyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::bytes::debug("LegacyId", &self.0, f)
     }
+}
+
+/// The Ed25519 key of a classical account. Cleared on drop, never printed.
+pub struct LegacyKey(SigningKey);
+
+impl LegacyKey {
+    /// Makes the key of an Ed25519 seed.
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Returns the Ed25519 public key.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// Returns the classical id.
+    #[must_use]
+    pub fn id(&self) -> LegacyId {
+        LegacyId::from_ed25519_seed(self.0.as_bytes())
+    }
+
+    /// Signs `digest(domain, [message])`.
+    #[must_use]
+    pub fn sign(&self, domain: Domain, message: &[u8]) -> [u8; LEGACY_SIGNATURE_SIZE] {
+        self.0.sign(digest(domain, &[message]).as_bytes()).to_bytes()
+    }
+}
+
+impl fmt::Debug for LegacyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LegacyKey")
+    }
+}
+
+/// Checks what [`LegacyKey::sign`] made, by the strict rules: keys of low order and signatures that
+/// were altered without becoming invalid for everybody are refused.
+///
+/// # Errors
+/// When it does not verify.
+pub fn verify(
+    public: &[u8; 32],
+    domain: Domain,
+    message: &[u8],
+    signature: &[u8; LEGACY_SIGNATURE_SIZE],
+) -> Result<(), BadSignature> {
+    let key = VerifyingKey::from_bytes(public).map_err(|_| BadSignature)?;
+    let signature = ed25519_dalek::Signature::from_bytes(signature);
+    key.verify_strict(digest(domain, &[message]).as_bytes(), &signature).map_err(|_| BadSignature)
 }

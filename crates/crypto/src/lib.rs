@@ -28,13 +28,17 @@
 //! | [`envelope`] | sealed envelope, version 1 |
 //! | `fake` | the simulator's identities, behind the feature `test-support` |
 //! | [`hash`] | BLAKE2b-256, BLAKE3, key derivation, authentication codes |
+//! | [`hpke`] | HPKE and the symmetric parts of the suite of MLS |
 //! | [`identity`] | [`Identity`] and [`PublicIdentity`] |
 //! | [`identity_file`] | the bytes of identity files |
 //! | [`kem`] | ML-KEM-768 |
-//! | [`legacy`] | classical `05` ids |
+//! | [`legacy`] | classical `05` ids and keys |
+//! | [`passphrase`] | keys from passphrases |
+//! | [`phrase`] | 24 words for a seed |
 //! | [`seed`] | the seeds' formats, for compatibility only |
 //! | [`shamir`] | secret sharing, for the beacon |
 //! | [`signer`] | the [`Signer`] and [`Verifier`] doors |
+//! | [`xwing`] | X-Wing: ML-KEM-768 and X25519 together |
 
 pub mod account;
 pub mod aead;
@@ -45,13 +49,17 @@ pub mod envelope;
 #[cfg(feature = "test-support")]
 pub mod fake;
 pub mod hash;
+pub mod hpke;
 pub mod identity;
 pub mod identity_file;
 pub mod kem;
 pub mod legacy;
+pub mod passphrase;
+pub mod phrase;
 pub mod seed;
 pub mod shamir;
 pub mod signer;
+pub mod xwing;
 
 pub use account::AccountRef;
 pub use cpu::cpu_supported;
@@ -59,5 +67,7 @@ pub use dsa::{BadSignature, DsaPublicKey, DsaSecretKey, Signature};
 pub use hash::{StreamHash, SymmetricKey, blake2b_256, equal, kdf, mac};
 pub use identity::{Identity, InvalidKey, PublicIdentity};
 pub use kem::{KemCiphertext, KemPublicKey, KemSecretKey, PreparedKemKey, SharedSecret};
-pub use legacy::LegacyId;
+pub use legacy::{LegacyId, LegacyKey};
+pub use phrase::Phrase;
 pub use signer::{RealVerifier, SIGNATURE_CONTEXT, Signer, Verifier};
+pub use xwing::{XWingCiphertext, XWingPublicKey, XWingSecret};

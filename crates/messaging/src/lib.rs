@@ -32,16 +32,32 @@
 //! |---|---|
 //! | [`content`] | [`Content`], sealed and opened |
 //! | [`attachment`] | files in encrypted chunks |
+//! | [`account`] | who this device is, what it publishes, whom it knows, first contact |
+//! | [`mailbox`] | where the things of a conversation lie |
+//! | [`boxes`] | the items of a conversation, padded and sealed |
+//! | [`chain`] | a key for each message, forgotten when used |
+//! | [`mls`] | the keys of groups: who shares which secret, and since when |
+//! | [`intro`] | what is said to an account before there is a conversation |
+//! | [`safety`] | the number that two people compare |
 //! | [`file_name`] | names that are safe to show and to save under |
+//! | [`backup`] | what a device remembers, as a file |
 //! | [`card`] | the item in which an account publishes its keys |
 
+pub mod account;
 pub mod attachment;
+pub mod backup;
+pub mod boxes;
 pub mod card;
+pub mod chain;
 pub mod content;
 pub mod file_name;
 pub mod group;
+pub mod intro;
+pub mod mailbox;
 pub mod messenger;
+pub mod mls;
 mod outbox;
+pub mod safety;
 pub mod say;
 mod secret;
 pub mod thread;

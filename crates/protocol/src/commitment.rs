@@ -274,8 +274,12 @@ fn committed(leaf: &Leaf, path: &Proof, commitment: &Commitment) -> Result<(), B
 /// Checks that an owner's order removes an item, at the latest by `until`: an order that shortens
 /// its life to a later time does not.
 ///
+/// # Security
+/// Of a mailbox, the order carries the capability that erases. Whoever is shown the order can use it,
+/// and a node that was shown it for one item can make an order for another.
+///
 /// # Errors
-/// When it does not, or the owner did not sign it.
+/// When it does not, or the owner did not sign it or showed another capability.
 pub fn removes(
     operation: &OwnerOperation,
     leaf: &Leaf,

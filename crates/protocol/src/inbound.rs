@@ -11,6 +11,7 @@ use crate::chain::view::{ChainView, OpenSession};
 use crate::duty::Duty;
 use crate::frame::{BadFrame, Frame, Kind};
 use crate::limits::OPERATIONS_MAX;
+use crate::manifest::BadManifest;
 use crate::membership::Membership;
 use crate::owner::{OwnerAction, OwnerOperation};
 use crate::peer::{
@@ -21,7 +22,10 @@ use crate::request::{Operation, Push, Refusal, Reply, Request};
 use crate::verified::Verified;
 use crate::workload::Message;
 
+mod items;
 mod workload;
+
+pub use items::Deposit;
 
 /// Account keys remembered, 3.2 KiB each.
 const KNOWN_KEYS_MAX: usize = 4096;
@@ -44,13 +48,13 @@ pub enum Inbound {
     Reply(Reply),
     /// For a client.
     Push(Push),
-    /// From a member.
-    Replicate(Replicate),
+    /// From a member; the manifests in it were checked.
+    Replicate(Verified<Replicate>),
     /// From a member; the signature over the root was checked, the paths were not.
     Receipts(Verified<Receipts>),
     /// From a member; every signature was checked.
     Operations(Verified<Operations>),
-    /// From a member; every operation inside was checked.
+    /// From a member; every operation and manifest inside was checked.
     Sync(Verified<Sync>),
     /// About the duties of an epoch; what it claims is checked by whoever knows the epoch.
     Duty(Box<Duty>),
@@ -64,7 +68,7 @@ pub enum Inbound {
     NoHandler(Kind),
 }
 
-/// A batch in which every owner operation carries a checked signature, or why it does not.
+/// A batch in which every operation that needs a proof carries a checked one, or why it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedRequest {
     /// The request's id.
@@ -73,13 +77,16 @@ pub struct CheckedRequest {
     pub operations: Vec<Result<CheckedOperation, Refusal>>,
 }
 
-/// An operation whose signature, if it needs one, was checked.
+/// An operation whose proof, if it needs one, was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckedOperation {
-    /// Needs no signature; never [`Operation::Owner`].
+    /// Needs no proof; never [`Operation::Owner`] or [`Operation::Deposit`], and no store of a
+    /// manifest or in a namespace that takes a capability.
     Open(Operation),
-    /// Signed by the owner.
+    /// Signed by the owner, or with the capability that it takes.
     Owner(Box<Verified<OwnerOperation>>),
+    /// A deposit in a mailbox, or a store of a manifest.
+    Deposit(Box<Verified<Deposit>>),
 }
 
 /// Why a frame is not let in; the sender's fault in every case but one.
@@ -95,6 +102,9 @@ pub enum Fault {
     /// A peer handed on an operation that its owner did not sign.
     #[error("an operation handed on by a peer is not its owner's: {0}")]
     Operation(crate::owner::BadAuthorization),
+    /// A peer handed on a manifest that is not one of the inbox's owner.
+    #[error("a copy of a manifest is not its owner's: {0}")]
+    Manifest(#[from] BadManifest),
     /// A peer handed on an operation that does not travel.
     #[error("only deletions and expiries travel between nodes")]
     NotForwardable,
@@ -190,7 +200,9 @@ impl Checker {
             Kind::Request => Inbound::Request(self.check_request(Frame::payload(kind, payload)?)),
             Kind::Reply => Inbound::Reply(Frame::payload(kind, payload)?),
             Kind::Push => Inbound::Push(Frame::payload(kind, payload)?),
-            Kind::Replicate => Inbound::Replicate(Frame::payload(kind, payload)?),
+            Kind::Replicate => {
+                Inbound::Replicate(self.check_replicate(Frame::payload(kind, payload)?)?)
+            }
             Kind::Receipt => {
                 Inbound::Receipts(self.check_receipts(Frame::payload(kind, payload)?)?)
             }
@@ -203,7 +215,7 @@ impl Checker {
         })
     }
 
-    /// Checks the signatures of a batch.
+    /// Checks the proofs of a batch.
     #[must_use]
     pub fn check_request(&self, request: Request) -> CheckedRequest {
         let mut operations = Vec::with_capacity(OPERATIONS_MAX.min(request.operations.len()));
@@ -213,7 +225,7 @@ impl Checker {
                     .check_owner(*operation)
                     .map(|checked| CheckedOperation::Owner(Box::new(checked)))
                     .map_err(Refusal::from),
-                open => Ok(CheckedOperation::Open(open)),
+                open => self.check_open(open),
             });
         }
         CheckedRequest { id: request.id, operations }
@@ -225,7 +237,7 @@ impl Checker {
     ) -> Result<Verified<OwnerOperation>, crate::owner::BadAuthorization> {
         let network = self.membership().network();
         let checked = operation.verify(network, &*self.verifier, |account| self.known(account))?;
-        if let Some(keys) = &checked.authorization.keys {
+        if let Some(keys) = checked.authorization.keys() {
             self.remember(keys);
         }
         Ok(checked)
@@ -250,15 +262,16 @@ impl Checker {
     fn check_sync(&self, sync: Sync) -> Result<Verified<Sync>, Fault> {
         if let Sync::Give { elements, .. } = &sync {
             for element in elements {
-                if let Element::Operation { operation } = element {
-                    self.check_forwarded(operation)?;
+                match element {
+                    Element::Operation { operation } => self.check_forwarded(operation)?,
+                    Element::Item { item } => self.check_copy(item)?,
                 }
             }
         }
         Ok(Verified::new(sync))
     }
 
-    // Copies between nodes always carry the keys: they must prove themselves years later too.
+    // Copies of what an account signed always carry the keys: they must prove themselves years later too.
     fn check_forwarded(&self, operation: &OwnerOperation) -> Result<(), Fault> {
         if !matches!(operation.action, OwnerAction::Delete { .. } | OwnerAction::Expire { .. }) {
             return Err(Fault::NotForwardable);

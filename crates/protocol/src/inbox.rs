@@ -6,8 +6,8 @@ use session_core::{
     AccountId, Decode, DecodeError, Digest, Domain, Encode, InboxAddress, MessageId, Namespace,
     Reader, choice, digest, record,
 };
-use session_crypto::hash::{SymmetricKey, equal, kdf};
 use session_crypto::PublicIdentity;
+use session_crypto::hash::{SymmetricKey, equal, kdf};
 use zeroize::Zeroizing;
 
 choice! {
@@ -54,6 +54,12 @@ impl Capability {
     #[must_use]
     pub fn commitment(&self) -> Digest {
         digest(Domain::Capability, &[&self.0[..]])
+    }
+
+    /// Tells whether it is the capability behind a commitment, in time that says nothing of either.
+    #[must_use]
+    pub fn opens(&self, commitment: &Digest) -> bool {
+        equal(self.commitment().as_bytes(), commitment.as_bytes())
     }
 }
 
@@ -171,6 +177,20 @@ pub enum Policy {
     Box,
     /// The same, one item for each slot.
     Slot,
+}
+
+impl Policy {
+    /// Tells whether anyone reads.
+    #[must_use]
+    pub const fn is_public(self) -> bool {
+        matches!(self, Self::Card | Self::Manifest)
+    }
+
+    /// Tells whether only the writers of a mailbox deposit.
+    #[must_use]
+    pub const fn takes_capability(self) -> bool {
+        matches!(self, Self::Box | Self::Slot)
+    }
 }
 
 /// Returns the rules of a namespace, or `None` for one that does not exist.

@@ -1,17 +1,21 @@
-//! Operations that the owner of an inbox signs.
+//! Operations that the owner of an inbox signs, or that whoever holds a capability of a mailbox
+//! asks for.
 //!
 //! *Provided:* a signature covers network, rule, action, parameters, time and nonce, so it fits no
 //! other network, inbox, method or moment; reads also name the node they are meant for. Deletions
-//! and expiries travel between nodes with their signature, so no node can invent one.
+//! and expiries travel between nodes with their proof, so no node can invent one for an inbox of
+//! an account. A capability names nobody and fits one mailbox, and one of reading and erasing.
 //!
-//! *Not provided:* secrecy of who owns the inbox from the nodes that keep it.
+//! *Not provided:* secrecy of who owns an inbox of an account from the nodes that keep it. A
+//! capability covers no action: a node that was shown it can do with it what it allows.
 
 use session_core::{
-    Domain, Encode, Entropy, List, MessageId, Namespace, NodeId, Time, choice, digest, record,
+    AccountId, Domain, Encode, Entropy, List, MessageId, Namespace, NodeId, Time, choice, digest,
+    record,
 };
 use session_crypto::{PublicIdentity, Signature, Signer, Verifier};
 
-use crate::inbox::AccessRule;
+use crate::inbox::{AccessRule, Capability};
 use crate::limits::{IDS_MAX, SUBSCRIBED_NAMESPACES_MAX};
 use crate::membership::NetworkId;
 use crate::request::Select;
@@ -66,20 +70,35 @@ choice! {
     }
 }
 
-record! {
-    /// The owner's proof.
+choice! {
+    /// The proof that an action is allowed.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Authorization {
-        /// The owner's keys; may be left out when the node has seen them.
-        pub keys: Option<PublicIdentity>,
-        /// When it was signed.
-        pub timestamp: Time,
-        /// Tells apart operations signed in the same millisecond.
-        pub nonce: u64,
-        /// ML-DSA-65 over [`OwnerOperation::signed_bytes`].
-        pub signature: Signature,
+    #[non_exhaustive]
+    pub enum Authorization {
+        /// The account that owns the inbox signed.
+        1 => Signed {
+            /// The owner's keys; may be left out when the node has seen them.
+            keys: Option<PublicIdentity>,
+            /// When it was signed.
+            timestamp: Time,
+            /// Tells apart operations signed in the same millisecond.
+            nonce: u64,
+            /// ML-DSA-65 over [`OwnerOperation::signed_bytes`].
+            signature: Signature,
+        },
+        /// A capability of the mailbox.
+        2 => Token {
+            /// The one that the action takes: what reads, or what erases.
+            token: Capability,
+            /// When it was asked.
+            timestamp: Time,
+            /// Tells apart operations of the same millisecond.
+            nonce: u64,
+        },
     }
+}
 
+record! {
     /// An action, the inbox it is about, and the proof.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct OwnerOperation {
@@ -105,6 +124,52 @@ pub enum BadAuthorization {
     /// The signature does not verify.
     #[error("the signature does not verify")]
     Signature,
+    /// A signature for a mailbox, or a capability for the inbox of an account.
+    #[error("an account signs for its inbox, and a mailbox takes a capability: not the other way")]
+    WrongProof,
+    /// Not the capability that the rule asks for.
+    #[error("the capability is not the one that the rule of the mailbox asks for")]
+    Capability,
+}
+
+impl Authorization {
+    /// Returns when it was made.
+    #[must_use]
+    pub const fn timestamp(&self) -> Time {
+        match self {
+            Self::Signed { timestamp, .. } | Self::Token { timestamp, .. } => *timestamp,
+        }
+    }
+
+    /// Returns what tells it apart from others of the same millisecond.
+    #[must_use]
+    pub const fn nonce(&self) -> u64 {
+        match self {
+            Self::Signed { nonce, .. } | Self::Token { nonce, .. } => *nonce,
+        }
+    }
+
+    /// Returns the keys of the account, if they came along.
+    #[must_use]
+    pub const fn keys(&self) -> Option<&PublicIdentity> {
+        match self {
+            Self::Signed { keys, .. } => keys.as_ref(),
+            Self::Token { .. } => None,
+        }
+    }
+
+    /// Leaves the keys out: for a node that has seen them.
+    pub fn leave_out_keys(&mut self) {
+        if let Self::Signed { keys, .. } = self {
+            *keys = None;
+        }
+    }
+
+    /// Tells whether it is a signature, which is good for one use.
+    #[must_use]
+    pub const fn is_signed(&self) -> bool {
+        matches!(self, Self::Signed { .. })
+    }
 }
 
 impl OwnerOperation {
@@ -122,14 +187,29 @@ impl OwnerOperation {
         let bytes = signed_bytes(network, &rule, &action, now, nonce);
         let signature = signer.sign(Domain::OwnerOperation, &bytes, rng);
         let keys = Some(signer.public().clone());
-        let authorization = Authorization { keys, timestamp: now, nonce, signature };
+        let authorization = Authorization::Signed { keys, timestamp: now, nonce, signature };
         Self { rule, action, authorization }
     }
 
-    /// Returns the 32 bytes that the signature covers; also the operation's id.
+    /// Asks for an action on the mailbox of `rule` at `now` with the capability that it takes: what
+    /// reads for a retrieve or a subscription, what erases for a deletion or an expiry.
+    #[must_use]
+    pub fn with_token(
+        rule: AccessRule,
+        token: Capability,
+        action: OwnerAction,
+        now: Time,
+        rng: &mut dyn Entropy,
+    ) -> Self {
+        let authorization = Authorization::Token { token, timestamp: now, nonce: rng.next_u64() };
+        Self { rule, action, authorization }
+    }
+
+    /// Returns the 32 bytes that a signature covers; also the operation's id. A capability is not
+    /// part of them.
     #[must_use]
     pub fn signed_bytes(&self, network: NetworkId) -> [u8; 32] {
-        let Authorization { timestamp, nonce, .. } = self.authorization;
+        let (timestamp, nonce) = (self.authorization.timestamp(), self.authorization.nonce());
         signed_bytes(network, &self.rule, &self.action, timestamp, nonce)
     }
 
@@ -138,27 +218,38 @@ impl OwnerOperation {
     /// The keys are part of the result in either case, so that it can be handed on.
     ///
     /// # Errors
-    /// When keys or signature are not those of the owner.
+    /// When keys or signature are not those of the owner, or the capability not that of the rule.
     pub fn verify(
         mut self,
         network: NetworkId,
         verifier: &dyn Verifier,
-        known: impl FnOnce(&session_core::AccountId) -> Option<PublicIdentity>,
+        known: impl FnOnce(&AccountId) -> Option<PublicIdentity>,
     ) -> Result<Verified<Self>, BadAuthorization> {
-        let AccessRule::Account { account } = self.rule else {
-            return Err(BadAuthorization::WrongKeys);
-        };
-        let keys = match self.authorization.keys.take() {
-            // Deriving the id hashes 3 KiB: cheap next to the signature.
-            Some(keys) if keys.account_id() == account => keys,
-            Some(_) => return Err(BadAuthorization::WrongKeys),
-            None => known(&account).ok_or(BadAuthorization::UnknownKeys)?,
-        };
         let bytes = self.signed_bytes(network);
-        verifier
-            .verify(keys.dsa(), Domain::OwnerOperation, &bytes, &self.authorization.signature)
-            .map_err(|_| BadAuthorization::Signature)?;
-        self.authorization.keys = Some(keys);
+        match (&self.rule, &mut self.authorization) {
+            (AccessRule::Account { account }, Authorization::Signed { keys, signature, .. }) => {
+                let owner = match keys.take() {
+                    // Deriving the id hashes 3 KiB: cheap next to the signature.
+                    Some(keys) if keys.account_id() == *account => keys,
+                    Some(_) => return Err(BadAuthorization::WrongKeys),
+                    None => known(account).ok_or(BadAuthorization::UnknownKeys)?,
+                };
+                verifier
+                    .verify(owner.dsa(), Domain::OwnerOperation, &bytes, signature)
+                    .map_err(|_| BadAuthorization::Signature)?;
+                *keys = Some(owner);
+            }
+            (AccessRule::Mailbox { reader, eraser, .. }, Authorization::Token { token, .. }) => {
+                let asked = match self.action {
+                    OwnerAction::Retrieve { .. } | OwnerAction::Subscribe { .. } => reader,
+                    OwnerAction::Delete { .. } | OwnerAction::Expire { .. } => eraser,
+                };
+                if !token.opens(asked) {
+                    return Err(BadAuthorization::Capability);
+                }
+            }
+            _ => return Err(BadAuthorization::WrongProof),
+        }
         Ok(Verified::new(self))
     }
 }

@@ -154,7 +154,7 @@ record! {
     pub struct Operations {
         /// Repeated in the receipts.
         pub id: u64,
-        /// The signed operations: only deletions and expiries travel.
+        /// The operations with their proofs: only deletions and expiries travel.
         pub operations: List<OwnerOperation, 64>,
     }
 }
@@ -181,6 +181,11 @@ choice! {
             /// Why: the code of a [`Refusal`](crate::request::Refusal).
             code: u8,
         },
+        /// The item is on its disk, but its slot is another item's: no receipt.
+        5 => SlotTaken {
+            /// The item that has, or would have, the receipt.
+            holder: MessageId,
+        },
     }
 
     /// An element of the set that the members of a swarm reconcile.
@@ -193,7 +198,7 @@ choice! {
         },
         /// A deletion or expiry.
         2 => Operation {
-            /// The signed operation.
+            /// The operation with its proof.
             operation: Box<OwnerOperation>,
         },
     }

@@ -8,6 +8,7 @@ use session_core::{
     choice, record,
 };
 
+use crate::inbox::{AccessRule, Capability};
 use crate::limits::{IDS_MAX, ITEM_BYTES_MAX, OPERATIONS_MAX, PAGE_ITEMS_MAX, SWARM_MEMBERS_MAX};
 use crate::membership::Member;
 use crate::owner::OwnerOperation;
@@ -116,9 +117,9 @@ choice! {
             /// The item.
             data: ItemBytes,
         },
-        /// What only the owner may do.
+        /// What only the owner of an inbox may do, or who has a capability of a mailbox.
         2 => Owner {
-            /// The signed operation.
+            /// The operation with its proof.
             operation: Box<OwnerOperation>,
         },
         /// Read a namespace that is open to everyone.
@@ -143,6 +144,21 @@ choice! {
         6 => Unsubscribe {
             /// The inbox.
             address: InboxAddress,
+        },
+        /// Keep an item in a mailbox, with the capability of its writers.
+        7 => Deposit {
+            /// The rule of the mailbox; its digest is the address.
+            rule: AccessRule,
+            /// What stores.
+            token: Capability,
+            /// Which compartment: one that only writers deposit in.
+            namespace: Namespace,
+            /// When the sender says it was sent; must be close to the node's clock.
+            timestamp: Time,
+            /// How long to keep it.
+            ttl: Span,
+            /// The item.
+            data: ItemBytes,
         },
     }
 
@@ -341,8 +357,8 @@ choice! {
             /// The node it is for.
             audience: NodeId,
         },
-        /// Only the owner may do this.
-        #[error("namespace {namespace} is not open to everyone: the owner must sign")]
+        /// Only the owner may do this, or who has a capability.
+        #[error("namespace {namespace} is not open to everyone: sign as the owner, or show a capability")]
         15 => Unauthorized {
             /// The namespace.
             namespace: Namespace,
@@ -364,6 +380,15 @@ choice! {
             /// What failed.
             why: Text<256>,
         },
+        /// The slot of the commit is another item's: read the slot.
+        #[error("the slot is taken by item {holder}")]
+        19 => SlotTaken {
+            /// The item that this node has, or would have, signed a receipt for.
+            holder: MessageId,
+        },
+        /// Not the capability that the rule of the mailbox asks for.
+        #[error("the capability is not the one that the rule of the mailbox asks for")]
+        20 => BadCapability,
     }
 }
 
@@ -396,6 +421,8 @@ impl Refusal {
             Self::Deleted => "deleted",
             Self::InboxFull { .. } => "inbox_full",
             Self::Internal { .. } => "internal",
+            Self::SlotTaken { .. } => "slot_taken",
+            Self::BadCapability => "bad_capability",
         }
     }
 
@@ -428,6 +455,7 @@ impl From<crate::owner::BadAuthorization> for Refusal {
     fn from(bad: crate::owner::BadAuthorization) -> Self {
         match bad {
             crate::owner::BadAuthorization::UnknownKeys => Self::UnknownKeys,
+            crate::owner::BadAuthorization::Capability => Self::BadCapability,
             bad => Self::BadSignature { why: cut(&bad.to_string()) },
         }
     }

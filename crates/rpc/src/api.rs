@@ -3,7 +3,7 @@
 //! Bytes are hex, ids hex or CB58, times and spans milliseconds. Signatures cover the same bytes as
 //! in the binary protocol, so a client signs once and speaks either.
 
-use session_core::{AccountId, InboxAddress, MessageId, Namespace, NodeId, Span, Time};
+use session_core::{AccountId, Digest, InboxAddress, MessageId, Namespace, NodeId, Span, Time};
 
 use crate::fields::{BadField, Fields, identity_id};
 use crate::json_rpc::{Call, ErrorObject, METHOD_NOT_FOUND};
@@ -15,6 +15,8 @@ pub mod result;
 pub const KEYS_BYTES: usize = 1184 + 1952;
 /// Bytes of an ML-DSA-65 signature.
 pub const SIGNATURE_BYTES: usize = 3309;
+/// Bytes of a capability.
+const TOKEN_BYTES: usize = 32;
 /// Bytes of a cursor.
 const CURSOR_BYTES: usize = 16;
 
@@ -29,6 +31,29 @@ pub enum Inbox {
     Account(AccountId),
     /// The one at this address.
     Address(InboxAddress),
+    /// A mailbox.
+    Mailbox(Mailbox),
+}
+
+/// The rule of a mailbox: digests of its capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Of what reads.
+    pub reader: Digest,
+    /// Of what stores.
+    pub writer: Digest,
+    /// Of what deletes.
+    pub eraser: Digest,
+}
+
+/// A capability of a mailbox; not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub [u8; TOKEN_BYTES]);
+
+impl core::fmt::Debug for Token {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Token")
+    }
 }
 
 /// A place in the order of arrival; see the binary protocol.
@@ -59,17 +84,29 @@ pub enum Encoding {
     Base64,
 }
 
-/// The owner's signature and what it covers besides the parameters.
+/// What allows an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
-    /// The owner's keys; may be left out when the node has seen them.
-    pub keys: Option<Vec<u8>>,
-    /// When it was signed.
-    pub timestamp: Time,
-    /// Tells apart operations signed in the same millisecond.
-    pub nonce: u64,
-    /// The signature.
-    pub signature: Vec<u8>,
+pub enum Proof {
+    /// The owner's signature and what it covers besides the parameters.
+    Signed {
+        /// The owner's keys; may be left out when the node has seen them.
+        keys: Option<Vec<u8>>,
+        /// When it was signed.
+        timestamp: Time,
+        /// Tells apart operations signed in the same millisecond.
+        nonce: u64,
+        /// The signature.
+        signature: Vec<u8>,
+    },
+    /// A capability of the mailbox.
+    Token {
+        /// The one that the operation takes.
+        token: Token,
+        /// When it was asked; the node's own time when left out.
+        timestamp: Option<Time>,
+        /// Tells apart operations of the same millisecond; zero when left out.
+        nonce: u64,
+    },
 }
 
 /// Which way an expiry may move.
@@ -97,6 +134,8 @@ pub enum Method {
         ttl: Span,
         /// The item.
         data: Vec<u8>,
+        /// What stores in a mailbox, for the namespaces of mailboxes.
+        token: Option<Token>,
     },
     /// Read items; namespaces that are open to everyone need no proof.
     Retrieve {
@@ -108,33 +147,33 @@ pub enum Method {
         select: Select,
         /// At most this many item bytes.
         bytes_max: u32,
-        /// The node that the signature names; this node when left out.
+        /// The node that is asked; this node when left out.
         audience: Option<NodeId>,
-        /// The owner's proof.
+        /// What allows it.
         proof: Option<Proof>,
         /// How the bytes are to be written.
         encoding: Encoding,
     },
     /// Forget items everywhere.
     Delete {
-        /// Whose inbox.
-        account: AccountId,
+        /// That of an account, or a mailbox.
+        inbox: Inbox,
         /// Which items.
         ids: Vec<MessageId>,
-        /// The owner's proof.
+        /// What allows it.
         proof: Proof,
     },
     /// Move the expiry of items.
     Expire {
-        /// Whose inbox.
-        account: AccountId,
+        /// That of an account, or a mailbox.
+        inbox: Inbox,
         /// Which items.
         ids: Vec<MessageId>,
         /// The new expiry.
         expiry: Time,
         /// Which way it may move.
         mode: ExpireMode,
-        /// The owner's proof.
+        /// What allows it.
         proof: Proof,
     },
     /// Which nodes keep an inbox.
@@ -146,13 +185,13 @@ pub enum Method {
     Info,
     /// Push new items while the response lasts.
     Subscribe {
-        /// Whose inbox.
-        account: AccountId,
+        /// That of an account, or a mailbox.
+        inbox: Inbox,
         /// Which compartments, in the order that was signed.
         namespaces: Vec<Namespace>,
-        /// The node that the signature names; this node when left out.
+        /// The node that is asked; this node when left out.
         audience: Option<NodeId>,
-        /// The owner's proof.
+        /// What allows it.
         proof: Proof,
         /// How the bytes are to be written.
         encoding: Encoding,
@@ -211,12 +250,14 @@ fn store(fields: &mut Fields<'_>) -> Result<Method, BadField> {
             return Err(fields.bad("data_base64", "data is given too: give one of them"));
         }
     };
+    let token = token(fields)?;
     Ok(Method::Store {
-        inbox: inbox(fields)?,
+        inbox: if token.is_some() { mailbox(fields).map(Inbox::Mailbox)? } else { inbox(fields)? },
         namespace: namespace(fields)?,
         timestamp: fields.integer("timestamp")?.map(Time::from_millis),
         ttl: Span::from_millis(fields.required("ttl", ttl)?),
         data,
+        token,
     })
 }
 
@@ -231,24 +272,29 @@ fn retrieve(fields: &mut Fields<'_>) -> Result<Method, BadField> {
             return Err(fields.bad("ids", "cursor is given too: give one of them"));
         }
     };
+    let is_proven = fields.value("signature").is_some() || fields.value("token").is_some();
+    let (inbox, proof) = if is_proven {
+        let (inbox, proof) = proven(fields)?;
+        (inbox, Some(proof))
+    } else {
+        (inbox(fields)?, None)
+    };
     Ok(Method::Retrieve {
-        inbox: inbox(fields)?,
+        inbox,
         namespace: namespace(fields)?,
         select,
         bytes_max,
         audience: audience(fields)?,
-        proof: if fields.value("signature").is_some() { Some(proof(fields)?) } else { None },
+        proof,
         encoding: encoding(fields)?,
     })
 }
 
 fn delete(fields: &mut Fields<'_>) -> Result<Method, BadField> {
     let ids = ids(fields)?;
-    Ok(Method::Delete {
-        account: account(fields)?,
-        ids: fields.required("ids", ids)?,
-        proof: proof(fields)?,
-    })
+    let ids = fields.required("ids", ids)?;
+    let (inbox, proof) = proven(fields)?;
+    Ok(Method::Delete { inbox, ids, proof })
 }
 
 fn expire(fields: &mut Fields<'_>) -> Result<Method, BadField> {
@@ -259,13 +305,10 @@ fn expire(fields: &mut Fields<'_>) -> Result<Method, BadField> {
         Some("extend") => ExpireMode::Extend,
         _ => return Err(fields.bad("mode", "it must be \"shorten\" or \"extend\"")),
     };
-    Ok(Method::Expire {
-        account: account(fields)?,
-        ids: fields.required("ids", ids)?,
-        expiry: Time::from_millis(fields.required("expiry", expiry)?),
-        mode,
-        proof: proof(fields)?,
-    })
+    let ids = fields.required("ids", ids)?;
+    let expiry = Time::from_millis(fields.required("expiry", expiry)?);
+    let (inbox, proof) = proven(fields)?;
+    Ok(Method::Expire { inbox, ids, expiry, mode, proof })
 }
 
 fn subscribe(fields: &mut Fields<'_>) -> Result<Method, BadField> {
@@ -279,13 +322,9 @@ fn subscribe(fields: &mut Fields<'_>) -> Result<Method, BadField> {
     if namespaces.is_empty() {
         return Err(fields.bad("namespaces", "it must name at least one"));
     }
-    Ok(Method::Subscribe {
-        account: account(fields)?,
-        namespaces,
-        audience: audience(fields)?,
-        proof: proof(fields)?,
-        encoding: encoding(fields)?,
-    })
+    let (audience, encoding) = (audience(fields)?, encoding(fields)?);
+    let (inbox, proof) = proven(fields)?;
+    Ok(Method::Subscribe { inbox, namespaces, audience, proof, encoding })
 }
 
 fn account(fields: &mut Fields<'_>) -> Result<AccountId, BadField> {
@@ -295,12 +334,24 @@ fn account(fields: &mut Fields<'_>) -> Result<AccountId, BadField> {
 }
 
 fn inbox(fields: &mut Fields<'_>) -> Result<Inbox, BadField> {
+    let is_mailbox = fields.value("reader").is_some();
     match (fields.value("account").is_some(), fields.parsed("address")?) {
+        (false, None) if is_mailbox => mailbox(fields).map(Inbox::Mailbox),
         (true, None) => account(fields).map(Inbox::Account),
         (false, Some(address)) => Ok(Inbox::Address(address)),
         (false, None) => Err(fields.bad("address", "it is missing, and so is account")),
         (true, Some(_)) => Err(fields.bad("address", "account is given too: give one of them")),
     }
+}
+
+fn mailbox(fields: &mut Fields<'_>) -> Result<Mailbox, BadField> {
+    let (reader, writer, eraser) =
+        (fields.parsed("reader")?, fields.parsed("writer")?, fields.parsed("eraser")?);
+    Ok(Mailbox {
+        reader: fields.required("reader", reader)?,
+        writer: fields.required("writer", writer)?,
+        eraser: fields.required("eraser", eraser)?,
+    })
 }
 
 fn namespace(fields: &mut Fields<'_>) -> Result<Namespace, BadField> {
@@ -331,15 +382,31 @@ pub(crate) fn encoding(fields: &mut Fields<'_>) -> Result<Encoding, BadField> {
     }
 }
 
-fn proof(fields: &mut Fields<'_>) -> Result<Proof, BadField> {
+/// What is proven, and how: with the signature of an account or a capability of a mailbox.
+fn proven(fields: &mut Fields<'_>) -> Result<(Inbox, Proof), BadField> {
     let (timestamp, nonce) = (fields.integer("timestamp")?, fields.integer("nonce")?);
+    let timestamp = timestamp.map(Time::from_millis);
+    if let Some(token) = token(fields)? {
+        if fields.value("signature").is_some() {
+            return Err(fields.bad("signature", "token is given too: give one of them"));
+        }
+        let inbox = Inbox::Mailbox(mailbox(fields)?);
+        return Ok((inbox, Proof::Token { token, timestamp, nonce: nonce.unwrap_or(0) }));
+    }
+    let inbox = Inbox::Account(account(fields)?);
     let signature = fields.hex_of("signature", SIGNATURE_BYTES)?;
-    Ok(Proof {
+    let proof = Proof::Signed {
         keys: fields.hex_of("keys", KEYS_BYTES)?,
-        timestamp: Time::from_millis(fields.required("timestamp", timestamp)?),
+        timestamp: fields.required("timestamp", timestamp)?,
         nonce: fields.required("nonce", nonce)?,
         signature: fields.required("signature", signature)?,
-    })
+    };
+    Ok((inbox, proof))
+}
+
+fn token(fields: &mut Fields<'_>) -> Result<Option<Token>, BadField> {
+    let bytes = fields.hex_of("token", TOKEN_BYTES)?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(Token))
 }
 
 impl core::fmt::Display for Cursor {

@@ -1,9 +1,10 @@
 //! Between JSON-RPC and the binary protocol: the same operations, limits and refusals.
 
 use serde_json::Value;
-use session_core::{AccountId, Decode as _, Encode as _, InboxAddress, List, NodeId, Time};
+use session_core::{Decode as _, Encode as _, InboxAddress, List, NodeId, Time};
 use session_crypto::{PublicIdentity, Signature};
 use session_protocol::AccessRule;
+use session_protocol::inbox::Capability;
 use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::request::{
     self, Cursor, Item, Operation, Outcome, Push, Refusal, Reply, Request, Select,
@@ -28,41 +29,47 @@ pub fn request(method: Method, node: NodeId, now: Time) -> Result<Request, Error
 
 fn operation(method: Method, node: NodeId, now: Time) -> Result<Operation, Refusal> {
     Ok(match method {
-        Method::Store { inbox, namespace, timestamp, ttl, data } => Operation::Store {
-            address: address(inbox),
-            namespace,
-            timestamp: timestamp.unwrap_or(now),
-            ttl,
-            data: bounded("data", data.len(), request::ItemBytes::new(data))?,
-        },
+        Method::Store { inbox, namespace, timestamp, ttl, data, token } => {
+            let timestamp = timestamp.unwrap_or(now);
+            let data = bounded("data", data.len(), request::ItemBytes::new(data))?;
+            match token.map(capability) {
+                None => {
+                    let address = address(inbox);
+                    Operation::Store { address, namespace, timestamp, ttl, data }
+                }
+                Some(token) => {
+                    let rule = rule(inbox)?;
+                    Operation::Deposit { rule, token, namespace, timestamp, ttl, data }
+                }
+            }
+        }
         Method::Retrieve { inbox, namespace, select, bytes_max, audience, proof, .. } => {
             let select = selection(select)?;
             let Some(proof) = proof else {
                 let address = address(inbox);
                 return Ok(Operation::RetrievePublic { address, namespace, select, bytes_max });
             };
-            let Inbox::Account(account) = inbox else {
-                return Err(Refusal::bad_request("account", "a signed retrieve names the account"));
-            };
             let audience = audience.unwrap_or(node);
-            owner(account, OwnerAction::Retrieve { namespace, select, bytes_max, audience }, proof)?
+            let action = OwnerAction::Retrieve { namespace, select, bytes_max, audience };
+            owner(inbox, action, proof, now)?
         }
-        Method::Delete { account, ids, proof } => {
-            owner(account, OwnerAction::Delete { ids: list("ids", ids)? }, proof)?
+        Method::Delete { inbox, ids, proof } => {
+            owner(inbox, OwnerAction::Delete { ids: list("ids", ids)? }, proof, now)?
         }
-        Method::Expire { account, ids, expiry, mode, proof } => {
+        Method::Expire { inbox, ids, expiry, mode, proof } => {
             let mode = match mode {
                 api::ExpireMode::Shorten => ExpireMode::Shorten,
                 api::ExpireMode::Extend => ExpireMode::Extend,
             };
-            owner(account, OwnerAction::Expire { ids: list("ids", ids)?, expiry, mode }, proof)?
+            let ids = list("ids", ids)?;
+            owner(inbox, OwnerAction::Expire { ids, expiry, mode }, proof, now)?
         }
         Method::GetSwarm { inbox } => Operation::GetSwarm { address: address(inbox) },
         Method::Info => Operation::Info,
-        Method::Subscribe { account, namespaces, audience, proof, .. } => {
+        Method::Subscribe { inbox, namespaces, audience, proof, .. } => {
             let namespaces = list("namespaces", namespaces)?;
             let audience = audience.unwrap_or(node);
-            owner(account, OwnerAction::Subscribe { namespaces, audience }, proof)?
+            owner(inbox, OwnerAction::Subscribe { namespaces, audience }, proof, now)?
         }
         _ => return Err(Refusal::bad_request("method", "this node does not serve it")),
     })
@@ -72,7 +79,27 @@ fn address(inbox: Inbox) -> InboxAddress {
     match inbox {
         Inbox::Account(account) => AccessRule::from(account).address(),
         Inbox::Address(address) => address,
+        Inbox::Mailbox(mailbox) => mailbox_rule(mailbox).address(),
     }
+}
+
+/// Returns the rule of an inbox that is named by more than its address.
+fn rule(inbox: Inbox) -> Result<AccessRule, Refusal> {
+    match inbox {
+        Inbox::Account(account) => Ok(AccessRule::from(account)),
+        Inbox::Mailbox(mailbox) => Ok(mailbox_rule(mailbox)),
+        Inbox::Address(_) => {
+            Err(Refusal::bad_request("address", "name the account, or the mailbox by its rule"))
+        }
+    }
+}
+
+const fn mailbox_rule(api::Mailbox { reader, writer, eraser }: api::Mailbox) -> AccessRule {
+    AccessRule::Mailbox { reader, writer, eraser }
+}
+
+fn capability(api::Token(bytes): api::Token) -> Capability {
+    Capability::new(bytes)
 }
 
 fn selection(select: api::Select) -> Result<Select, Refusal> {
@@ -84,13 +111,21 @@ fn selection(select: api::Select) -> Result<Select, Refusal> {
     })
 }
 
-fn owner(account: AccountId, action: OwnerAction, proof: Proof) -> Result<Operation, Refusal> {
-    let keys = proof.keys.map(|keys| public_keys(&keys)).transpose()?;
-    let signature = Signature::try_from(proof.signature.as_slice())
-        .map_err(|error| Refusal::bad_request("signature", &error.to_string()))?;
-    let authorization =
-        Authorization { keys, timestamp: proof.timestamp, nonce: proof.nonce, signature };
-    let operation = OwnerOperation { rule: AccessRule::from(account), action, authorization };
+fn owner(inbox: Inbox, action: OwnerAction, proof: Proof, now: Time) -> Result<Operation, Refusal> {
+    let rule = rule(inbox)?;
+    let authorization = match proof {
+        Proof::Signed { keys, timestamp, nonce, signature } => {
+            let keys = keys.map(|keys| public_keys(&keys)).transpose()?;
+            let signature = Signature::try_from(signature.as_slice())
+                .map_err(|error| Refusal::bad_request("signature", &error.to_string()))?;
+            Authorization::Signed { keys, timestamp, nonce, signature }
+        }
+        Proof::Token { token, timestamp, nonce } => {
+            let (token, timestamp) = (capability(token), timestamp.unwrap_or(now));
+            Authorization::Token { token, timestamp, nonce }
+        }
+    };
+    let operation = OwnerOperation { rule, action, authorization };
     Ok(Operation::Owner { operation: Box::new(operation) })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use session_client::{Answer, Client, Command, Effect, Error, InboxReader, Input, NewItem};
+use session_client::{Answer, Client, Command, Effect, Error, Inbox, InboxReader, Input, NewItem};
 use session_core::{
     Context, Entropy, InboxAddress, List, Machine, MessageId, SeededEntropy, Span, Time,
 };
@@ -199,15 +199,17 @@ impl Person {
                 Command::Store { address: *address, item: item.clone() }
             }
             Task::Read => Command::Retrieve {
+                from: Inbox::Own,
                 namespace: MESSAGES,
                 cursors: self.reader.cursors(MESSAGES),
                 nodes: 2,
             },
-            Task::Delete { ids: which } => Command::Delete { ids: ids(which) },
+            Task::Delete { ids: which } => Command::Delete { from: Inbox::Own, ids: ids(which) },
             Task::Expire { ids: which, expiry, mode } => {
-                Command::Expire { ids: ids(which), expiry: *expiry, mode: *mode }
+                Command::Expire { from: Inbox::Own, ids: ids(which), expiry: *expiry, mode: *mode }
             }
             Task::Subscribe => Command::Subscribe {
+                from: Inbox::Own,
                 namespaces: vec![MESSAGES],
                 reader: Box::new(self.reader.clone()),
             },

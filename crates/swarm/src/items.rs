@@ -94,6 +94,9 @@ pub(crate) fn check_namespace(item: &ReplicaItem) -> Result<Policy, Refusal> {
     if policy == Policy::Card && !inbox::is_card_of(&item.address, &item.data) {
         return Err(Refusal::bad_request("data", "not the identity card of the inbox's owner"));
     }
+    if policy == Policy::Slot && inbox::slot_of(&item.data).is_none() {
+        return Err(Refusal::bad_request("data", "shorter than the slot it starts with"));
+    }
     Ok(policy)
 }
 

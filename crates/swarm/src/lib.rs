@@ -15,7 +15,7 @@
 //! Invariants: no receipt without a committed item; no acknowledgement below the quorum; what the
 //! owner deleted is not taken again while its tombstone lives; nothing is served past its expiry;
 //! the same operations in any order give the same expiries; of an inbox that moved here nothing is
-//! read before everything acknowledged is here.
+//! read before everything acknowledged is here; no receipts for two items of a slot.
 //!
 //! | module | holds |
 //! |---|---|
@@ -25,6 +25,7 @@
 //! | [`stats`] | counters |
 //! | `service` | requests from clients |
 //! | `items` | the rules by which an item is taken, and its expiry |
+//! | `slots` | which item of a slot of commits gets the receipt |
 //! | `replication` | copies to the other members, quorum, receipts |
 //! | `operations` | deletions and expiries signed by owners |
 //! | `replay` | applying them again after a start |
@@ -48,6 +49,7 @@ mod replay;
 mod replication;
 mod reuse;
 mod service;
+mod slots;
 pub mod stats;
 mod subscriptions;
 mod view;

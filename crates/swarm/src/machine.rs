@@ -35,7 +35,7 @@ pub struct Requester(pub u64);
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
     /// Items to keep.
-    Replicate(Replicate),
+    Replicate(Verified<Replicate>),
     /// The answer to items or operations of ours.
     Receipts(Verified<Receipts>),
     /// Operations to apply.
@@ -372,7 +372,9 @@ impl Swarm {
             return self.heard_stranger(cx, node, &message);
         }
         match message {
-            PeerMessage::Replicate(replicate) => self.replicated(cx, node, replicate),
+            PeerMessage::Replicate(replicate) => {
+                self.replicated(cx, node, replicate.into_inner());
+            }
             PeerMessage::Receipts(receipts) => {
                 let receipts = receipts.into_inner();
                 let sample = self.sample(cx, node, receipts.outcomes.len());

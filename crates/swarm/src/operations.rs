@@ -1,6 +1,6 @@
-//! What owners sign: reads, subscriptions, deletions and expiries.
+//! What owners sign, or show a capability for: reads, subscriptions, deletions and expiries.
 //!
-//! Deletions and expiries are kept as records with their signature until no copy of the items can
+//! Deletions and expiries are kept as records with their proof until no copy of the items can
 //! be left, so that a member that was away is shown them, and cannot be lied to.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use session_protocol::inbound::check_clock;
 use session_protocol::limits::{
     CLOCK_TOLERANCE, FORWARDED_CLOCK_TOLERANCE, INBOX_OPERATIONS_MAX, TOMBSTONE_TTL, TTL_OWNER_MAX,
 };
-use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
+use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::peer::{Operations, ReplicaOutcome};
 use session_protocol::request::{Cursor, Expiring, Outcome, Refusal};
 use session_storage::{Store, StoreError, Table};
@@ -81,7 +81,7 @@ impl Swarm {
         work: &mut Work,
         operation: OwnerOperation,
     ) -> Result<Option<Done>, Refusal> {
-        let timestamp = operation.authorization.timestamp;
+        let timestamp = operation.authorization.timestamp();
         check_clock(timestamp, cx.now, CLOCK_TOLERANCE)?;
         let address = operation.rule.address();
         self.view.check_keeps(&address)?;
@@ -89,14 +89,14 @@ impl Swarm {
         let asked = match &operation.action {
             OwnerAction::Retrieve { namespace, select, bytes_max, audience } => {
                 self.check_audience(*audience)?;
-                self.reuse.note(address, id, timestamp, cx.now)?;
+                self.note_use(&operation, address, id, cx.now)?;
                 let select = select.clone();
                 let (namespace, bytes_max) = (*namespace, *bytes_max);
                 Asked::Page { namespace, select, bytes_max }
             }
             OwnerAction::Subscribe { namespaces, audience } => {
                 self.check_audience(*audience)?;
-                self.reuse.note(address, id, timestamp, cx.now)?;
+                self.note_use(&operation, address, id, cx.now)?;
                 Asked::Subscription { namespaces: namespaces.to_vec() }
             }
             OwnerAction::Delete { .. } | OwnerAction::Expire { .. } => {
@@ -106,6 +106,21 @@ impl Swarm {
             _ => return Err(Refusal::bad_request("action", "not known to this node")),
         };
         self.read(cx, work, address, asked)
+    }
+
+    // A signature is good once. Who has seen a capability needs no old message to use it again, so
+    // repeating one is neither worse nor remembered: the table is for those who sign.
+    fn note_use(
+        &mut self,
+        operation: &OwnerOperation,
+        address: InboxAddress,
+        id: [u8; 32],
+        now: Time,
+    ) -> Result<(), Refusal> {
+        match operation.authorization {
+            Authorization::Signed { timestamp, .. } => self.reuse.note(address, id, timestamp, now),
+            _ => Ok(()),
+        }
     }
 
     fn check_audience(&self, audience: NodeId) -> Result<(), Refusal> {
@@ -150,7 +165,7 @@ impl Swarm {
             return Err(Refusal::RateLimited { retry_after: Span::from_secs(1) });
         }
         let address = operation.rule.address();
-        self.reuse.note(address, *id, operation.authorization.timestamp, cx.now)?;
+        self.note_use(&operation, address, *id, cx.now)?;
         let is_delete = matches!(operation.action, OwnerAction::Delete { .. });
         let changed = self.apply(cx, &operation, id)?;
         let full = "no more than the ids that were named";
@@ -191,7 +206,7 @@ impl Swarm {
         cx: &mut Cx<'_>,
         operation: &OwnerOperation,
     ) -> Result<(), Refusal> {
-        let signed = operation.authorization.timestamp;
+        let signed = operation.authorization.timestamp();
         if signed > cx.now + FORWARDED_CLOCK_TOLERANCE {
             let (server_time, tolerance) = (cx.now, FORWARDED_CLOCK_TOLERANCE);
             return Err(Refusal::Clock { signed, server_time, tolerance });
@@ -215,7 +230,7 @@ impl Swarm {
         self.replay(cx, address.as_bytes()[0])?;
         let key = record_key(&address, id);
         let failed = |error: StoreError| items::refusal(&error);
-        let until = operation.authorization.timestamp + TOMBSTONE_TTL;
+        let until = operation.authorization.timestamp() + TOMBSTONE_TTL;
         let known = cx.store.record(Table::Operation, &key).map_err(failed)?.is_some();
         if !known && !self.counts.has_room(cx.store, &address, cx.now) {
             return Err(Refusal::InboxFull {
@@ -241,7 +256,7 @@ pub(crate) fn record_key(address: &InboxAddress, id: &[u8; 32]) -> Vec<u8> {
 }
 
 fn check_extension(operation: &OwnerOperation) -> Result<(), Refusal> {
-    let signed = operation.authorization.timestamp;
+    let signed = operation.authorization.timestamp();
     match operation.action {
         OwnerAction::Expire { expiry, mode: ExpireMode::Extend, .. }
             if expiry > signed + TTL_OWNER_MAX =>

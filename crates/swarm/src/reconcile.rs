@@ -670,7 +670,7 @@ impl Swarm {
             }
             // A refusal is no fault: what the other side took in time may be late here.
             let taken = match element {
-                Element::Item { item } => self.keep_forwarded(cx, &item).map(drop),
+                Element::Item { item } => self.keep_compared(cx, &item),
                 Element::Operation { operation } => self.apply_forwarded(cx, &operation),
             };
             match taken {

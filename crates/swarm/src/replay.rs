@@ -99,7 +99,7 @@ impl Swarm {
             self.stats.store_errors += 1;
             return store.remove_record(Table::Operation, key).map(drop);
         };
-        let until = operation.authorization.timestamp + TOMBSTONE_TTL;
+        let until = operation.authorization.timestamp() + TOMBSTONE_TTL;
         perform(store, &operation.rule.address(), &operation.action, until).map(drop)
     }
 }

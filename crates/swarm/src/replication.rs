@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::merkle::Proof;
-use session_core::{InboxAddress, List, NodeId, Span, Time};
+use session_core::{InboxAddress, List, MessageId, NodeId, Span, Time};
 use session_protocol::limits::{REPLICA_BYTES_TARGET, REPLICA_ITEMS_MAX};
 use session_protocol::owner::OwnerOperation;
 use session_protocol::peer::{
@@ -77,8 +77,19 @@ pub(crate) struct PeerFault {
 
 #[derive(Debug)]
 enum Goal {
-    Store { key: ItemKey, expiry: Time, duplicate: bool, held: BTreeMap<NodeId, Held> },
-    Operation { address: InboxAddress, outcome: Outcome, applied: BTreeSet<NodeId> },
+    Store {
+        key: ItemKey,
+        expiry: Time,
+        duplicate: bool,
+        held: BTreeMap<NodeId, Held>,
+        /// Members for which another item has the slot, and which.
+        rivals: BTreeMap<NodeId, MessageId>,
+    },
+    Operation {
+        address: InboxAddress,
+        outcome: Outcome,
+        applied: BTreeSet<NodeId>,
+    },
 }
 
 #[derive(Debug)]
@@ -91,6 +102,8 @@ struct Pending {
     queued: bool,
     /// Members that must have committed: as many as when it began.
     needed: usize,
+    /// Members that are not needed.
+    spare: usize,
     goal: Goal,
 }
 
@@ -196,10 +209,12 @@ impl Replication {
     ) -> u64 {
         let (key, duplicate) = stored;
         let id = self.next();
-        let goal = Goal::Store { key, expiry: item.expiry, duplicate, held: BTreeMap::new() };
+        let (held, rivals) = (BTreeMap::new(), BTreeMap::new());
+        let goal = Goal::Store { key, expiry: item.expiry, duplicate, held, rivals };
         let awaiting = BTreeSet::from([view.node]);
-        let needed = view.quorum;
-        self.pending.insert(id, Pending { slot, deadline, awaiting, queued: true, needed, goal });
+        let (needed, spare) = (view.quorum, view.size().saturating_sub(view.quorum));
+        let pending = Pending { slot, deadline, awaiting, queued: true, needed, spare, goal };
+        self.pending.insert(id, pending);
         self.queue.bytes += item.data.len();
         self.queue.items.push((id, item));
         id
@@ -217,8 +232,9 @@ impl Replication {
         let id = self.next();
         let address = operation.rule.address();
         let goal = Goal::Operation { address, outcome, applied: BTreeSet::from([view.node]) };
-        let (awaiting, needed) = (BTreeSet::new(), view.quorum);
-        let pending = Pending { slot, deadline, awaiting, queued: true, needed, goal };
+        let awaiting = BTreeSet::new();
+        let (needed, spare) = (view.quorum, view.size().saturating_sub(view.quorum));
+        let pending = Pending { slot, deadline, awaiting, queued: true, needed, spare, goal };
         self.pending.insert(id, pending);
         self.queue.operations.push((id, operation));
     }
@@ -463,6 +479,9 @@ impl Replication {
                         answer.behind.push(flown.bucket);
                     }
                 }
+                (Goal::Store { rivals, .. }, ReplicaOutcome::SlotTaken { holder }, _) => {
+                    rivals.insert(node, *holder);
+                }
                 (Goal::Operation { applied, .. }, ReplicaOutcome::Applied, _) => {
                     applied.insert(node);
                 }
@@ -490,6 +509,9 @@ impl Replication {
             match outcome {
                 ReplicaOutcome::Stored { .. } if !flight.of_items => {
                     return Err("a receipt in answer to an operation");
+                }
+                ReplicaOutcome::SlotTaken { .. } if !flight.of_items => {
+                    return Err("a slot in answer to an operation");
                 }
                 ReplicaOutcome::Applied if flight.of_items => {
                     return Err("an item answered as an operation");
@@ -573,7 +595,7 @@ impl Replication {
 impl Pending {
     fn done(self) -> Settled {
         let done = match self.goal {
-            Goal::Store { key, expiry, duplicate, held } => Done::Stored {
+            Goal::Store { key, expiry, duplicate, held, .. } => Done::Stored {
                 message: key.message,
                 expiry,
                 duplicate,
@@ -593,7 +615,16 @@ impl Pending {
 
     fn missed(self) -> Settled {
         let (stored, needed) = (count(self.committed()), count(self.needed));
-        let refusal = Refusal::NotEnoughReplicas { stored, needed };
+        let refusal = match &self.goal {
+            // So many signed for other items of the slot that trying again is of no use.
+            Goal::Store { rivals, .. }
+                if rivals.len() > self.spare
+                    && let Some((_, holder)) = rivals.first_key_value() =>
+            {
+                Refusal::SlotTaken { holder: *holder }
+            }
+            _ => Refusal::NotEnoughReplicas { stored, needed },
+        };
         Settled { slot: self.slot, done: Done::refused(refusal) }
     }
 }

@@ -1,7 +1,7 @@
 //! Requests from clients: what each operation does, and what it is refused for.
 
 use session_core::{InboxAddress, List, Namespace, NodeId, Span, Text, Time};
-use session_protocol::inbound::{CheckedOperation, CheckedRequest, check_clock};
+use session_protocol::inbound::{CheckedOperation, CheckedRequest, Deposit, check_clock};
 use session_protocol::inbox::{self, Policy};
 use session_protocol::limits::{CLOCK_TOLERANCE, PAGE_ITEMS_MAX, TTL_MAX, TTL_MIN, TTL_OWNER_MAX};
 use session_protocol::peer::{ItemKey, ReplicaItem, ReplicaOutcome, Replicate};
@@ -41,7 +41,11 @@ impl Swarm {
             .operations
             .iter()
             .filter(|operation| {
-                matches!(operation, Ok(CheckedOperation::Open(Operation::Store { .. })))
+                matches!(
+                    operation,
+                    Ok(CheckedOperation::Open(Operation::Store { .. })
+                        | CheckedOperation::Deposit(_))
+                )
             })
             .count();
         let slot = Slot { batch: self.batches.open(), index: 0 };
@@ -79,16 +83,26 @@ impl Swarm {
             CheckedOperation::Owner(operation) => {
                 return self.owner_asked(cx, work, operation.into_inner());
             }
+            CheckedOperation::Deposit(deposit) => {
+                let Deposit { address, namespace, timestamp, ttl, data } = deposit.into_inner();
+                let expiry = timestamp + ttl;
+                let item = ReplicaItem { address, namespace, timestamp, expiry, data };
+                return self.store(cx, work, item, ttl).map(|()| None);
+            }
             CheckedOperation::Open(operation) => operation,
         };
         let outcome = match operation {
             Operation::Store { address, namespace, timestamp, ttl, data } => {
+                // Where a proof is asked for, one that was checked comes as a deposit.
+                if !matches!(known(namespace)?, Policy::Deposit | Policy::Card) {
+                    return Err(Refusal::Unauthorized { namespace });
+                }
                 let expiry = timestamp + ttl;
                 let item = ReplicaItem { address, namespace, timestamp, expiry, data };
                 return self.store(cx, work, item, ttl).map(|()| None);
             }
             Operation::RetrievePublic { address, namespace, select, bytes_max } => {
-                if known(namespace)? != Policy::Card {
+                if !known(namespace)?.is_public() {
                     return Err(Refusal::Unauthorized { namespace });
                 }
                 return self.read(cx, work, address, Asked::Page { namespace, select, bytes_max });
@@ -124,11 +138,13 @@ impl Swarm {
         }
         let message = inbox::message_id(&item.address, item.namespace, &item.data);
         let key = ItemKey { address: item.address, message };
+        self.check_slot(cx, &item, &message)?;
         let (expiry, duplicate) = match self.keep(cx, &item, &key)? {
             Kept::Stored { expiry, .. } => (expiry, false),
             Kept::Duplicate { expiry } => (expiry, true),
             Kept::Deleted => return Err(Refusal::Deleted),
         };
+        self.claim_slot(cx, &item, &message)?;
         // What the members are asked to keep is what is kept here.
         item.expiry = expiry;
         let receipt = self.view.receipt_of(self.view.node, &key, expiry, cx.now);
@@ -175,7 +191,7 @@ impl Swarm {
         let (mut outcomes, mut signed) = (Vec::new(), Vec::new());
         for (index, item) in replicate.items.iter().enumerate() {
             let kept = self.view.check_keeps(&item.address);
-            outcomes.push(match kept.and_then(|()| self.keep_forwarded(cx, item)) {
+            outcomes.push(match kept.and_then(|()| self.keep_replica(cx, item)) {
                 Ok((_, Kept::Deleted)) => ReplicaOutcome::Deleted,
                 Ok((key, Kept::Stored { expiry, .. } | Kept::Duplicate { expiry })) => {
                     let receipt = self.view.receipt_of(self.view.node, &key, expiry, cx.now);
@@ -183,10 +199,24 @@ impl Swarm {
                     // Replaced by the receipt as soon as it is signed; code 18 is never sent.
                     ReplicaOutcome::Refused { code: Refusal::internal("unsigned").code() }
                 }
+                Err(Refusal::SlotTaken { holder }) => ReplicaOutcome::SlotTaken { holder },
                 Err(refusal) => ReplicaOutcome::Refused { code: refusal.code() },
             });
         }
         self.replication.answer(cx, node, replicate.id, outcomes, signed);
+    }
+
+    /// Keeps a copy for which a receipt is asked; it stays even where its slot is another's.
+    fn keep_replica(
+        &mut self,
+        cx: &mut Cx<'_>,
+        item: &ReplicaItem,
+    ) -> Result<(ItemKey, Kept), Refusal> {
+        let (key, kept) = self.keep_forwarded(cx, item)?;
+        if kept != Kept::Deleted {
+            self.claim_slot(cx, item, &key.message)?;
+        }
+        Ok((key, kept))
     }
 
     /// Keeps a copy that another member sent, under the rules for clients.
@@ -256,8 +286,8 @@ pub(crate) fn known(namespace: Namespace) -> Result<Policy, Refusal> {
 
 fn check_ttl(item: &ReplicaItem, ttl: Span, now: Time) -> Result<(), Refusal> {
     let max = match known(item.namespace)? {
-        Policy::Card => TTL_OWNER_MAX,
-        Policy::Deposit => TTL_MAX,
+        Policy::Card | Policy::Manifest => TTL_OWNER_MAX,
+        Policy::Deposit | Policy::Box | Policy::Slot => TTL_MAX,
     };
     // What was sent a while ago must still be worth keeping.
     let min = if item.expiry <= now { now.since(item.timestamp) + TTL_MIN } else { TTL_MIN };

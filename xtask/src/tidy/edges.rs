@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     room("session-daemon", 4, Kind::Pure),
     room("session-client", 4, Kind::Pure),
     room("session-sim", 5, Kind::Pure),
+    room("session-sdk", 5, Kind::Shell),
     room("sessiond", 6, Kind::Shell),
     room("sessionvm", 6, Kind::Shell),
     room("session-cli", 6, Kind::Shell),
@@ -69,18 +70,39 @@ const OWNED: &[(&[&str], &[&str])] = &[
     ),
     (
         &["tokio", "hyper", "quinn", "rustls"],
-        &["session-runtime", "session-connectors", "sessiond", "sessionvm", "session-cli"],
+        &[
+            "session-runtime",
+            "session-connectors",
+            "session-sdk",
+            "sessiond",
+            "sessionvm",
+            "session-cli",
+        ],
     ),
     (&["wasmi"], &["session-executor"]),
-    // The databases that nodes read; and those of the scripted world in which authors try workloads.
-    (&["rusqlite"], &["session-connectors", "session-cli"]),
+    // Key agreement, and the format of what it keeps, behind one trait.
+    (&["openmls", "rmp", "tls_codec"], &["session-messaging"]),
+    // The databases that nodes read; those of the scripted world in which authors try workloads; and
+    // the vault of a device.
+    (&["rusqlite"], &["session-connectors", "session-sdk", "session-cli"]),
     // The disk engine of storage touches the world already; logic gets its entropy handed in.
     (&["getrandom"], &["session-runtime", "session-storage", "sessiond", "session-cli"]),
     // TLS in the runtime, signed requests of the connectors; the second implementation for the tests
     // of crypto.
     (&["aws-lc"], &["session-runtime", "session-connectors", "session-crypto"]),
     (
-        &["libcrux", "chacha20poly1305", "argon2", "blake", "ed25519", "x25519", "curve25519"],
+        &[
+            "libcrux",
+            "chacha20poly1305",
+            "aes-gcm",
+            "hkdf",
+            "hmac",
+            "argon2",
+            "blake",
+            "ed25519",
+            "x25519",
+            "curve25519",
+        ],
         &["session-crypto"],
     ),
 ];

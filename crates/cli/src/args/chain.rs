@@ -167,6 +167,8 @@ pub(crate) enum Subject {
     Node,
     /// A channel.
     Channel,
+    /// The newest manifest of an account.
+    Manifest,
     /// The anchor of a conversation.
     Conversation,
     /// The anchor of a workload session.
@@ -289,6 +291,15 @@ pub(crate) enum Order {
     LeaveChannel {
         /// The channel.
         channel: ChannelId,
+    },
+    /// Anchor the newest manifest of the own account, so that nobody can be shown another one.
+    AnchorManifest {
+        /// Its number.
+        #[arg(long)]
+        seq: u64,
+        /// Its digest; 'session account show' prints both.
+        #[arg(long, value_name = "HASH")]
+        manifest: Digest,
     },
     /// Anchor a conversation without naming its participants; prints what each needs to close it.
     OpenConversation {

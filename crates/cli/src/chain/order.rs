@@ -199,6 +199,9 @@ fn plan(home: &Home, own: &Identity, chain: &ChainId, order: &Order) -> Result<P
         },
         Order::JoinChannel { channel } => Action::JoinChannel { channel: *channel },
         Order::LeaveChannel { channel } => Action::LeaveChannel { channel: *channel },
+        Order::AnchorManifest { seq, manifest } => {
+            Action::AnchorManifest { seq: *seq, manifest: *manifest }
+        }
         Order::OpenConversation { participant, ttl } => {
             let accounts = participant.iter().map(|account| account.0).collect();
             let hidden = Hidden::new(accounts, &mut crate::person::entropy()?)?;

@@ -16,7 +16,7 @@ use session_protocol::chain::block::{BLOCK_BYTES_MAX, Sealed, block_id};
 use session_rpc::fields::Fields;
 use session_rpc::vm::rfc3339;
 use session_vm::genesis::Genesis;
-use session_vm::records::{Accounts, Channels, Conversations, Nodes, Sessions, Table};
+use session_vm::records::{Accounts, Channels, Conversations, Manifests, Nodes, Sessions, Table};
 use session_vm::state::{KEY_BYTES_MAX, Proof};
 
 use super::record;
@@ -335,9 +335,12 @@ fn hex_field(fields: &mut Fields<'_>, field: &'static str, max: usize) -> Result
 fn raw_key(subject: Subject, id: &str) -> Result<Vec<u8>> {
     let wrong = |error: &dyn core::fmt::Display| Failure::usage(format!("{id:?}: {error}"));
     match subject {
-        Subject::Account => {
+        Subject::Account | Subject::Manifest => {
             let account: AccountRef = id.parse().map_err(|error| wrong(&error))?;
-            Ok(Accounts::key(&account.0))
+            Ok(match subject {
+                Subject::Manifest => Manifests::key(&account.0),
+                _ => Accounts::key(&account.0),
+            })
         }
         Subject::Node => Ok(Nodes::key(&id.parse().map_err(|error| wrong(&error))?)),
         Subject::Channel => Ok(Channels::key(&id.parse().map_err(|error| wrong(&error))?)),

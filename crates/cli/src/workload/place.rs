@@ -41,6 +41,8 @@ impl Place {
             network: None,
             json: common.json,
             passphrase_file: None,
+            profile: None,
+            read_receipts: false,
         });
         Ok(Self { home, node: node.cloned(), operator })
     }

@@ -8,5 +8,7 @@ mod chains;
 mod duties;
 mod harness;
 mod identities;
+mod talking;
+mod terminal;
 mod walking;
 mod workloads;

@@ -2,16 +2,16 @@
 
 use session_core::{InboxAddress, List, NodeId, Span};
 use session_protocol::AccessRule;
-use session_protocol::inbox::{IDENTITY_CARD, policy};
+use session_protocol::inbox::{Capability, Policy, policy};
 use session_protocol::limits::{TTL_MAX, TTL_MIN, TTL_OWNER_MAX};
 use session_protocol::placement;
 use session_protocol::request::Refusal;
 
 use super::{Client, Cx, Effect};
-use crate::command::{Command, Error, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};
+use crate::command::{Command, Error, Inbox, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};
 use crate::subscription::Subscription;
 use crate::task::{Leg, Route, Task, TaskId};
-use crate::work::{Fetching, One, Reading, Storing, Wish, Work};
+use crate::work::{Door, Fetching, One, Reading, Storing, Wish, Work};
 
 impl Client {
     pub(super) fn begin(&mut self, cx: &mut Cx<'_>, id: u64, command: Command) {
@@ -22,8 +22,8 @@ impl Client {
             Err(Error::Running(id))
         } else if self.running() >= limit {
             Err(Error::Busy { limit })
-        } else if let Command::Subscribe { namespaces, reader } = command {
-            self.subscription(namespaces, *reader).map(|subscription| {
+        } else if let Command::Subscribe { from, namespaces, reader } = command {
+            self.subscription(from, namespaces, *reader).map(|subscription| {
                 self.subscriptions.insert(id, subscription);
                 self.ask_to_subscribe(cx, id);
             })
@@ -63,29 +63,37 @@ impl Client {
         let (work, route, parts) = match command {
             Command::Store { address, item } => self.store(address, vec![item])?,
             Command::StoreMany { address, items } => self.store(address, items)?,
-            Command::Retrieve { namespace, cursors, nodes } => {
+            Command::Deposit { rule, token, items } => self.deposit(rule, token, items)?,
+            Command::Retrieve { from, namespace, cursors, nodes } => {
                 if !(1..=READ_NODES_MAX).contains(&nodes) {
                     return Err(invalid("nodes", "1 to 4 can be asked at once"));
                 }
-                let address = self.own_inbox()?;
-                let work = Work::Read(Reading::new(address, namespace, cursors));
-                (work, self.keepers(&address)?, nodes)
+                let door = self.door(from)?;
+                let route = self.keepers(&door.address)?;
+                (Work::Read(Reading::new(door, namespace, cursors)), route, nodes)
             }
-            Command::RetrieveFrom { node, namespace, cursor } => {
+            Command::RetrieveFrom { node, from, namespace, cursor } => {
                 let cursors = cursor.map(|cursor| (node, cursor)).into_iter().collect();
-                let reading = Reading::new(self.own_inbox()?, namespace, cursors);
+                let reading = Reading::new(self.door(from)?, namespace, cursors);
                 self.at(node, Work::Read(reading))?
             }
-            Command::Fetch { namespace, ids } => {
+            Command::Fetch { from, namespace, ids } => {
                 if ids.is_empty() {
                     return Err(invalid("ids", "none are given"));
                 }
-                let address = self.own_inbox()?;
-                (Work::Fetch(Fetching::new(address, namespace, ids)), self.keepers(&address)?, 1)
+                let door = self.door(from)?;
+                let route = self.keepers(&door.address)?;
+                (Work::Fetch(Fetching::new(door, namespace, ids)), route, 1)
             }
-            Command::Delete { ids } => self.own(Wish::Delete { ids })?,
-            Command::Expire { ids, expiry, mode } => {
-                self.own(Wish::Expire { ids, expiry, mode })?
+            Command::Delete { from, ids } => {
+                let from = self.keyed(from)?;
+                let route = self.keepers(&from.address)?;
+                (Work::One(One::new(Wish::Delete { from, ids })), route, 1)
+            }
+            Command::Expire { from, ids, expiry, mode } => {
+                let from = self.keyed(from)?;
+                let route = self.keepers(&from.address)?;
+                (Work::One(One::new(Wish::Expire { from, ids, expiry, mode })), route, 1)
             }
             Command::GetCard { account } => {
                 let address = AccessRule::from(account).address();
@@ -107,18 +115,19 @@ impl Client {
         address: InboxAddress,
         items: Vec<NewItem>,
     ) -> Result<(Work, Route, usize), Error> {
-        if !(1..=STORE_ITEMS_MAX).contains(&items.len()) {
-            return Err(invalid("items", "1 to 256 can be stored with one command"));
-        }
-        for item in &items {
-            check(item).map_err(Error::Invalid)?;
-        }
+        check(&items)?;
         Ok((Work::Store(Storing::new(address, items)), self.keepers(&address)?, 1))
     }
 
-    fn own(&self, wish: Wish) -> Result<(Work, Route, usize), Error> {
-        let route = self.keepers(&self.own_inbox()?)?;
-        Ok((Work::One(One::new(wish)), route, 1))
+    fn deposit(
+        &self,
+        rule: AccessRule,
+        token: Capability,
+        items: Vec<NewItem>,
+    ) -> Result<(Work, Route, usize), Error> {
+        check(&items)?;
+        let route = self.keepers(&rule.address())?;
+        Ok((Work::Store(Storing::deposit(rule, token, items)), route, 1))
     }
 
     fn at(&self, node: NodeId, work: Work) -> Result<(Work, Route, usize), Error> {
@@ -130,21 +139,28 @@ impl Client {
 
     fn subscription(
         &self,
+        from: Inbox,
         namespaces: Vec<session_core::Namespace>,
         reader: crate::InboxReader,
     ) -> Result<Subscription, Error> {
-        let address = self.own_inbox()?;
-        self.keepers(&address)?;
+        let door = self.keyed(from)?;
+        self.keepers(&door.address)?;
         match List::new(namespaces) {
             Ok(namespaces) if !namespaces.is_empty() => {
-                Ok(Subscription::new(address, namespaces, reader))
+                Ok(Subscription::new(door, namespaces, reader))
             }
             _ => Err(invalid("namespaces", "1 to 8 can be subscribed to")),
         }
     }
 
-    pub(super) fn own_inbox(&self) -> Result<InboxAddress, Error> {
-        self.inbox().ok_or(Error::NoAccount)
+    pub(super) fn door(&self, inbox: Inbox) -> Result<Door, Error> {
+        Door::new(inbox, self.inbox())
+    }
+
+    // For what not everyone may do.
+    fn keyed(&self, inbox: Inbox) -> Result<Door, Error> {
+        let door = self.door(inbox)?;
+        if door.has_key() { Ok(door) } else { Err(Error::NotPublic) }
     }
 
     /// Returns the swarm that keeps an inbox, by our view of the network.
@@ -164,12 +180,20 @@ fn invalid(field: &str, why: &str) -> Error {
     Error::Invalid(Refusal::bad_request(field, why))
 }
 
-// What every node would refuse is not sent; the rest is the node's to judge.
-fn check(item: &NewItem) -> Result<(), Refusal> {
-    let NewItem { namespace, ttl: got, .. } = *item;
-    if policy(namespace).is_none() {
-        return Err(Refusal::UnknownNamespace { namespace });
+fn check(items: &[NewItem]) -> Result<(), Error> {
+    if !(1..=STORE_ITEMS_MAX).contains(&items.len()) {
+        return Err(invalid("items", "1 to 256 can be stored with one command"));
     }
-    let (min, max) = (TTL_MIN, if namespace == IDENTITY_CARD { TTL_OWNER_MAX } else { TTL_MAX });
+    items.iter().try_for_each(|item| check_one(item).map_err(Error::Invalid))
+}
+
+// What every node would refuse is not sent; the rest is the node's to judge.
+fn check_one(item: &NewItem) -> Result<(), Refusal> {
+    let NewItem { namespace, ttl: got, .. } = *item;
+    let Some(policy) = policy(namespace) else {
+        return Err(Refusal::UnknownNamespace { namespace });
+    };
+    let owners = matches!(policy, Policy::Card | Policy::Manifest);
+    let (min, max) = (TTL_MIN, if owners { TTL_OWNER_MAX } else { TTL_MAX });
     if (min..=max).contains(&got) { Ok(()) } else { Err(Refusal::TtlOutOfRange { got, min, max }) }
 }

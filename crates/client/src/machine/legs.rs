@@ -8,7 +8,7 @@ use super::{Client, Cx, Effect};
 use crate::command::{Answer, Error};
 use crate::nodes::Preference;
 use crate::task::{Leg, Route, Stage, Task, TaskId, Try, Wait};
-use crate::work::{Asking, Judging, Sent, Step, request};
+use crate::work::{Asking, Judging, Sent, Step, Work, request};
 
 /// A request over this many item bytes travels as bulk, so that it delays nothing else.
 const BULK_BYTES_MIN: usize = 32 * 1024;
@@ -379,7 +379,8 @@ impl Client {
     }
 
     fn end(&mut self, cx: &mut Cx<'_>, id: TaskId, result: Result<Answer, Error>) {
-        let served = self.drop_task(id).and_then(|task| task.served.first().copied());
+        let task = self.drop_task(id);
+        let served = task.as_ref().and_then(|task| task.served.first().copied());
         match id {
             TaskId::Command(id) => {
                 *(if result.is_ok() {
@@ -391,6 +392,11 @@ impl Client {
             }
             TaskId::Subscribe(_) | TaskId::Sweep(..) => {
                 self.subscription_task_ended(cx, id, served, result)
+            }
+            TaskId::Poll(poll) => {
+                if let Some(Task { work: Work::Poll(polling), .. }) = task {
+                    self.polled(cx, poll, polling);
+                }
             }
         }
     }
@@ -448,7 +454,7 @@ impl Client {
 
 fn item_bytes(operations: &[Operation]) -> usize {
     let data = operations.iter().map(|operation| match operation {
-        Operation::Store { data, .. } => data.len(),
+        Operation::Store { data, .. } | Operation::Deposit { data, .. } => data.len(),
         _ => 0,
     });
     data.sum()

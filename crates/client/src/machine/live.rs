@@ -21,10 +21,10 @@ impl Client {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         subscription.phase = Phase::Asking;
         let namespaces = subscription.namespaces.clone();
-        let address = subscription.address;
-        match self.keepers(&address) {
+        let from = subscription.door.clone();
+        match self.keepers(&from.address) {
             Ok(route) => {
-                let work = Work::One(One::new(Wish::Subscribe { namespaces }));
+                let work = Work::One(One::new(Wish::Subscribe { from, namespaces }));
                 let task = self.internal(cx, work, route, vec![Leg::new(None)]);
                 self.tasks.insert(TaskId::Subscribe(id), task);
             }
@@ -61,7 +61,7 @@ impl Client {
                     self.swept(cx, id, namespace, pages);
                 }
             }
-            (TaskId::Command(_), _) => {}
+            (TaskId::Command(_) | TaskId::Poll(_), _) => {}
         }
     }
 
@@ -87,10 +87,10 @@ impl Client {
         if !subscription.sweeping.insert(namespace) {
             return;
         }
-        let address = subscription.address;
+        let door = subscription.door.clone();
         let cursors = subscription.reader.cursors(namespace);
-        let Ok(route) = self.keepers(&address) else { return };
-        let work = Work::Read(Reading::new(address, namespace, cursors));
+        let Ok(route) = self.keepers(&door.address) else { return };
+        let work = Work::Read(Reading::new(door, namespace, cursors));
         let legs = (0..SWEEP_NODES).map(|leg| Leg::new((leg == 0).then_some(live))).collect();
         let task = self.internal(cx, work, route, legs);
         self.tasks.insert(TaskId::Sweep(id, namespace), task);
@@ -116,12 +116,15 @@ impl Client {
 
     /// An item was pushed.
     pub(super) fn pushed(&mut self, cx: &mut Cx<'_>, node: NodeId, push: Push) {
-        let Push { address, incarnation, item } = push;
         self.nodes.heard(node);
+        if self.watches(&push.address) {
+            return self.pushed_to_watch(cx, node, push);
+        }
+        let Push { address, incarnation, item } = push;
         let ids: Vec<u64> = self
             .subscriptions
             .iter()
-            .filter(|(_, sub)| sub.live() == Some(node) && sub.address == address)
+            .filter(|(_, sub)| sub.live() == Some(node) && sub.door.address == address)
             .filter(|(_, sub)| sub.namespaces.contains(&item.namespace))
             .map(|(id, _)| *id)
             .collect();
@@ -142,13 +145,14 @@ impl Client {
 
     fn report(&mut self, cx: &mut Cx<'_>, id: u64, node: NodeId, incarnation: u64, item: Item) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
-        let address = subscription.address;
+        let address = subscription.door.address;
         self.stats.pushed += 1;
         cx.effects.push(Effect::Pushed { id, address, node, incarnation, item });
     }
 
     /// A node does not push any more, or must not: finds others for those who listened to it.
     pub(super) fn resubscribe_from(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        self.watch_lost(cx, node);
         let listening = self.subscriptions.iter().filter(|(_, sub)| sub.live() == Some(node));
         let ids: Vec<u64> = listening.map(|(id, _)| *id).collect();
         for id in ids {
@@ -177,7 +181,7 @@ impl Client {
         let others = self.subscriptions.iter();
         let shared =
             others.filter(|(other, _)| **other != id).any(|(_, sub)| sub.live() == Some(node));
-        let Some(address) = self.subscriptions.get(&id).map(|sub| sub.address) else { return };
+        let Some(address) = self.subscriptions.get(&id).map(|sub| sub.door.address) else { return };
         if !shared && self.nodes.is_up(&node) {
             let number = self.next_request();
             let request = request(number, vec![Operation::Unsubscribe { address }]);

@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use session_core::{InboxAddress, List, MessageId, Namespace, NodeId};
+use session_core::{List, MessageId, Namespace, NodeId};
 use session_protocol::limits::{IDS_MAX, ITEM_BYTES_MAX};
 use session_protocol::owner::OwnerAction;
 use session_protocol::request::{Item, Operation, Outcome, Select};
 
-use super::{Asking, Judging, Sent, Step, bytes_max, genuine, lie, sign, witnesses};
+use super::{Asking, Door, Judging, Sent, Step, bytes_max, genuine, lie, witnesses};
 use crate::command::{Answer, Error};
 
 /// Items by their ids.
 pub(crate) struct Fetching {
-    address: InboxAddress,
+    door: Door,
     namespace: Namespace,
     ids: List<MessageId, IDS_MAX>,
     found: BTreeMap<MessageId, Item>,
@@ -20,11 +20,15 @@ pub(crate) struct Fetching {
 
 impl Fetching {
     pub(crate) const fn new(
-        address: InboxAddress,
+        door: Door,
         namespace: Namespace,
         ids: List<MessageId, IDS_MAX>,
     ) -> Self {
-        Self { address, namespace, ids, found: BTreeMap::new(), lacking: BTreeSet::new() }
+        Self { door, namespace, ids, found: BTreeMap::new(), lacking: BTreeSet::new() }
+    }
+
+    pub(super) const fn is_signed(&self) -> bool {
+        self.door.is_signed()
     }
 
     fn missing(&self) -> Vec<MessageId> {
@@ -39,7 +43,7 @@ impl Fetching {
             bytes_max: bytes_max(),
             audience: asking.node,
         };
-        Ok((vec![sign(asking, action)?], Sent::default()))
+        Ok((vec![self.door.ask(asking, action)?], Sent::default()))
     }
 
     pub(super) fn judge(&mut self, judging: &mut Judging<'_>, outcome: Outcome) -> Step {
@@ -48,7 +52,7 @@ impl Fetching {
         };
         let wanted: BTreeSet<MessageId> = self.missing().into_iter().collect();
         let before = self.found.len();
-        for item in genuine(judging, &self.address, self.namespace, items) {
+        for item in genuine(judging, &self.door.address, self.namespace, items) {
             if wanted.contains(&item.id) {
                 self.found.insert(item.id, item);
             }

@@ -8,16 +8,16 @@ use session_protocol::limits::{IDS_MAX, SUBSCRIBED_NAMESPACES_MAX};
 use session_protocol::owner::{ExpireMode, OwnerAction};
 use session_protocol::request::{Cursor, Operation, Outcome, Select};
 
-use super::{Asking, Judging, Sent, Step, bytes_max, lie, sign, witnesses};
+use super::{Asking, Door, Judging, Sent, Step, bytes_max, lie, witnesses};
 use crate::command::{Answer, Error};
 
 /// Something that one node does with one operation.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
-    Delete { ids: List<MessageId, IDS_MAX> },
-    Expire { ids: List<MessageId, IDS_MAX>, expiry: Time, mode: ExpireMode },
+    Delete { from: Door, ids: List<MessageId, IDS_MAX> },
+    Expire { from: Door, ids: List<MessageId, IDS_MAX>, expiry: Time, mode: ExpireMode },
     Card { account: AccountId },
-    Subscribe { namespaces: List<Namespace, SUBSCRIBED_NAMESPACES_MAX> },
+    Subscribe { from: Door, namespaces: List<Namespace, SUBSCRIBED_NAMESPACES_MAX> },
     Info,
     Ping,
     Swarm { address: InboxAddress },
@@ -37,18 +37,23 @@ impl One {
     }
 
     pub(super) const fn is_signed(&self) -> bool {
-        matches!(self.wish, Wish::Delete { .. } | Wish::Expire { .. } | Wish::Subscribe { .. })
+        match &self.wish {
+            Wish::Delete { from, .. }
+            | Wish::Expire { from, .. }
+            | Wish::Subscribe { from, .. } => from.is_signed(),
+            Wish::Card { .. } | Wish::Info | Wish::Ping | Wish::Swarm { .. } => false,
+        }
     }
 
     pub(super) fn ask(&self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
         let audience = asking.node;
         let operation = match self.wish.clone() {
-            Wish::Delete { ids } => sign(asking, OwnerAction::Delete { ids })?,
-            Wish::Expire { ids, expiry, mode } => {
-                sign(asking, OwnerAction::Expire { ids, expiry, mode })?
+            Wish::Delete { from, ids } => from.ask(asking, OwnerAction::Delete { ids })?,
+            Wish::Expire { from, ids, expiry, mode } => {
+                from.ask(asking, OwnerAction::Expire { ids, expiry, mode })?
             }
-            Wish::Subscribe { namespaces } => {
-                sign(asking, OwnerAction::Subscribe { namespaces, audience })?
+            Wish::Subscribe { from, namespaces } => {
+                from.ask(asking, OwnerAction::Subscribe { namespaces, audience })?
             }
             Wish::Card { account } => Operation::RetrievePublic {
                 address: AccessRule::from(account).address(),

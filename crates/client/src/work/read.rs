@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
 
-use session_core::{InboxAddress, Namespace, NodeId};
+use session_core::{Namespace, NodeId};
 use session_protocol::owner::OwnerAction;
 use session_protocol::request::{Cursor, Operation, Outcome, Select};
 
-use super::{Asking, Judging, Sent, Step, bytes_max, genuine, lie, sign};
+use super::{Asking, Door, Judging, Sent, Step, bytes_max, genuine, lie};
 use crate::command::{Answer, Error, Page};
 
 /// One page of what is new, from each of some nodes.
 pub(crate) struct Reading {
-    address: InboxAddress,
+    door: Door,
     namespace: Namespace,
     cursors: BTreeMap<NodeId, Cursor>,
     pages: Vec<Page>,
@@ -17,11 +17,15 @@ pub(crate) struct Reading {
 
 impl Reading {
     pub(crate) const fn new(
-        address: InboxAddress,
+        door: Door,
         namespace: Namespace,
         cursors: BTreeMap<NodeId, Cursor>,
     ) -> Self {
-        Self { address, namespace, cursors, pages: Vec::new() }
+        Self { door, namespace, cursors, pages: Vec::new() }
+    }
+
+    pub(super) const fn is_signed(&self) -> bool {
+        self.door.is_signed()
     }
 
     pub(super) fn ask(&self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
@@ -32,7 +36,7 @@ impl Reading {
             bytes_max: bytes_max(),
             audience: asking.node,
         };
-        Ok((vec![sign(asking, action)?], Sent { cursor, ..Sent::default() }))
+        Ok((vec![self.door.ask(asking, action)?], Sent { cursor, ..Sent::default() }))
     }
 
     pub(super) fn judge(
@@ -49,7 +53,7 @@ impl Reading {
             return lie(judging.node, "there is more, but the cursor stands still");
         }
         let (node, namespace) = (judging.node, self.namespace);
-        let items = genuine(judging, &self.address, namespace, items);
+        let items = genuine(judging, &self.door.address, namespace, items);
         self.pages.push(Page { node, namespace, items, cursor, more });
         Step::Done
     }

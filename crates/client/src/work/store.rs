@@ -1,5 +1,5 @@
 use session_core::{InboxAddress, MessageId, Time};
-use session_protocol::inbox::message_id;
+use session_protocol::inbox::{AccessRule, Capability, message_id};
 use session_protocol::limits::{CLOCK_TOLERANCE, OPERATIONS_MAX};
 use session_protocol::receipt::SignedRoot;
 use session_protocol::request::{Operation, Outcome, Refusal, Reply};
@@ -11,6 +11,8 @@ use crate::receipts::{Asked, StoredProof, TooFew};
 /// Items on their way into one inbox.
 pub(crate) struct Storing {
     address: InboxAddress,
+    /// The rule of a mailbox, and what stores in it.
+    key: Option<(AccessRule, Capability)>,
     items: Vec<NewItem>,
     ids: Vec<MessageId>,
     proofs: Vec<Option<StoredProof>>,
@@ -20,10 +22,22 @@ pub(crate) struct Storing {
 
 impl Storing {
     pub(crate) fn new(address: InboxAddress, items: Vec<NewItem>) -> Self {
+        Self::with(address, None, items)
+    }
+
+    pub(crate) fn deposit(rule: AccessRule, token: Capability, items: Vec<NewItem>) -> Self {
+        Self::with(rule.address(), Some((rule, token)), items)
+    }
+
+    fn with(
+        address: InboxAddress,
+        key: Option<(AccessRule, Capability)>,
+        items: Vec<NewItem>,
+    ) -> Self {
         let ids =
             items.iter().map(|item| message_id(&address, item.namespace, &item.data)).collect();
         let proofs = vec![None; items.len()];
-        Self { address, items, ids, proofs, first_sent: None }
+        Self { address, key, items, ids, proofs, first_sent: None }
     }
 
     pub(super) fn ask(&mut self, asking: &mut Asking<'_>) -> (Vec<Operation>, Sent) {
@@ -34,7 +48,15 @@ impl Storing {
             .iter()
             .map(|&index| {
                 let NewItem { namespace, ttl, data } = self.items[index].clone();
-                Operation::Store { address: self.address, namespace, timestamp, ttl, data }
+                match self.key.clone() {
+                    None => {
+                        let address = self.address;
+                        Operation::Store { address, namespace, timestamp, ttl, data }
+                    }
+                    Some((rule, token)) => {
+                        Operation::Deposit { rule, token, namespace, timestamp, ttl, data }
+                    }
+                }
             })
             .collect();
         (operations, Sent { timestamp, indexes, ..Sent::default() })

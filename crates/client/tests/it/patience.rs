@@ -1,6 +1,6 @@
 //! Nodes that take their time: a second one is asked, and the first good answer counts.
 
-use session_client::{Answer, Command, Error, NewItem};
+use session_client::{Answer, Command, Error, Inbox, NewItem};
 use session_core::{Entropy as _, InboxAddress, SeededEntropy, Span};
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
 use session_protocol::request::{ItemBytes, Refusal};
@@ -18,7 +18,7 @@ fn store() -> Command {
 }
 
 fn read(nodes: usize) -> Command {
-    Command::Retrieve { namespace: MESSAGES, cursors: [].into(), nodes }
+    Command::Retrieve { from: Inbox::Own, namespace: MESSAGES, cursors: [].into(), nodes }
 }
 
 fn stored(result: &Result<Answer, Error>) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use session_client::{Answer, Command, Error, InboxReader, Page};
+use session_client::{Answer, Command, Error, Inbox, InboxReader, Page};
 use session_core::{Encode as _, List, MessageId, Span, SwarmId, Time};
 use session_crypto::Signer as _;
 use session_crypto::fake::FakeIdentity;
@@ -14,7 +14,12 @@ use session_protocol::request::{Cursor, Item, Outcome, Refusal, Reply};
 use crate::world::{World, ids};
 
 fn retrieve(reader: &InboxReader, nodes: usize) -> Command {
-    Command::Retrieve { namespace: MESSAGES, cursors: reader.cursors(MESSAGES), nodes }
+    Command::Retrieve {
+        from: Inbox::Own,
+        namespace: MESSAGES,
+        cursors: reader.cursors(MESSAGES),
+        nodes,
+    }
 }
 
 fn pages(result: Result<Answer, Error>) -> Vec<Page> {
@@ -147,7 +152,8 @@ fn one_node_alone_can_be_read_from() {
         let here = world.id(node);
         let (mut got, mut cursor, mut more) = (Vec::new(), None, true);
         while more {
-            let command = Command::RetrieveFrom { node: here, namespace: MESSAGES, cursor };
+            let command =
+                Command::RetrieveFrom { from: Inbox::Own, node: here, namespace: MESSAGES, cursor };
             let page = pages(world.run(command)).remove(0);
             assert_eq!(page.node, here);
             (cursor, more) = (Some(page.cursor), page.more);
@@ -160,7 +166,12 @@ fn one_node_alone_can_be_read_from() {
 
     // It is gone, it is silent, it says no: nobody else is asked, and the error names it.
     let here = world.id(3);
-    let command = || Command::RetrieveFrom { node: here, namespace: MESSAGES, cursor: None };
+    let command = || Command::RetrieveFrom {
+        from: Inbox::Own,
+        node: here,
+        namespace: MESSAGES,
+        cursor: None,
+    };
     world.nodes[3].twist = Some(Box::new(|_, _| None));
     assert!(matches!(last(world.run(command())), Error::NoAnswer { node, .. } if node == here));
     world.kill(3);
@@ -176,7 +187,12 @@ fn one_node_alone_can_be_read_from() {
     let others = world.nodes.iter().enumerate().filter(|(index, _)| ![3, 7].contains(index));
     assert!(others.into_iter().all(|(_, node)| node.asked.is_empty()));
     let stranger = session_core::NodeId::from([1; 32]);
-    let command = Command::RetrieveFrom { node: stranger, namespace: MESSAGES, cursor: None };
+    let command = Command::RetrieveFrom {
+        from: Inbox::Own,
+        node: stranger,
+        namespace: MESSAGES,
+        cursor: None,
+    };
     assert_eq!(world.run(command), Err(Error::UnknownNode(stranger)));
 }
 
@@ -263,7 +279,8 @@ fn items_are_fetched_by_id_over_many_pages() {
         .collect();
     let wanted: Vec<MessageId> = chunks.iter().rev().copied().collect();
     let ids_wanted = List::new(wanted.clone()).unwrap();
-    let result = world.run(Command::Fetch { namespace: ATTACHMENTS, ids: ids_wanted });
+    let result =
+        world.run(Command::Fetch { from: Inbox::Own, namespace: ATTACHMENTS, ids: ids_wanted });
     let Ok(Answer::Fetched { items, missing }) = result else { panic!("{result:?}") };
     assert_eq!((ids(&items), missing), (wanted, vec![]), "in the order asked");
 }
@@ -276,7 +293,8 @@ fn missing_items_are_looked_for_in_as_many_nodes_as_prove_it() {
     world.arrive(&item, &[7, 8, 9]);
     let lost: MessageId = [1; 32].into();
     let wanted = List::new(vec![lost, item.id]).unwrap();
-    let result = world.run(Command::Fetch { namespace: ATTACHMENTS, ids: wanted.clone() });
+    let result =
+        world.run(Command::Fetch { from: Inbox::Own, namespace: ATTACHMENTS, ids: wanted.clone() });
     let Ok(Answer::Fetched { missing, .. }) = result else { panic!("{result:?}") };
     assert!(missing.contains(&lost));
     let asked: usize = world.nodes.iter().map(|node| node.asked.len()).sum();
@@ -289,12 +307,13 @@ fn deleting_and_expiring_are_signed_by_the_owner() {
     let mut world = World::new(1, 10);
     let sent = fill(&mut world, 0, 3, 20);
     let two = List::new(sent[..2].to_vec()).unwrap();
-    let result = world.run(Command::Delete { ids: two.clone() });
+    let result = world.run(Command::Delete { from: Inbox::Own, ids: two.clone() });
     assert!(matches!(&result, Ok(Answer::Deleted { ids, .. }) if *ids == sent[..2]), "{result:?}");
     let left = poll(&mut world, &mut InboxReader::new(), 1);
     assert_eq!(ids(&left), sent[2..]);
     let expiry = world.now + Span::from_days(2);
-    let result = world.run(Command::Expire { ids: two, expiry, mode: ExpireMode::Extend });
+    let result =
+        world.run(Command::Expire { from: Inbox::Own, ids: two, expiry, mode: ExpireMode::Extend });
     let Ok(Answer::Expiring { expiries, nodes: 10, .. }) = result else { panic!("{result:?}") };
     assert!(expiries.len() == 2 && expiries.iter().all(|one| one.expiry == expiry));
 }

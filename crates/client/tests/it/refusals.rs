@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use session_client::{Answer, Client, Command, Config, Effect, Error, Input, NewItem};
+use session_client::{Answer, Client, Command, Config, Effect, Error, Inbox, Input, NewItem};
 use session_core::{
     Context, InboxAddress, List, Machine as _, Namespace, NodeId, SeededEntropy, Span, SwarmId,
 };
@@ -27,7 +27,7 @@ fn store() -> Command {
 }
 
 fn read() -> Command {
-    Command::Retrieve { namespace: MESSAGES, cursors: [].into(), nodes: 1 }
+    Command::Retrieve { from: Inbox::Own, namespace: MESSAGES, cursors: [].into(), nodes: 1 }
 }
 
 fn stored(result: &Result<Answer, Error>) {
@@ -99,7 +99,7 @@ fn a_wrong_clock_costs_one_more_signature() {
         node.refuse = Some(Box::new(|request, now| {
             let signed = match &request.operations[0] {
                 Ok(CheckedOperation::Open(Operation::Store { timestamp, .. })) => *timestamp,
-                Ok(CheckedOperation::Owner(owner)) => owner.authorization.timestamp,
+                Ok(CheckedOperation::Owner(owner)) => owner.authorization.timestamp(),
                 other => panic!("{other:?}"),
             };
             let refusal = Refusal::Clock { signed, server_time: now, tolerance: CLOCK_TOLERANCE };
@@ -131,7 +131,12 @@ fn a_node_cannot_answer_for_another() {
             }
         }));
     }
-    let id = world.command(Command::Retrieve { namespace: MESSAGES, cursors: [].into(), nodes: 2 });
+    let id = world.command(Command::Retrieve {
+        from: Inbox::Own,
+        namespace: MESSAGES,
+        cursors: [].into(),
+        nodes: 2,
+    });
     world.pass(Span::from_secs(5));
     // Three of the four that were asked answer for the first one.
     assert_eq!((asked(&world), world.client.stats().late), (4, 3));
@@ -388,7 +393,8 @@ fn what_no_node_would_take_is_not_sent() {
     assert_eq!(refusal(with(MESSAGES, Span::from_days(15))), "ttl_out_of_range");
     let many = Command::StoreMany { address: bob(), items: vec![] };
     assert!(matches!(world.run(many), Err(Error::Invalid(_))));
-    let none = Command::Retrieve { namespace: MESSAGES, cursors: [].into(), nodes: 0 };
+    let none =
+        Command::Retrieve { from: Inbox::Own, namespace: MESSAGES, cursors: [].into(), nodes: 0 };
     assert!(matches!(world.run(none), Err(Error::Invalid(_))));
     let stranger = NodeId::from([1; 32]);
     assert_eq!(world.run(Command::Info { node: stranger }), Err(Error::UnknownNode(stranger)));

@@ -1,6 +1,6 @@
 //! Subscriptions: nothing lost, nothing twice, whoever dies.
 
-use session_client::{Command, Effect, Error, InboxReader, Input};
+use session_client::{Command, Effect, Error, Inbox, InboxReader, Input};
 use session_core::{Entropy as _, MessageId, SeededEntropy, Span, SwarmId};
 use session_protocol::inbound::CheckedOperation;
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
@@ -10,7 +10,11 @@ use crate::world::World;
 
 fn subscribe(world: &mut World) -> u64 {
     let namespaces = vec![MESSAGES];
-    world.command(Command::Subscribe { namespaces, reader: Box::new(InboxReader::new()) })
+    world.command(Command::Subscribe {
+        from: Inbox::Own,
+        namespaces,
+        reader: Box::new(InboxReader::new()),
+    })
 }
 
 /// A world with a live subscription, and the node that pushes.
@@ -75,7 +79,11 @@ fn a_reader_that_saw_it_is_not_told_again() {
     let new = send(&mut world, 1, &[0, 1, 2]);
     let mut reader = InboxReader::new();
     assert!(reader.absorb_pushed(&seen));
-    world.command(Command::Subscribe { namespaces: vec![MESSAGES], reader: Box::new(reader) });
+    world.command(Command::Subscribe {
+        from: Inbox::Own,
+        namespaces: vec![MESSAGES],
+        reader: Box::new(reader),
+    });
     world.pass(Span::from_secs(1));
     assert_eq!(pushed(&world), [new]);
 }
@@ -257,7 +265,7 @@ fn namespaces_are_bounded() {
     let mut world = World::new(1, 1);
     for namespaces in [vec![], vec![MESSAGES; 9]] {
         let reader = Box::new(InboxReader::new());
-        let id = world.command(Command::Subscribe { namespaces, reader });
+        let id = world.command(Command::Subscribe { from: Inbox::Own, namespaces, reader });
         assert!(matches!(world.done.remove(&id), Some(Err(Error::Invalid(_)))));
     }
 }

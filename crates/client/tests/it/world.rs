@@ -10,14 +10,14 @@ use std::sync::Arc;
 use session_client::{Answer, Client, Command, Config, Effect, Error, Input, Limits};
 use session_core::merkle::Proof;
 use session_core::{
-    Context, Entropy as _, InboxAddress, List, Machine as _, MessageId, NodeId, SeededEntropy,
-    Span, SwarmId, Text, Time,
+    Context, Entropy as _, InboxAddress, List, Machine, MessageId, NodeId, SeededEntropy, Span,
+    SwarmId, Text, Time,
 };
 use session_crypto::Signer;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_network::{Class, ConnId, From, Network, Role};
-use session_protocol::inbound::{CheckedOperation, CheckedRequest};
-use session_protocol::inbox::message_id;
+use session_protocol::inbound::{CheckedOperation, CheckedRequest, Deposit};
+use session_protocol::inbox::{BOXES, COMMITS, message_id, slot_of};
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt, sign_receipts};
 use session_protocol::request::{
@@ -55,7 +55,10 @@ pub(crate) struct Node {
     pub(crate) ahead: Span,
     /// How much longer than usual everything takes that it says.
     pub(crate) slow: Span,
-    subscribers: BTreeSet<ConnId>,
+    /// Who wants which inbox pushed.
+    subscribers: BTreeSet<(ConnId, InboxAddress)>,
+    /// Most inboxes that it pushes to one connection.
+    pub(crate) pushed_max: usize,
     overlay: Network,
     checker: Checker,
 }
@@ -65,9 +68,14 @@ enum Event {
     Node(usize, session_network::Input),
 }
 
-pub(crate) struct World {
+/// What runs in a world: a client, or something around one.
+pub(crate) trait Driven: Machine<Store = (), Input = Input, Effect = Effect> {}
+
+impl<C: Machine<Store = (), Input = Input, Effect = Effect>> Driven for C {}
+
+pub(crate) struct World<C = Client> {
     pub(crate) now: Time,
-    pub(crate) client: Client,
+    pub(crate) client: C,
     pub(crate) account: Arc<FakeIdentity>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) membership: Arc<StaticMembership>,
@@ -104,6 +112,20 @@ impl World {
         swarms: &[(SwarmId, usize)],
         change: impl FnOnce(&mut Limits),
     ) -> Self {
+        Self::around(seed, swarms, |mut config| {
+            change(&mut config.limits);
+            Client::new(config)
+        })
+    }
+}
+
+impl<C: Driven> World<C> {
+    /// Some swarms, and what is made of the configuration of a client.
+    pub(crate) fn around(
+        seed: u64,
+        swarms: &[(SwarmId, usize)],
+        make: impl FnOnce(Config) -> C,
+    ) -> Self {
         let mut rng = SeededEntropy::new(seed);
         let mut all = Vec::new();
         for &(swarm, count) in swarms {
@@ -129,16 +151,16 @@ impl World {
                 ahead: Span::ZERO,
                 slow: Span::ZERO,
                 subscribers: BTreeSet::new(),
+                pushed_max: 64,
                 overlay: overlay(keys, &membership),
                 checker: checker(&membership),
             })
             .collect();
         let account = Arc::new(FakeIdentity::generate(&mut rng));
-        let mut config = Config::new(account.clone(), membership.clone(), Arc::new(FakeVerifier));
-        change(&mut config.limits);
+        let config = Config::new(account.clone(), membership.clone(), Arc::new(FakeVerifier));
         Self {
             now: START,
-            client: Client::new(config),
+            client: make(config),
             account,
             nodes,
             client_checker: checker(&membership),
@@ -194,6 +216,21 @@ impl World {
         for &node in nodes {
             self.keep(node, self.inbox(), item.clone());
         }
+    }
+
+    /// Puts an item into an inbox on some nodes' shelves, and has them push it.
+    pub(crate) fn arrive_at(
+        &mut self,
+        address: InboxAddress,
+        data: &[u8],
+        nodes: &[usize],
+    ) -> Item {
+        let mut item = self.item(BOXES, data);
+        item.id = message_id(&address, BOXES, data);
+        for &node in nodes {
+            self.keep(node, address, item.clone());
+        }
+        item
     }
 
     pub(crate) fn item(&self, namespace: session_core::Namespace, data: &[u8]) -> Item {
@@ -351,7 +388,7 @@ impl World {
         for effect in effects {
             match effect {
                 session_network::Effect::ClientDown { conn } => {
-                    self.nodes[node].subscribers.remove(&conn);
+                    self.nodes[node].subscribers.retain(|(of, _)| *of != conn);
                 }
                 session_network::Effect::Message { from, message: Inbound::Request(request) } => {
                     let From::Client(conn) = from else { panic!("clients only") };
@@ -451,11 +488,16 @@ impl World {
         for operation in &request.operations {
             outcomes.push(match operation {
                 Err(refusal) => Outcome::Refused { refusal: refusal.clone() },
-                Ok(CheckedOperation::Open(Operation::Store { .. })) => {
-                    let Ok(CheckedOperation::Open(operation)) = operation.clone() else {
-                        unreachable!()
-                    };
-                    let (receipt, duplicate) = self.store(node, operation);
+                Ok(
+                    CheckedOperation::Open(Operation::Store { .. }) | CheckedOperation::Deposit(_),
+                ) => {
+                    let deposit = deposit_of(operation);
+                    if let Some(holder) = self.slot_holder(node, &deposit) {
+                        let refusal = Refusal::SlotTaken { holder };
+                        outcomes.push(Outcome::Refused { refusal });
+                        continue;
+                    }
+                    let (receipt, duplicate) = self.store(node, deposit);
                     stored.push((outcomes.len(), receipt));
                     Outcome::Stored {
                         message: receipt.message,
@@ -477,10 +519,17 @@ impl World {
         (roots, outcomes)
     }
 
-    fn store(&mut self, node: usize, operation: Operation) -> (StorageReceipt, bool) {
-        let Operation::Store { address, namespace, timestamp, ttl, data } = operation else {
-            unreachable!("only stores come here")
-        };
+    fn slot_holder(&self, node: usize, deposit: &Deposit) -> Option<MessageId> {
+        let slot = slot_of(&deposit.data).filter(|_| deposit.namespace == COMMITS)?;
+        let shelf = self.nodes[node].shelf.iter();
+        let mut others = shelf.filter(|(at, item)| {
+            *at == deposit.address && item.data != deposit.data && slot_of(&item.data) == Some(slot)
+        });
+        others.next().map(|(_, item)| item.id)
+    }
+
+    fn store(&mut self, node: usize, deposit: Deposit) -> (StorageReceipt, bool) {
+        let Deposit { address, namespace, timestamp, ttl, data } = deposit;
         let message = message_id(&address, namespace, &data);
         let expiry = timestamp + ttl;
         let item = Item { id: message, namespace, timestamp, expiry, arrival: 0, data };
@@ -540,7 +589,7 @@ impl World {
         this.shelf.push((address, item.clone()));
         if this.up && this.pushes {
             let incarnation = this.incarnation;
-            for conn in this.subscribers.clone() {
+            for (conn, _) in this.subscribers.clone().into_iter().filter(|(_, of)| *of == address) {
                 self.push(node, conn, &Push { address, incarnation, item: item.clone() });
             }
         }
@@ -552,7 +601,7 @@ impl World {
     }
 
     pub(crate) fn subscriber(&self, node: usize) -> Option<ConnId> {
-        self.nodes[node].subscribers.first().copied()
+        self.nodes[node].subscribers.first().map(|(conn, _)| *conn)
     }
 
     fn serve_open(&mut self, node: usize, conn: ConnId, operation: &Operation) -> Outcome {
@@ -576,8 +625,8 @@ impl World {
                     members: 1,
                 },
             },
-            Operation::Unsubscribe { .. } => {
-                self.nodes[node].subscribers.remove(&conn);
+            Operation::Unsubscribe { address } => {
+                self.nodes[node].subscribers.remove(&(conn, *address));
                 Outcome::Unsubscribed
             }
             other => panic!("not open: {other:?}"),
@@ -593,7 +642,14 @@ impl World {
             }
             OwnerAction::Subscribe { audience, .. } => {
                 assert_eq!(*audience, self.id(node), "signed for the node that is asked");
-                self.nodes[node].subscribers.insert(conn);
+                let this = &mut self.nodes[node];
+                let got = this.subscribers.iter().filter(|(of, _)| *of == conn).count();
+                if got >= this.pushed_max && !this.subscribers.contains(&(conn, address)) {
+                    let limit = this.pushed_max as u64;
+                    let refusal = Refusal::too_large("subscriptions", got as u64 + 1, limit);
+                    return Outcome::Refused { refusal };
+                }
+                this.subscribers.insert((conn, address));
                 Outcome::Subscribed { cursor: Cursor::default() }
             }
             OwnerAction::Delete { ids } => {
@@ -645,6 +701,21 @@ impl World {
         let arrival = items.last().map_or(start, |item| item.arrival);
         let cursor = Cursor { incarnation: this.incarnation, arrival };
         Outcome::Items { items: List::new(items).unwrap(), cursor, more }
+    }
+}
+
+// What is stored without a capability is stored as what is stored with one.
+fn deposit_of(operation: &Result<CheckedOperation, Refusal>) -> Deposit {
+    match operation.clone() {
+        Ok(CheckedOperation::Deposit(deposit)) => deposit.into_inner(),
+        Ok(CheckedOperation::Open(Operation::Store {
+            address,
+            namespace,
+            timestamp,
+            ttl,
+            data,
+        })) => Deposit { address, namespace, timestamp, ttl, data },
+        other => panic!("only stores come here: {other:?}"),
     }
 }
 

@@ -3,9 +3,12 @@
 mod fakes;
 mod keys;
 mod known_answers;
+mod legacy;
+mod phrase;
 mod reference;
 mod second;
 mod wycheproof_sets;
+mod xwing;
 
 use session_core::Entropy;
 

@@ -1,5 +1,8 @@
 //! Messages and files from one identity to another, as nodes and enemies may treat them.
 
+mod mls;
+mod mls_interop;
+
 use session_core::{Encode as _, Entropy as _, InboxAddress, SeededEntropy, Time};
 use session_crypto::envelope::EnvelopeError;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};

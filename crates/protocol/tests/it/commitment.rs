@@ -19,7 +19,7 @@ use session_protocol::schedule::Schedule;
 use crate::codec::{check, limit, tags};
 use crate::values::{
     COMMITMENT, OPERATION, PROOF, address, blob, commitment, leaf, list, message, node, operation,
-    proof, signature, time,
+    proof, signature, signed_of, time,
 };
 
 #[test]
@@ -218,10 +218,10 @@ fn only_the_owners_order_removes_an_item() {
         order("the keys do not belong to the account that owns the inbox")
     );
     let mut unsigned = good.clone();
-    unsigned.authorization.timestamp = time(2);
+    *signed_of(&mut unsigned).timestamp = time(2);
     assert_eq!(verify(unsigned), order("the signature does not verify"));
     let mut bare = good.clone();
-    bare.authorization.keys = None;
+    bare.authorization.leave_out_keys();
     assert!(matches!(verify(bare), Err(BadOpening::Order(..))));
     let elsewhere = removes(&good, &owned(message), until, network_id("other"), &FakeVerifier);
     assert_eq!(elsewhere, order("the signature does not verify"));

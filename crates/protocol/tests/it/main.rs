@@ -12,6 +12,8 @@ mod evidence;
 mod frame;
 mod handshake;
 mod inbox;
+mod mailbox;
+mod manifest;
 mod membership;
 mod numbers;
 mod owner;

@@ -12,7 +12,7 @@ use session_protocol::request::{Cursor, Select};
 use session_protocol::{AccessRule, NetworkId};
 
 use crate::codec::{check, flag, limit, tags};
-use crate::values::{OPERATION, keys, list, message, node, operation, signature, time};
+use crate::values::{OPERATION, keys, list, message, node, operation, signature, signed_of, time};
 
 const NOW: Time = time(1_000_000);
 
@@ -70,10 +70,12 @@ fn actions() {
 #[test]
 fn operations() {
     check(&operation(), OPERATION);
-    let short = Authorization { keys: None, timestamp: time(1), nonce: 2, signature: signature() };
-    check(&short, "00 0000000000000001 0000000000000002 33*3309");
-    flag::<Authorization>("");
-    tags::<OwnerOperation>("", 1);
+    let short =
+        Authorization::Signed { keys: None, timestamp: time(1), nonce: 2, signature: signature() };
+    check(&short, "01 00 0000000000000001 0000000000000002 33*3309");
+    flag::<Authorization>("01");
+    tags::<Authorization>("", 2);
+    tags::<OwnerOperation>("", 2);
 }
 
 /// Computed apart: SHA-256 of label, network, rule, action, time and nonce behind their lengths.
@@ -82,7 +84,7 @@ fn the_signed_bytes_are_fixed() {
     let operation = OwnerOperation {
         rule: AccessRule::Account { account: [7; 32].into() },
         action: delete(),
-        authorization: Authorization {
+        authorization: Authorization::Signed {
             keys: Some(keys()),
             timestamp: time(0x0102),
             nonce: 0x0304,
@@ -114,9 +116,9 @@ fn true_signatures_verify_and_flipped_ones_do_not() {
     assert_ne!(sign(1).signed_bytes(network()), sign(2).signed_bytes(network()));
     for byte in [0, 48, 3308] {
         let mut flipped = sign(1);
-        let mut bytes = *flipped.authorization.signature.as_bytes();
+        let mut bytes = *signed_of(&mut flipped).signature.as_bytes();
         bytes[byte] ^= 1;
-        flipped.authorization.signature = Signature::from(bytes);
+        *signed_of(&mut flipped).signature = Signature::from(bytes);
         assert_eq!(real(flipped), Err(BadAuthorization::Signature), "byte {byte}");
     }
 }
@@ -132,10 +134,10 @@ fn the_signature_is_bound_to_everything() {
             operation.action = OwnerAction::Delete { ids: list([[0x0d; 32].into()]) };
         }),
         ("time", |operation| {
-            operation.authorization.timestamp = NOW + session_core::Span::from_millis(1)
+            *signed_of(operation).timestamp = NOW + session_core::Span::from_millis(1)
         }),
-        ("nonce", |operation| operation.authorization.nonce ^= 1),
-        ("signature", |operation| operation.authorization.signature = signature()),
+        ("nonce", |operation| *signed_of(operation).nonce ^= 1),
+        ("signature", |operation| *signed_of(operation).signature = signature()),
     ];
     for (what, change) in changes {
         let mut changed = signed(delete());
@@ -201,20 +203,20 @@ fn nobody_signs_for_another_inbox() {
     assert_eq!(verify(hers, network()), Err(BadAuthorization::WrongKeys));
     let mut with_my_keys = sign();
     with_my_keys.rule = rule;
-    with_my_keys.authorization.keys = Some(alice().public().clone());
+    *signed_of(&mut with_my_keys).keys = Some(alice().public().clone());
     assert_eq!(verify(with_my_keys, network()), Err(BadAuthorization::Signature));
     // The id covers both keys: one of Alice's is not enough.
     let mut halves = sign();
     halves.rule = rule;
     let mixed = PublicIdentity::new(alice().public().kem().clone(), mallory.public().dsa().clone());
-    halves.authorization.keys = Some(mixed);
+    *signed_of(&mut halves).keys = Some(mixed);
     assert_eq!(verify(halves, network()), Err(BadAuthorization::WrongKeys));
 }
 
 #[test]
 fn keys_that_were_left_out_are_filled_in() {
     let mut short = signed(delete());
-    short.authorization.keys = None;
+    *signed_of(&mut short).keys = None;
     assert_eq!(verify(short.clone(), network()), Err(BadAuthorization::UnknownKeys));
     let account = alice().public().account_id();
     let checked = short
@@ -230,6 +232,6 @@ fn signatures_of_other_domains_do_not_fit() {
     let mut operation = signed(delete());
     let bytes = operation.signed_bytes(network());
     let other = session_core::Domain::StorageReceiptRoot;
-    operation.authorization.signature = alice().sign(other, &bytes, &mut SeededEntropy::new(1));
+    *signed_of(&mut operation).signature = alice().sign(other, &bytes, &mut SeededEntropy::new(1));
     assert_eq!(verify(operation, network()), Err(BadAuthorization::Signature));
 }

@@ -163,7 +163,7 @@ fn info() {
 fn outcome_tags() {
     check(&Outcome::Refused { refusal: Refusal::DiskFull }, "09 0c");
     tags::<Outcome>("", 9);
-    tags::<Outcome>("09", 18);
+    tags::<Outcome>("09", 20);
 }
 
 /// Every refusal: value, stable name, golden bytes. The codes are the first bytes.
@@ -216,6 +216,8 @@ fn refusals() -> Vec<(Refusal, &'static str, &'static str)> {
             "11 00000005 6974656d73 0000000000000001",
         ),
         (Refusal::Internal { why: text("no") }, "internal", "12 00000002 6e6f"),
+        (Refusal::SlotTaken { holder: message() }, "slot_taken", "13 0c*32"),
+        (Refusal::BadCapability, "bad_capability", "14"),
     ]
 }
 

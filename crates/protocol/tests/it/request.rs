@@ -1,6 +1,8 @@
 //! Golden bytes of what clients ask.
 
 use session_core::{Blob, Namespace, Span};
+use session_protocol::AccessRule;
+use session_protocol::inbox::Capability;
 use session_protocol::limits::{IDS_MAX, ITEM_BYTES_MAX, OPERATIONS_MAX};
 use session_protocol::request::{Cursor, Operation, Request, Select};
 
@@ -67,7 +69,30 @@ fn operations() {
     check(&Operation::GetSwarm { address: address() }, "04 0b*32");
     check(&Operation::Info, "05");
     check(&Operation::Unsubscribe { address: address() }, "06 0b*32");
-    tags::<Operation>("", 6);
+    let deposit = Operation::Deposit {
+        rule: AccessRule::Mailbox {
+            reader: [0x21; 32].into(),
+            writer: [0x22; 32].into(),
+            eraser: [0x23; 32].into(),
+        },
+        token: Capability::new([0x24; 32]),
+        namespace: Namespace(4),
+        timestamp: time(3),
+        ttl: Span::from_millis(4),
+        data: blob(b"sealed"),
+    };
+    check(
+        &deposit,
+        "07
+         02 21*32 22*32 23*32 # rule: mailbox of reader, writer, eraser
+         24*32                # token
+         0004                 # namespace
+         0000000000000003     # timestamp
+         0000000000000004     # ttl
+         00000006 7365616c6564 # data",
+    );
+    limit::<Operation>("07 02 21*96 24*32 0004 00*16", ITEM_BYTES_MAX);
+    tags::<Operation>("", 7);
 }
 
 #[test]

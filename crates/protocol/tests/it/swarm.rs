@@ -59,7 +59,8 @@ fn outcomes() {
     check(&ReplicaOutcome::Applied, "02");
     check(&ReplicaOutcome::Deleted, "03");
     check(&ReplicaOutcome::Refused { code: 12 }, "04 0c");
-    tags::<ReplicaOutcome>("", 4);
+    check(&ReplicaOutcome::SlotTaken { holder: message() }, "05 0c*32");
+    tags::<ReplicaOutcome>("", 5);
 }
 
 #[test]

@@ -4,10 +4,12 @@ use session_core::merkle::Proof;
 use session_core::{
     Blob, Epoch, InboxAddress, List, MessageId, Namespace, NodeId, SwarmId, Text, Time,
 };
+use session_crypto::hash::SymmetricKey;
 use session_crypto::{DsaPublicKey, KemCiphertext, KemPublicKey, PublicIdentity, Signature};
 use session_protocol::AccessRule;
 use session_protocol::attestation::{Kind, QuorumCertificate, Scheme, Statement};
 use session_protocol::commitment::{Commitment, Leaf};
+use session_protocol::inbox::Mailbox;
 use session_protocol::membership::Member;
 use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::peer::ReplicaItem;
@@ -91,7 +93,7 @@ pub(crate) fn operation() -> OwnerOperation {
             expiry: time(0x0102),
             mode: ExpireMode::Extend,
         },
-        authorization: Authorization {
+        authorization: Authorization::Signed {
             keys: Some(keys()),
             timestamp: time(5),
             nonce: 6,
@@ -100,10 +102,34 @@ pub(crate) fn operation() -> OwnerOperation {
     }
 }
 
+/// What a signed authorization is made of.
+pub(crate) struct Signed<'a> {
+    pub(crate) keys: &'a mut Option<PublicIdentity>,
+    pub(crate) timestamp: &'a mut Time,
+    pub(crate) nonce: &'a mut u64,
+    pub(crate) signature: &'a mut Signature,
+}
+
+/// Opens the authorization of a signed operation, for tests that change it.
+pub(crate) fn signed_of(operation: &mut OwnerOperation) -> Signed<'_> {
+    match &mut operation.authorization {
+        Authorization::Signed { keys, timestamp, nonce, signature } => {
+            Signed { keys, timestamp, nonce, signature }
+        }
+        other => panic!("no signature: {other:?}"),
+    }
+}
+
+/// The mailbox whose seed is `08*32`.
+pub(crate) fn mailbox() -> Mailbox {
+    Mailbox::derive(&SymmetricKey::from([8; 32]), &[b"lane"])
+}
+
 /// The golden bytes of [`operation`].
 pub(crate) const OPERATION: &str = "
     01 07*32                             # rule: account
     03 00000001 0c*32 0000000000000102 02 # expire: ids, expiry, extend
+    01                                   # signed
     01 11*1184 22*1952                   # keys
     0000000000000005 0000000000000006    # timestamp, nonce
     33*3309                              # signature

@@ -1,8 +1,8 @@
 use serde_json::{Map, Value, json};
-use session_core::{AccountId, InboxAddress, MessageId, Namespace, Span, Time};
+use session_core::{AccountId, Digest, InboxAddress, MessageId, Namespace, Span, Time};
 
 use super::result::{Data, Item, to_json};
-use super::{Cursor, Encoding, ExpireMode, Inbox, METHODS, Method, Select};
+use super::{Cursor, Encoding, ExpireMode, Inbox, METHODS, Mailbox, Method, Proof, Select, Token};
 use crate::json_rpc::{Call, ErrorObject, INVALID_PARAMS, METHOD_NOT_FOUND};
 
 fn parse(method: &str, params: Value) -> Result<Method, ErrorObject> {
@@ -47,6 +47,7 @@ fn a_store_takes_hex_or_base64() {
         timestamp: Some(Time::from_millis(7)),
         ttl: Span::from_secs(10),
         data: vec![0, 255],
+        token: None,
     };
     let base = json!({"address": address.to_cb58(), "namespace": 2, "timestamp": 7, "ttl": 10000});
     for (field, text) in [("data", "00ff"), ("data_base64", "AP8=")] {
@@ -94,7 +95,8 @@ fn owner_operations_name_what_is_missing() {
     let Ok(Method::Delete { proof: whole, ids, .. }) = parse("delete", proof(delete)) else {
         panic!("a whole delete is a delete")
     };
-    assert_eq!((ids.len(), whole.nonce, whole.signature.len()), (1, u64::MAX, 3309));
+    let Proof::Signed { nonce, signature, .. } = whole else { panic!("{whole:?}") };
+    assert_eq!((ids.len(), nonce, signature.len()), (1, u64::MAX, 3309));
     let expire = json!({"account": account, "ids": [id], "expiry": 5, "mode": "shorten"});
     assert!(matches!(
         parse("expire", proof(expire.clone())),
@@ -108,6 +110,46 @@ fn owner_operations_name_what_is_missing() {
     assert!(parse("subscribe", subscribe(json!([0, 2]))).is_ok());
     assert_eq!(refused("subscribe", subscribe(json!([]))), "namespaces");
     assert_eq!(refused("subscribe", subscribe(json!([65536]))), "namespaces[0]");
+}
+
+#[test]
+fn a_mailbox_is_named_by_its_rule_and_opened_by_a_token() {
+    let [reader, writer, eraser] = [1, 2, 3].map(|byte| Digest::from([byte; 32]));
+    let params = |more: Value| {
+        let mut params = json!({
+            "reader": reader.to_string(), "writer": writer.to_string(),
+            "eraser": eraser.to_string(), "token": "04".repeat(32),
+        });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        params
+    };
+    let mailbox = Inbox::Mailbox(Mailbox { reader, writer, eraser });
+    let store = parse("store", params(json!({"namespace": 4, "ttl": 10000, "data": "00"})));
+    let Ok(Method::Store { inbox, token, .. }) = store else { panic!("{store:?}") };
+    assert_eq!((inbox, token), (mailbox, Some(Token([4; 32]))));
+    let retrieve = parse("retrieve", params(json!({"namespace": 4})));
+    let Ok(Method::Retrieve { inbox, proof, .. }) = retrieve else { panic!("{retrieve:?}") };
+    let expected = Proof::Token { token: Token([4; 32]), timestamp: None, nonce: 0 };
+    assert_eq!((inbox, &proof), (mailbox, &Some(expected)));
+    assert!(!format!("{proof:?}").contains("4, 4"), "a capability is not printed");
+    let ids = json!([MessageId::from([1; 32]).to_string()]);
+    let delete = json!({"ids": ids, "timestamp": 5, "nonce": 6});
+    let Ok(Method::Delete { inbox, proof, .. }) = parse("delete", params(delete)) else { panic!() };
+    let timestamp = Some(Time::from_millis(5));
+    assert_eq!(
+        (inbox, proof),
+        (mailbox, Proof::Token { token: Token([4; 32]), timestamp, nonce: 6 })
+    );
+    assert!(parse("expire", params(json!({"ids": ids, "expiry": 5, "mode": "extend"}))).is_ok());
+    assert!(parse("subscribe", params(json!({"namespaces": [4, 5]}))).is_ok());
+    assert_eq!(parse("get_swarm", params(json!({}))), Ok(Method::GetSwarm { inbox: mailbox }));
+
+    assert_eq!(refused("retrieve", params(json!({"token": "04"}))), "token");
+    assert_eq!(refused("retrieve", params(json!({"eraser": null}))), "eraser");
+    assert_eq!(refused("retrieve", params(json!({"signature": "ab".repeat(3309)}))), "signature");
+    let account =
+        json!({"account": AccountId::from([3; 32]).to_string(), "token": "04".repeat(32)});
+    assert_eq!(refused("retrieve", account), "reader");
 }
 
 #[test]

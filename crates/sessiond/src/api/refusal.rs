@@ -44,6 +44,8 @@ pub fn error(refusal: &Refusal) -> ErrorObject {
             error.field("audience").with("audience", audience.to_string())
         }
         Refusal::InboxFull { field, limit } => error.field(&**field).with("limit", *limit),
+        Refusal::SlotTaken { holder } => error.field("data").with("holder", holder.to_string()),
+        Refusal::BadCapability => error.field("token"),
         _ => error,
     }
 }

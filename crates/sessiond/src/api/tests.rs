@@ -3,6 +3,7 @@ use session_core::{
     AccountId, InboxAddress, List, MessageId, Namespace, NodeId, Span, SwarmId, Text, Time,
 };
 use session_protocol::AccessRule;
+use session_protocol::inbox::{Capability, Mailbox};
 use session_protocol::membership::Member;
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::request::{Cursor, Operation, Push, Refusal, Reply, Select};
@@ -47,7 +48,51 @@ fn what_is_left_out_is_filled_in() {
         bytes_max: 768 * 1024,
         audience: NodeId::from([8; 32]),
     };
-    assert_eq!((action, authorization.nonce, authorization.keys), (expected, 2, None));
+    assert_eq!((action, authorization.nonce(), authorization.keys()), (expected, 2, None));
+}
+
+#[test]
+fn a_mailbox_takes_tokens() {
+    let mailbox = Mailbox::derive(&[1; 32].into(), &[b"lane"]);
+    let AccessRule::Mailbox { reader, writer, eraser } = mailbox.rule() else { panic!() };
+    let params = |token: &Capability, more: serde_json::Value| {
+        let mut params = json!({
+            "reader": reader.to_string(), "writer": writer.to_string(),
+            "eraser": eraser.to_string(), "token": hex::encode(token.as_bytes()),
+        });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        params
+    };
+    let more = json!({"namespace": 4, "ttl": 7, "data": "00"});
+    let expected = Operation::Deposit {
+        rule: mailbox.rule(),
+        token: mailbox.write.clone(),
+        namespace: Namespace(4),
+        timestamp: Time::from_millis(5),
+        ttl: Span::from_millis(7),
+        data: session_core::Blob::new([0]).unwrap(),
+    };
+    assert_eq!(operation("store", params(&mailbox.write, more)), Ok(expected));
+
+    let ids = json!([MessageId::from([1; 32]).to_string()]);
+    for (method, token, more) in [
+        ("retrieve", &mailbox.read, json!({"namespace": 4})),
+        ("subscribe", &mailbox.read, json!({"namespaces": [4, 5]})),
+        ("delete", &mailbox.erase, json!({ "ids": ids })),
+        ("expire", &mailbox.erase, json!({"ids": ids, "expiry": 9, "mode": "shorten"})),
+    ] {
+        let asked = operation(method, params(token, more));
+        let Ok(Operation::Owner { operation }) = asked else { panic!("{asked:?}") };
+        assert_eq!(operation.authorization.timestamp(), Time::from_millis(5), "the node's clock");
+        let network = session_protocol::membership::network_id("test");
+        let checked = operation.verify(network, &session_crypto::RealVerifier, |_| None);
+        assert!(checked.is_ok(), "{method}: {checked:?}");
+    }
+    let address = json!({"reader": reader.to_string(), "address": mailbox.address().to_string()});
+    assert_eq!(
+        operation("get_swarm", address),
+        Ok(Operation::GetSwarm { address: mailbox.address() })
+    );
 }
 
 #[test]
@@ -93,6 +138,8 @@ fn every_refusal_has_its_code_and_name() {
         Refusal::Deleted,
         Refusal::InboxFull { field: text("items"), limit: 100_000 },
         Refusal::internal("w"),
+        Refusal::SlotTaken { holder: MessageId::from([1; 32]) },
+        Refusal::BadCapability,
     ];
     for (index, refusal) in refusals.iter().enumerate() {
         let error = error(refusal);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use session_core::{
-    Context, Entropy as _, InboxAddress, List, Machine as _, MessageId, NodeId, SeededEntropy,
-    Span, SwarmId, Text, Time,
+    Context, Digest, Entropy as _, InboxAddress, List, Machine as _, MessageId, NodeId,
+    SeededEntropy, Span, SwarmId, Text, Time,
 };
 use session_crypto::Signer as _;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_protocol::duty::Duty;
-use session_protocol::inbox::AccessRule;
+use session_protocol::inbox::{AccessRule, COMMITS, slot_of};
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::receipt::{StorageReceipt, sign_receipts};
 use session_protocol::request::{ItemBytes, Operation, Outcome, Push, Refusal, Reply, Request};
@@ -70,6 +70,8 @@ pub(crate) struct Cluster {
     pub(crate) sent: BTreeMap<&'static str, usize>,
     sweep_every: Option<Span>,
     requests: u64,
+    /// The item of each slot that each node signed for.
+    slots: BTreeMap<(usize, InboxAddress, Digest), MessageId>,
 }
 
 fn encode(message: &PeerMessageOut) -> (&'static str, Vec<u8>) {
@@ -163,6 +165,7 @@ impl Cluster {
             sweep_every,
             sent: BTreeMap::new(),
             requests: 0,
+            slots: BTreeMap::new(),
         }
     }
 
@@ -287,6 +290,7 @@ impl Cluster {
         for receipt in &all {
             let held = self.nodes[index].store.meta(&receipt.address, &receipt.message);
             assert!(held.is_some(), "a receipt without its item");
+            self.check_slot(index, receipt);
         }
         let network = self.membership.network();
         let (root, proofs) = sign_receipts(network, &self.nodes[index].keys, &all, &mut self.rng);
@@ -297,6 +301,17 @@ impl Cluster {
             inputs.push(Input::ReceiptsSigned { ticket, root: root.clone(), proofs });
         }
         inputs
+    }
+
+    /// Asserts that a node signs for one item of a slot only, whatever happens to it.
+    fn check_slot(&mut self, index: usize, receipt: &StorageReceipt) {
+        let StorageReceipt { address, message, .. } = *receipt;
+        let item = self.nodes[index].store.item(&address, &message).unwrap().unwrap();
+        if item.meta.namespace == COMMITS {
+            let slot = slot_of(&item.data).expect("no item is shorter");
+            let first = *self.slots.entry((index, address, slot)).or_insert(message);
+            assert_eq!(first, message, "a second item of a slot has a receipt");
+        }
     }
 
     fn post(&mut self, from: usize, to: NodeId, message: PeerMessageOut) {

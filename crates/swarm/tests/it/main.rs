@@ -2,6 +2,7 @@
 
 mod cluster;
 mod complete;
+mod mailboxes;
 mod moves;
 mod owners;
 mod repair;

@@ -27,7 +27,7 @@ fn crash_between(cluster: &mut Cluster, owner: &Owner, texts: &[&str], operation
     }
     let id = operation.signed_bytes(cluster.network());
     let key = [owner.address().as_ref(), &id[..]].concat();
-    let until = operation.authorization.timestamp + TOMBSTONE_TTL;
+    let until = operation.authorization.timestamp() + TOMBSTONE_TTL;
     store.put_record(Table::Operation, &key, &operation.to_bytes(), until).unwrap();
     store.commit_now();
     cluster.nodes[0].store = store;

@@ -394,7 +394,13 @@ fn nothing_is_served_after_its_expiry() {
 #[test]
 fn items_outside_the_bounds_are_refused_by_members() {
     use session_protocol::peer::{ReplicaItem, Replicate};
+    use session_protocol::{Frame, Inbound, Kind};
     use session_swarm::{Input, PeerMessage};
+    let replicate = |cluster: &Cluster, message: Replicate| {
+        let checked = cluster.checker.check(&Frame::encode(Kind::Replicate, &message));
+        let Ok(Inbound::Replicate(message)) = checked else { panic!("{checked:?}") };
+        PeerMessage::Replicate(message)
+    };
     let mut cluster = Cluster::with_others(4, 1, 15);
     let alice = Owner::new(1);
     let now = cluster.now;
@@ -416,14 +422,14 @@ fn items_outside_the_bounds_are_refused_by_members() {
         let before = cluster.contents(0);
         let node = cluster.nodes[1].id;
         let items = session_core::List::new([item]).unwrap();
-        let message = PeerMessage::Replicate(Replicate { id: 1, items });
+        let message = replicate(&cluster, Replicate { id: 1, items });
         cluster.feed(0, vec![Input::FromPeer { node, message }]);
         assert_eq!(cluster.contents(0), before, "{why}");
     }
     // A node of another swarm has nothing to say here.
     let stranger = *cluster.membership.members(session_core::SwarmId(1 << 63)).first().unwrap();
     let items = session_core::List::new([good]).unwrap();
-    let message = PeerMessage::Replicate(Replicate { id: 1, items });
+    let message = replicate(&cluster, Replicate { id: 1, items });
     cluster.feed(0, vec![Input::FromPeer { node: stranger, message }]);
     assert_eq!(cluster.misbehaved.last().map(|(_, node, _)| *node), Some(stranger));
     assert!(cluster.contents(0).0.is_empty());

@@ -5,7 +5,7 @@ use session_core::{AccountId, Encode as _, NodeId, SeededEntropy, Time};
 use session_crypto::Identity;
 use session_messaging::content::{Message, open_message};
 use session_protocol::membership::network_id;
-use session_protocol::owner::{OwnerAction, OwnerOperation};
+use session_protocol::owner::{Authorization, OwnerAction, OwnerOperation};
 
 /// An account that signs for the network of [`Place`](super::Place).
 pub(crate) struct Owner {
@@ -43,13 +43,15 @@ impl Owner {
     pub(crate) fn prove_at(&mut self, action: OwnerAction, now: Time) -> Value {
         let network = network_id("test");
         let operation = OwnerOperation::sign(network, &self.identity, action, now, &mut self.rng);
-        let proof = operation.authorization;
+        let Authorization::Signed { nonce, signature, .. } = operation.authorization else {
+            panic!("it was signed")
+        };
         json!({
             "account": format!("07{}", self.account()),
             "keys": hex::encode(self.identity.public().to_bytes()),
             "timestamp": now.as_millis(),
-            "nonce": proof.nonce.to_string(),
-            "signature": hex::encode(proof.signature.to_bytes()),
+            "nonce": nonce.to_string(),
+            "signature": hex::encode(signature.to_bytes()),
         })
     }
 }

@@ -1,0 +1,168 @@
+//! `session contact`: whom one knows.
+
+use serde_json::{Value, json};
+use session_core::AccountId;
+use session_crypto::AccountRef;
+use session_messaging::account::{self, Contact as Known};
+use session_messaging::messenger::api::{Answer, Command};
+use session_messaging::safety;
+use session_messaging::say::Standing;
+use session_sdk::Session;
+
+use crate::args::Contact;
+use crate::chat::show;
+use crate::desk;
+use crate::exit::{Failure, Result};
+use crate::home::Home;
+use crate::out::{self, Out};
+
+pub(crate) async fn run(home: &Home, out: Out, command: &Contact) -> Result<()> {
+    match command {
+        Contact::List { requests } => list(home, out, *requests),
+        Contact::Add { account, name } => {
+            desk::with(home, async |session| {
+                look_up(session, account.0).await?;
+                set(session, account.0, Standing::Accepted, name.clone(), None).await?;
+                report(session, out, account.0).await
+            })
+            .await
+        }
+        Contact::Accept { account } => stand(home, out, account.0, Standing::Accepted).await,
+        Contact::Block { account } => stand(home, out, account.0, Standing::Blocked).await,
+        Contact::Unblock { account } => stand(home, out, account.0, Standing::Accepted).await,
+        Contact::Name { account, name } => {
+            desk::with(home, async |session| {
+                let standing = standing(session, account.0).await?;
+                set(session, account.0, standing, Some(name.clone()), None).await?;
+                report(session, out, account.0).await
+            })
+            .await
+        }
+        Contact::Verify { account, number, not } => {
+            verify(home, out, account.0, number.as_deref(), *not).await
+        }
+        Contact::Safety { account } => {
+            desk::with(home, async |session| {
+                let number = look_up(session, account.0).await?;
+                print_number(out, account.0, &number);
+                Ok(())
+            })
+            .await
+        }
+    }
+}
+
+fn list(home: &Home, out: Out, requests: bool) -> Result<()> {
+    let vault = desk::open_vault(home)?;
+    let wanted = |it: &Known| !requests || it.standing == Standing::Stranger;
+    let contacts: Vec<_> = account::contacts(&vault).into_iter().filter(wanted).collect();
+    if contacts.is_empty() {
+        out.remark(if requests { "no requests" } else { "no contacts yet" });
+    }
+    contacts.iter().for_each(|it| print(out, it));
+    Ok(())
+}
+
+fn print(out: Out, it: &Known) {
+    let id = AccountRef(it.account).to_string();
+    let verified = if it.is_verified() { "  verified" } else { "" };
+    out.result(
+        || format!("{id}  {}{verified}  {}", show::standing(it.standing), out::harmless(&it.name)),
+        || json(it),
+    );
+}
+
+/// Returns a contact as an object.
+pub(crate) fn json(it: &Known) -> Value {
+    json!({ "account": AccountRef(it.account).to_string(), "name": &*it.name,
+            "standing": show::standing(it.standing), "verified": it.is_verified() })
+}
+
+async fn standing(session: &Session, account: AccountId) -> Result<Standing> {
+    let found = desk::view(session, move |vault| account::contact(vault, &account)).await?;
+    found.map(|it| it.standing).ok_or_else(|| {
+        Failure::not_found("nobody of this id is known: 'session contact add' adds somebody")
+    })
+}
+
+async fn stand(home: &Home, out: Out, account: AccountId, standing: Standing) -> Result<()> {
+    desk::with(home, async |session| {
+        set(session, account, standing, None, None).await?;
+        session.sync_until_idle().await.map_err(desk::failure)?;
+        report(session, out, account).await
+    })
+    .await
+}
+
+/// Decides about an account.
+pub(crate) async fn set(
+    session: &Session,
+    account: AccountId,
+    standing: Standing,
+    name: Option<String>,
+    verified: Option<bool>,
+) -> Result<()> {
+    let command = Command::SetContact { account, standing, name, verified };
+    session.command(command).await.map(drop).map_err(desk::failure)
+}
+
+async fn report(session: &Session, out: Out, account: AccountId) -> Result<()> {
+    let found = desk::view(session, move |vault| account::contact(vault, &account)).await?;
+    found.iter().for_each(|it| print(out, it));
+    Ok(())
+}
+
+/// Fetches what an account publishes; returns the safety number.
+pub(crate) async fn look_up(session: &Session, account: AccountId) -> Result<String> {
+    match session.command(Command::LookUp { account }).await.map_err(desk::failure)? {
+        Answer::Account { safety_number, .. } => Ok(safety_number),
+        _ => Err(Failure::failed("the messenger answered something else than was asked")),
+    }
+}
+
+fn print_number(out: Out, account: AccountId, number: &str) {
+    let digits = digits(number);
+    out.result(
+        || {
+            let groups = safety::in_groups(&digits);
+            let groups: Vec<&str> = groups.split(' ').collect();
+            let rows: Vec<String> = groups.chunks(4).map(|row| row.join(" ")).collect();
+            format!(
+                "{}\n\nif the other sees the same number, nobody is in between: compare it in person \
+                 or on the telephone, then 'session contact verify {}'",
+                rows.join("\n"),
+                AccountRef(account)
+            )
+        },
+        || json!({ "account": AccountRef(account).to_string(), "safety_number": digits }),
+    );
+}
+
+fn digits(number: &str) -> String {
+    number.chars().filter(char::is_ascii_digit).collect()
+}
+
+async fn verify(
+    home: &Home,
+    out: Out,
+    account: AccountId,
+    number: Option<&str>,
+    not: bool,
+) -> Result<()> {
+    desk::with(home, async |session| {
+        let standing = standing(session, account).await?;
+        if !not {
+            let own = look_up(session, account).await?;
+            if number.is_some_and(|number| digits(number) != digits(&own)) {
+                return Err(Failure::refused(format!(
+                    "that is not the number that is shown here, which is {}: somebody may be in \
+                     between",
+                    safety::in_groups(&digits(&own))
+                )));
+            }
+        }
+        set(session, account, standing, None, Some(!not)).await?;
+        report(session, out, account).await
+    })
+    .await
+}

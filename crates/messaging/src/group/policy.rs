@@ -1,0 +1,179 @@
+//! Who may change what. The same answer on every member: from the roster, what was agreed, and the
+//! commit alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use session_core::AccountId;
+
+use super::state::{Leaf, Roster};
+use super::{Agreed, Kind, MEMBERS_MAX};
+use crate::mls::{EpochInfo, Joiner, Member, Summary};
+
+/// Devices of one account in a group.
+const DEVICES_MAX: usize = session_protocol::manifest::DEVICES_MAX;
+
+/// Why a commit is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// A leaf that is not there.
+    #[error("a commit names a leaf that is empty")]
+    NoLeaf,
+    /// A change that only admins make.
+    #[error("a member who is not an admin changed the group")]
+    NotAdmin,
+    /// A member is removed by somebody who may do so only if it asked.
+    #[error("a member was removed that did not ask for it")]
+    NotAsked,
+    /// Somebody who does not belong in a group of this kind.
+    #[error("a commit brings in an account that does not belong")]
+    Stranger,
+    /// What was agreed changed in a way that nobody may.
+    #[error("a commit changes what is fixed")]
+    Fixed,
+    /// The same device twice, too many devices, or too many accounts.
+    #[error("a commit adds too many, or the same twice")]
+    TooMany,
+}
+
+impl Refusal {
+    /// Whether it may turn out otherwise when more has arrived.
+    pub(super) fn may_pass(self) -> bool {
+        self == Self::NotAsked
+    }
+}
+
+impl From<&Member> for Leaf {
+    fn from(member: &Member) -> Self {
+        let Member { leaf, credential, key_hash } = member;
+        Self { leaf: *leaf, account: credential.account, device: credential.device, key: *key_hash }
+    }
+}
+
+/// Whether the account may add, remove, and change the group.
+pub(crate) fn is_admin(agreed: &Agreed, account: &AccountId) -> bool {
+    match agreed.kind {
+        Kind::Direct { creator, other } => *account == creator || *account == other,
+        Kind::Group => agreed.admins.contains(account),
+        Kind::Devices { account: owner } => *account == owner,
+    }
+}
+
+/// Whether the account may be in a group of this kind at all.
+pub(super) fn belongs(kind: &Kind, account: &AccountId) -> bool {
+    match kind {
+        Kind::Direct { creator, other } => account == creator || account == other,
+        Kind::Group => true,
+        Kind::Devices { account: owner } => account == owner,
+    }
+}
+
+/// Checks a commit before it is taken.
+pub(super) fn check(
+    before: &Roster,
+    agreed: &Agreed,
+    leavers: &[u32],
+    commit: &Summary,
+) -> Result<(), Refusal> {
+    let by = before.at(commit.by).ok_or(Refusal::NoLeaf)?;
+    let admin = is_admin(agreed, &by.account);
+    check_agreed(before, agreed, commit, admin)?;
+    for joiner in &commit.added {
+        let account = &joiner.credential.account;
+        if !belongs(&agreed.kind, account) {
+            return Err(Refusal::Stranger);
+        }
+        if !admin && *account != by.account && !replaces(joiner, &commit.removed) {
+            return Err(Refusal::NotAdmin);
+        }
+    }
+    for member in &commit.removed {
+        let own = member.credential.account == by.account;
+        let back = commit.added.iter().any(|joiner| same_device(joiner, member));
+        if !(admin || own || back || leavers.contains(&member.leaf)) {
+            return Err(Refusal::NotAsked);
+        }
+    }
+    check_sizes(before, commit)
+}
+
+fn same_device(joiner: &Joiner, member: &Member) -> bool {
+    joiner.key_hash == member.key_hash && joiner.credential.account == member.credential.account
+}
+
+/// Whether a device only comes back that lost its state: nobody new hears anything.
+fn replaces(joiner: &Joiner, removed: &[Member]) -> bool {
+    removed.iter().any(|member| same_device(joiner, member))
+}
+
+fn check_agreed(
+    before: &Roster,
+    agreed: &Agreed,
+    commit: &Summary,
+    admin: bool,
+) -> Result<(), Refusal> {
+    let after = &commit.agreed;
+    if after == agreed {
+        return Ok(());
+    }
+    if after.version != agreed.version || after.kind != agreed.kind {
+        return Err(Refusal::Fixed);
+    }
+    if !admin {
+        return Err(Refusal::NotAdmin);
+    }
+    // A group without an admin could never change again.
+    let stays = |account: &AccountId| {
+        let gone = |leaf: &Leaf| commit.removed.iter().any(|member| member.leaf == leaf.leaf);
+        before.of(account).any(|leaf| !gone(leaf))
+            || commit.added.iter().any(|joiner| joiner.credential.account == *account)
+    };
+    if after.kind == Kind::Group && !after.admins.iter().any(stays) {
+        return Err(Refusal::Fixed);
+    }
+    Ok(())
+}
+
+fn check_sizes(before: &Roster, commit: &Summary) -> Result<(), Refusal> {
+    let gone: BTreeSet<u32> = commit.removed.iter().map(|member| member.leaf).collect();
+    let stay = before.leaves.iter().filter(|leaf| !gone.contains(&leaf.leaf));
+    let stay = stay.map(|leaf| (leaf.account, leaf.key));
+    let come = commit.added.iter().map(|it| (it.credential.account, it.key_hash));
+    count(stay.chain(come))
+}
+
+fn count(devices: impl Iterator<Item = (AccountId, session_core::Digest)>) -> Result<(), Refusal> {
+    let mut keys = BTreeSet::new();
+    let mut accounts: BTreeMap<AccountId, usize> = BTreeMap::new();
+    for (account, key) in devices {
+        let of = accounts.entry(account).or_default();
+        *of += 1;
+        if !keys.insert(key) || *of > DEVICES_MAX {
+            return Err(Refusal::TooMany);
+        }
+    }
+    if accounts.len() > MEMBERS_MAX { Err(Refusal::TooMany) } else { Ok(()) }
+}
+
+/// Checks a group that this device was brought into by `from`.
+pub(super) fn check_joined(
+    info: &EpochInfo,
+    own: &AccountId,
+    from: &AccountId,
+) -> Result<(), Refusal> {
+    let kind = &info.agreed.kind;
+    if info.agreed.version != 1 {
+        return Err(Refusal::Fixed);
+    }
+    if let Kind::Direct { creator, other } = kind
+        && (creator == other || (own != creator && own != other))
+    {
+        return Err(Refusal::Stranger);
+    }
+    if info.members.iter().any(|member| !belongs(kind, &member.credential.account)) {
+        return Err(Refusal::Stranger);
+    }
+    if !info.members.iter().any(|member| member.credential.account == *from) {
+        return Err(Refusal::Stranger);
+    }
+    count(info.members.iter().map(|it| (it.credential.account, it.key_hash)))
+}

@@ -1,0 +1,481 @@
+//! What is kept of a group: records, and where they lie in the vault.
+
+use session_core::{
+    AccountId, Blob, Decode, Digest, Encode as _, List, Text, Time, choice, record,
+};
+
+use super::{Agreed, Role};
+use crate::say::{DeviceId, Disappear, GroupId, NAME_BYTES_MAX};
+use crate::secret::Secret;
+use crate::vault::{self, Table, Vault};
+
+/// Epochs whose messages are still opened, the current one included.
+pub(super) const EPOCHS_MAX: usize = 4;
+
+/// Leaves of the largest tree.
+const LEAVES_MAX: usize = super::MEMBERS_MAX * session_protocol::manifest::DEVICES_MAX;
+
+/// Largest key package, welcome, tree or snapshot that is kept.
+const LARGE_MAX: usize = 16 << 20;
+
+record! {
+    /// A secret from which the mailboxes of a group derive, and since when.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Route {
+        pub(super) seed: Secret,
+        /// The first epoch whose commit mailbox derives from it.
+        pub(super) epoch: u64,
+        /// When another one took its place; until then, [`Time::MAX`].
+        pub(super) ended: Time,
+    }
+
+    /// What opens the boxes of an epoch.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct EpochKeys {
+        pub(super) epoch: u64,
+        /// The same on all members of this branch.
+        pub(super) authenticator: Digest,
+        pub(super) header: Secret,
+        /// When this device entered it.
+        pub(super) began: Time,
+        /// When this device left it; until then, [`Time::MAX`].
+        pub(super) ended: Time,
+        /// The commit that led here; zero for the first epoch of this device.
+        pub(super) commit: Digest,
+        /// Whether an admin made that commit.
+        pub(super) by_admin: bool,
+    }
+
+    /// A commit of ours that the swarm has not confirmed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Flight {
+        /// The epoch that it ends.
+        pub(super) epoch: u64,
+        pub(super) digest: Digest,
+        /// The wish behind it.
+        pub(super) wish: u64,
+        pub(super) since: Time,
+        /// Whether the swarm said that the slot holds another one.
+        pub(super) taken: bool,
+    }
+
+    /// A commit of ours that nobody has been seen to follow.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Unheard {
+        /// The epoch that it began.
+        pub(super) epoch: u64,
+        /// When it was merged.
+        pub(super) since: Time,
+        /// Messages of others that came from earlier epochs since then, or since it was sent again.
+        pub(super) behind: u32,
+        /// When it was sent last.
+        pub(super) sent: Time,
+        /// Whether its owner was told.
+        pub(super) told: bool,
+    }
+
+    /// Something came that this epoch does not open: commits are missing.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Behind {
+        pub(super) since: Time,
+        pub(super) tries: u32,
+        /// When the slot of the epoch is read again.
+        pub(super) next: Time,
+        /// Whether there are commits of later epochs: others have gone on.
+        pub(super) ahead: bool,
+    }
+
+    /// A group on this device.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct State {
+        /// Of this record: 1.
+        pub(super) version: u16,
+        pub(super) agreed: Agreed,
+        pub(super) epoch: u64,
+        pub(super) own_leaf: u32,
+        /// When this device came in.
+        pub(super) joined: Time,
+        /// Oldest first; the last one is current.
+        pub(super) routes: List<Route, 8>,
+        /// Oldest first; the last one is current.
+        pub(super) epochs: List<EpochKeys, EPOCHS_MAX>,
+        pub(super) usage: Usage,
+        pub(super) flight: Option<Flight>,
+        pub(super) unheard: Option<Unheard>,
+        pub(super) behind: Option<Behind>,
+        /// Slots of this epoch that hold something that no member accepts.
+        pub(super) burned: u32,
+        /// Own commits that lost in a row, and when the next one may be made.
+        pub(super) lost_races: u32,
+        pub(super) commit_after: Time,
+        /// Leaves that asked in this epoch to be removed.
+        pub(super) leavers: List<u32, 64>,
+        /// The epoch in which this device asked to be removed.
+        pub(super) asked: Option<u64>,
+        pub(super) phase: Phase,
+    }
+
+    /// What decides when keys are renewed.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub(super) struct Usage {
+        /// Messages sent since the last commit of ours.
+        pub(super) sent: u32,
+        /// When something was last said from here.
+        pub(super) said: Time,
+        /// When the keys are renewed; [`Time::ZERO`] while nothing was said or heard with them.
+        pub(super) rotate: Time,
+        /// The newest epoch in which somebody else was heard.
+        pub(super) heard: u64,
+    }
+
+    /// A leaf of the tree.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Leaf {
+        /// Its place.
+        pub(crate) leaf: u32,
+        /// Whose it says it is.
+        pub(crate) account: AccountId,
+        /// Which device.
+        pub(crate) device: DeviceId,
+        /// Digest of its signing key.
+        pub(crate) key: Digest,
+    }
+
+    /// The leaves of an epoch.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Roster {
+        /// In the order of their places.
+        pub(crate) leaves: List<Leaf, LEAVES_MAX>,
+    }
+
+    /// A wish, waiting.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Queued {
+        pub(super) ticket: u64,
+        /// Whether nothing more follows under the ticket.
+        pub(super) last: bool,
+        pub(super) after: Time,
+        pub(super) wish: Wish,
+    }
+
+    /// What is sent when the commit in flight is confirmed, and sent again when nobody follows it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Cargo {
+        /// The epoch that the commit ends.
+        pub(super) epoch: u64,
+        pub(super) message: Blob<LARGE_MAX>,
+        pub(super) welcome: Option<Blob<LARGE_MAX>>,
+        pub(super) tree: Blob<LARGE_MAX>,
+        /// The keys of those who are brought in.
+        pub(super) joiners: List<Digest, ADDS_MAX>,
+    }
+
+    /// The state of a group right before it entered another epoch.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Snapshot {
+        pub(super) at: Time,
+        pub(super) mls: Blob<LARGE_MAX>,
+        pub(super) state: State,
+        /// The wish that a commit of ours fulfilled: wanted again if that commit loses.
+        pub(super) mine: Option<Queued>,
+    }
+
+    /// What has arrived of a message in several boxes.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Partial {
+        pub(super) at: Time,
+        pub(super) assembly: crate::boxes::Assembly,
+    }
+
+    /// A box or slot item that cannot be read yet.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Held {
+        pub(super) at: Time,
+        pub(super) place: super::routes::Place,
+        pub(super) data: session_protocol::request::ItemBytes,
+    }
+
+    /// Something said by a leaf whose account has not been asked yet whether it knows it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Unchecked {
+        pub(super) at: Time,
+        pub(super) leaf: Leaf,
+        pub(super) said: Blob<{ crate::say::SAID_BYTES_MAX }>,
+    }
+
+    /// Something that this device said a short while ago: said again if its epoch loses.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Recent {
+        pub(super) at: Time,
+        pub(super) authenticator: Digest,
+        pub(super) purpose: crate::outbox::Purpose,
+        pub(super) ttl: session_core::Span,
+        pub(super) said: Blob<{ crate::say::SAID_BYTES_MAX }>,
+    }
+
+    /// What travels inside the encryption of a message.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Inner {
+        /// Of this record: 1.
+        pub(super) version: u8,
+        /// The epoch in which it is said.
+        pub(super) epoch: u64,
+        /// The newest epoch in which its author has heard somebody else.
+        pub(super) heard: u64,
+        pub(super) said: Blob<{ crate::say::SAID_BYTES_MAX }>,
+    }
+
+    /// The newest epoch in which a device was heard.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Heed {
+        pub(super) epoch: u64,
+    }
+
+    /// The device keys that an account lists.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Known {
+        pub(super) keys: List<Digest, 64>,
+    }
+
+    /// A device that is to be added: its key package.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Package {
+        /// Whose it is.
+        pub(crate) account: AccountId,
+        /// The bytes.
+        pub(crate) bytes: Blob<65_536>,
+    }
+
+    /// A role, given or taken.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Seat {
+        /// Whose.
+        pub(crate) account: AccountId,
+        /// Which from now on.
+        pub(crate) role: Role,
+    }
+}
+
+choice! {
+    /// Where this device stands in a group.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Phase {
+        /// In it.
+        1 => Member,
+        /// In it, and asks to be let out.
+        2 => Leaving,
+        /// Out of it.
+        3 => Removed,
+        /// Cannot follow it any more; waits to be added again.
+        4 => Lost,
+    }
+
+    /// A change that somebody wants. Wishes are committed one after another.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) enum Wish {
+        /// Add devices; those that are in already are passed over.
+        1 => Add {
+            packages: List<Package, ADDS_MAX>,
+        },
+        /// Let a device that lost its state in again, under the same key.
+        2 => Readd {
+            package: Package,
+        },
+        /// Remove all devices of an account.
+        3 => RemoveAccount {
+            account: AccountId,
+        },
+        /// Remove one device.
+        4 => RemoveDevice {
+            account: AccountId,
+            key: Digest,
+        },
+        /// Change what is agreed on.
+        5 => Agree {
+            name: Option<Text<NAME_BYTES_MAX>>,
+            seat: Option<Seat>,
+            disappear: Option<Disappear>,
+        },
+        /// Draw new keys.
+        6 => Update,
+    }
+}
+
+/// Most devices that one commit adds: each costs a key package in the commit of everyone.
+pub(crate) const ADDS_MAX: usize = 5;
+
+/// What is kept of a group beside its state; the byte stands behind that of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    State,
+    Roster,
+    Wish,
+    Cargo,
+    Snapshot,
+    Fragment,
+    Recent,
+    Heed,
+    Unchecked,
+    Held,
+}
+
+impl Part {
+    pub(super) const ALL: [Self; 10] = [
+        Self::State,
+        Self::Roster,
+        Self::Wish,
+        Self::Cargo,
+        Self::Snapshot,
+        Self::Fragment,
+        Self::Recent,
+        Self::Heed,
+        Self::Unchecked,
+        Self::Held,
+    ];
+
+    /// Returns the key of an entry of a group; its number, if there are several.
+    pub(super) fn key(self, group: &GroupId, rest: &[u8]) -> Vec<u8> {
+        let (table, part) = match self {
+            Self::State => (Table::Group, b"s"),
+            Self::Roster => (Table::Group, b"m"),
+            Self::Wish => (Table::Group, b"w"),
+            Self::Cargo => (Table::Group, b"c"),
+            Self::Snapshot => (Table::Group, b"x"),
+            Self::Recent => (Table::Group, b"r"),
+            Self::Heed => (Table::Group, b"h"),
+            Self::Fragment => (Table::Pending, b"f"),
+            Self::Unchecked => (Table::Pending, b"u"),
+            Self::Held => (Table::Pending, b"b"),
+        };
+        table.key(&[part, &group.bytes, rest])
+    }
+
+    /// Lists the entries of a group, oldest first: the rest of the key, and the value.
+    pub(super) fn list<T: Decode>(self, vault: &dyn Vault, group: &GroupId) -> Vec<(Vec<u8>, T)> {
+        vault::list(vault, &self.key(group, &[]), &[], false, usize::MAX)
+    }
+
+    /// Removes all entries of a group.
+    pub(super) fn clear(self, vault: &mut dyn Vault, group: &GroupId) {
+        super::epochs::remove_all(vault, &self.key(group, &[]));
+    }
+
+    /// Whether a group has entries.
+    pub(super) fn any(self, vault: &dyn Vault, group: &GroupId) -> bool {
+        let mut any = false;
+        vault.scan(&self.key(group, &[]), &[], false, &mut |_, _| {
+            any = true;
+            false
+        });
+        any
+    }
+
+    /// Removes the oldest entries until there are no more than `most`.
+    pub(super) fn bound(self, vault: &mut dyn Vault, group: &GroupId, most: usize) {
+        let mut keys = Vec::new();
+        vault.scan(&self.key(group, &[]), &[], false, &mut |key, _| {
+            keys.push(key.to_vec());
+            true
+        });
+        let surplus = keys.len().saturating_sub(most);
+        keys[..surplus].iter().for_each(|key| vault.remove(key));
+    }
+
+    /// Adds an entry behind the others and returns its number.
+    pub(super) fn append<T: session_core::Encode>(
+        self,
+        vault: &mut dyn Vault,
+        group: &GroupId,
+        value: &T,
+    ) -> u64 {
+        let number = crate::counter(vault, b"group");
+        vault::save(vault, &self.key(group, &number.to_bytes()), value);
+        number
+    }
+}
+
+impl State {
+    pub(super) fn load(vault: &dyn Vault, group: &GroupId) -> Option<Self> {
+        vault::load(vault, &Part::State.key(group, &[]))
+    }
+
+    pub(super) fn save(&self, vault: &mut dyn Vault, group: &GroupId) {
+        vault::save(vault, &Part::State.key(group, &[]), self);
+    }
+
+    /// The keys of the current epoch.
+    pub(super) fn current(&self) -> Option<&EpochKeys> {
+        self.epochs.last()
+    }
+
+    /// The seed that names the mailboxes now.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.routes.last()
+    }
+
+    /// The seed that names the commit mailbox of an epoch.
+    pub(super) fn route_of(&self, epoch: u64) -> Option<&Route> {
+        self.routes.iter().rev().find(|route| route.epoch <= epoch)
+    }
+
+    /// Whether this device takes part.
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.phase, Phase::Member | Phase::Leaving)
+    }
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self { leaves: super::epochs::empty() }
+    }
+}
+
+impl Roster {
+    pub(super) fn load(vault: &dyn Vault, group: &GroupId, authenticator: &Digest) -> Self {
+        vault::load(vault, &Part::Roster.key(group, authenticator.as_ref())).unwrap_or_default()
+    }
+
+    pub(super) fn save(&self, vault: &mut dyn Vault, group: &GroupId, authenticator: &Digest) {
+        vault::save(vault, &Part::Roster.key(group, authenticator.as_ref()), self);
+    }
+
+    pub(crate) fn at(&self, leaf: u32) -> Option<&Leaf> {
+        self.leaves.iter().find(|it| it.leaf == leaf)
+    }
+
+    pub(crate) fn of<'a>(&'a self, account: &'a AccountId) -> impl Iterator<Item = &'a Leaf> {
+        self.leaves.iter().filter(move |it| it.account == *account)
+    }
+
+    /// The accounts, each once, in the order of their first leaf.
+    pub(crate) fn accounts(&self) -> Vec<AccountId> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.leaves.iter().map(|it| it.account).filter(|account| seen.insert(*account)).collect()
+    }
+}
+
+impl Known {
+    fn key(account: &AccountId) -> Vec<u8> {
+        Table::Group.key(&[b"k", account.as_ref()])
+    }
+
+    pub(super) fn load(vault: &dyn Vault, account: &AccountId) -> Option<Self> {
+        vault::load(vault, &Self::key(account))
+    }
+
+    pub(super) fn save(&self, vault: &mut dyn Vault, account: &AccountId) {
+        vault::save(vault, &Self::key(account), self);
+    }
+}
+
+/// Lists all groups of this device.
+pub(super) fn all(vault: &dyn Vault) -> Vec<(GroupId, State)> {
+    let prefix = Table::Group.key(&[b"s"]);
+    vault::list::<State>(vault, &prefix, &[], false, usize::MAX)
+        .into_iter()
+        .filter_map(|(key, state)| {
+            let bytes = *key.get(prefix.len()..)?.first_chunk::<32>()?;
+            Some((GroupId { bytes }, state))
+        })
+        .collect()
+}

@@ -1,0 +1,454 @@
+//! What somebody wants changed, and the commits that this device makes of it.
+
+use session_core::{AccountId, Blob, Digest, Domain, Encode as _, List, Span, Time, digest};
+use session_protocol::limits::TTL_MAX;
+use session_protocol::request::ItemBytes;
+
+use super::epochs::edit;
+use super::routes::{self, CommitBox, SLOTS_MAX};
+use super::seal::{invalid, kind};
+use super::state::{Cargo, Flight, Known, Part, Phase, Queued, Roster, Seat, State};
+use super::{
+    ADDS_MAX, Agreed, Author, Groups, Heard, Kind, Package, Role, Wish, doors, is_admin, policy,
+};
+use crate::Cx;
+use crate::messenger::api::Error;
+use crate::mls::{Change, KeyAgreement as _, Made};
+use crate::outbox::{Outbox, Purpose};
+use crate::say::GroupId;
+use crate::vault;
+
+/// Wishes of one group that wait.
+const WISHES_MAX: usize = 256;
+
+/// What a wish comes to, in the state that the group is in.
+enum Plan {
+    /// Nothing is left to do.
+    Fulfilled,
+    /// It cannot be.
+    Refused(Error),
+    Commit(Change),
+}
+
+/// Puts a wish behind the others; keys are drawn anew once, however often that is wanted.
+pub(super) fn want(cx: &mut Cx<'_>, group: &GroupId, ticket: u64, wish: Wish, after: Time) {
+    let alike = |(_, queued): &(Vec<u8>, Queued)| queued.wish == wish && queued.ticket == 0;
+    if ticket == 0 && Part::Wish.list::<Queued>(cx.store, group).iter().any(alike) {
+        return;
+    }
+    let queued = Queued { ticket, last: true, after, wish };
+    Part::Wish.append(cx.store, group, &queued);
+}
+
+impl Groups {
+    /// Wants changes, to be committed one after another. [`Heard::Done`] reports the ticket that is
+    /// returned, when all are.
+    ///
+    /// # Errors
+    /// When this device is not in the group, may not do it, or too much waits already.
+    pub(crate) fn change(
+        &mut self,
+        cx: &mut Cx<'_>,
+        me: Author<'_>,
+        group: &GroupId,
+        wishes: Vec<Wish>,
+    ) -> Result<u64, Error> {
+        let state = State::load(cx.store, group).ok_or(Error::NotFound { what: "group" })?;
+        if state.phase != Phase::Member {
+            return Err(Error::Lost);
+        }
+        let waiting = Part::Wish.list::<Queued>(cx.store, group).len() + wishes.len();
+        if waiting > WISHES_MAX {
+            return Err(Error::TooMany { field: "changes", got: waiting, limit: WISHES_MAX });
+        }
+        let mut wishes = wishes;
+        if wishes.is_empty() {
+            wishes.push(Wish::Update);
+        }
+        for wish in &wishes {
+            permit(&state.agreed, me.account(), wish)?;
+        }
+        let ticket = crate::counter(cx.store, b"group");
+        let count = wishes.len();
+        for (index, wish) in wishes.into_iter().enumerate() {
+            let queued = Queued { ticket, last: index + 1 == count, after: cx.now, wish };
+            Part::Wish.append(cx.store, group, &queued);
+        }
+        self.timers.set(*group, cx.now);
+        Ok(ticket)
+    }
+
+    /// Asks the others to let this device, and those of its account, go.
+    ///
+    /// # Errors
+    /// When it is not in the group.
+    pub(crate) fn leave(&mut self, cx: &mut Cx<'_>, group: &GroupId) -> Result<(), Error> {
+        let mut state = State::load(cx.store, group).ok_or(Error::NotFound { what: "group" })?;
+        if !state.is_member() {
+            return Err(Error::Lost);
+        }
+        state.phase = Phase::Leaving;
+        state.save(cx.store, group);
+        self.timers.set(*group, cx.now);
+        Ok(())
+    }
+
+    /// Makes a commit of the first wish that is due, if none is on its way.
+    pub(super) fn grant(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &mut State,
+        heard: &mut Vec<Heard>,
+    ) {
+        for (key, queued) in Part::Wish.list::<Queued>(cx.store, group) {
+            if state.flight.is_some() || cx.now < state.commit_after {
+                return;
+            }
+            if cx.now < queued.after {
+                continue;
+            }
+            let number = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            match self.plan(cx, me, group, state, &queued.wish) {
+                Plan::Fulfilled => finish(cx, group, number, Ok(()), heard),
+                Plan::Refused(why) => finish(cx, group, number, Err(why), heard),
+                Plan::Commit(change) => {
+                    let sent = self.publish(cx, outbox, me, group, state, number, &change);
+                    if let Err(why) = sent {
+                        finish(cx, group, number, Err(why), heard);
+                    }
+                }
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        cx: &mut Cx<'_>,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &State,
+        wish: &Wish,
+    ) -> Plan {
+        let Some(keys) = state.current() else { return Plan::Refused(Error::Lost) };
+        let roster = Roster::load(cx.store, group, &keys.authenticator);
+        if let Err(why) = permit(&state.agreed, me.account(), wish)
+            && !asked_for(state, &roster, wish)
+        {
+            return Plan::Refused(why);
+        }
+        match wish {
+            Wish::Update => Plan::Commit(Change::default()),
+            Wish::Add { packages } => self.plan_add(cx, state, &roster, packages, false),
+            Wish::Readd { package } => {
+                self.plan_add(cx, state, &roster, core::slice::from_ref(package), true)
+            }
+            Wish::RemoveAccount { account } => {
+                let remove = roster.of(account).map(|leaf| leaf.leaf).collect();
+                plan_remove(state, account, remove, true)
+            }
+            Wish::RemoveDevice { account, key } => {
+                let leaves = roster.of(account).filter(|leaf| leaf.key == *key);
+                let remove: Vec<u32> = leaves.map(|leaf| leaf.leaf).collect();
+                let all = remove.len() == roster.of(account).count();
+                plan_remove(state, account, remove, all && is_admin(&state.agreed, me.account()))
+            }
+            Wish::Agree { name, seat, disappear } => {
+                let mut agreed = state.agreed.clone();
+                if let Some(name) = name {
+                    agreed.name = name.clone();
+                }
+                if let Some(disappear) = disappear {
+                    agreed.disappear = *disappear;
+                }
+                if let Some(seat) = seat {
+                    seat.take(&mut agreed);
+                }
+                if agreed == state.agreed {
+                    return Plan::Fulfilled;
+                }
+                Plan::Commit(Change { agreed: Some(agreed), ..Change::default() })
+            }
+        }
+    }
+
+    fn plan_add(
+        &self,
+        cx: &mut Cx<'_>,
+        state: &State,
+        roster: &Roster,
+        packages: &[Package],
+        again: bool,
+    ) -> Plan {
+        let mut change = Change::default();
+        for package in packages {
+            let read = self.mls.read_key_package(&package.bytes);
+            let (credential, key, _) = match read {
+                Ok(read) => read,
+                Err(why) => return Plan::Refused(invalid("key package", why)),
+            };
+            if credential.account != package.account {
+                return Plan::Refused(invalid("key package", "it is another account's"));
+            }
+            let known = Known::load(cx.store, &package.account);
+            if known.is_some_and(|known| !known.keys.contains(&key)) {
+                return Plan::Refused(invalid(
+                    "key package",
+                    "its account does not list the device",
+                ));
+            }
+            let there = roster.of(&package.account).find(|leaf| leaf.key == key);
+            match there {
+                Some(leaf) if again && leaf.leaf != state.own_leaf => change.remove.push(leaf.leaf),
+                Some(_) => continue,
+                None => {}
+            }
+            change.add.push(package.bytes.to_vec());
+        }
+        if change.add.is_empty() { Plan::Fulfilled } else { Plan::Commit(change) }
+    }
+
+    /// Makes a commit and stores it; it becomes real when a quorum has it.
+    #[expect(clippy::too_many_arguments, reason = "what, and the doors")]
+    fn publish(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &mut State,
+        wish: u64,
+        change: &Change,
+    ) -> Result<(), Error> {
+        let made = self.mls.commit(&mut doors(cx), me.key, group, change);
+        let made = made.map_err(|why| invalid("change", why))?;
+        match self.store(cx, outbox, group, state, &made) {
+            Ok(()) => {}
+            Err(why) => {
+                self.mls.discard(&mut doors(cx), group);
+                return Err(why);
+            }
+        }
+        let Made { message, welcome, tree } = made;
+        let digest = digest(Domain::Commit, &[&message]);
+        let large = |bytes| Blob::new(bytes).map_err(|why| invalid("change", why));
+        let welcome = welcome.map(large).transpose()?;
+        let message = large(message)?;
+        let joiners = change.add.iter().filter_map(|it| self.mls.read_key_package(it).ok());
+        let joiners: Vec<Digest> = joiners.map(|(_, key, _)| key).collect();
+        let joiners = List::new(joiners).map_err(|why| invalid("change", why))?;
+        let cargo = Cargo { epoch: state.epoch, message, welcome, tree: large(tree)?, joiners };
+        vault::save(cx.store, &Part::Cargo.key(group, &[]), &cargo);
+        let (epoch, since, taken) = (state.epoch, cx.now, false);
+        state.flight = Some(Flight { epoch, digest, wish, since, taken });
+        Ok(())
+    }
+
+    fn store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        group: &GroupId,
+        state: &State,
+        made: &Made,
+    ) -> Result<(), Error> {
+        let commits = CommitBox::of(group, state, state.epoch).ok_or(Error::Lost)?;
+        let pieces =
+            super::seal::seal_pieces(cx, state, &commits.place, kind::COMMIT, &made.message)?;
+        let mut pieces = pieces.into_iter();
+        let first = pieces.next().ok_or(Error::Lost)?;
+        let slot = routes::slot(group, state.epoch, state.burned.min(SLOTS_MAX - 1));
+        let mut item = slot.as_bytes().to_vec();
+        item.extend_from_slice(&first);
+        let item = ItemBytes::new(item).map_err(|why| invalid("change", why))?;
+        // The rest first: whoever reads the slot finds it.
+        for piece in pieces {
+            outbox.send(cx, Purpose::Quiet, commits.rest_target(), TTL_MAX, piece);
+        }
+        let purpose = Purpose::Commit { group: *group, epoch: state.epoch };
+        outbox.send(cx, purpose, commits.slot_target(), TTL_MAX, item);
+        Ok(())
+    }
+
+    /// Lets go of a group that this device wants to leave, one step after another.
+    pub(super) fn depart(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &mut State,
+        heard: &mut Vec<Heard>,
+    ) {
+        if state.flight.is_some() || cx.now < state.commit_after {
+            return;
+        }
+        let Some(keys) = state.current() else { return };
+        let roster = Roster::load(cx.store, group, &keys.authenticator);
+        let others: Vec<AccountId> =
+            roster.accounts().into_iter().filter(|account| account != me.account()).collect();
+        let own = roster.of(me.account()).map(|leaf| leaf.leaf);
+        let own: Vec<u32> = own.filter(|leaf| *leaf != state.own_leaf).collect();
+        if others.is_empty() && own.is_empty() {
+            self.mls.forget(&mut doors(cx), group);
+            self.out(cx, group, state);
+            heard.push(Heard::Removed { group: *group, by: None });
+            return;
+        }
+        let heir = heir(&state.agreed, me.account(), &others);
+        let change = Change { add: Vec::new(), remove: own, agreed: heir };
+        if !change.remove.is_empty() || change.agreed.is_some() {
+            let _refused = self.publish(cx, outbox, me, group, state, 0, &change);
+        } else if state.asked != Some(state.epoch) {
+            self.ask(cx, outbox, me, group, state);
+        }
+    }
+
+    /// Asks to be removed.
+    fn ask(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &mut State,
+    ) {
+        let Ok(message) = self.mls.leave(&mut doors(cx), me.key, group) else { return };
+        let out = routes::outgoing(group, state, me.account(), cx.now);
+        let Some((place, target)) = out else { return };
+        let sealed = super::seal::seal_pieces(cx, state, &place, kind::PROPOSAL, &message);
+        for item in sealed.unwrap_or_default() {
+            outbox.send(cx, Purpose::Quiet, target.clone(), TTL_MAX, item);
+        }
+        state.asked = Some(state.epoch);
+        // Whoever commits it need not be an admin.
+        let own = state.own_leaf;
+        edit(&mut state.leavers, |leavers| leavers.push(own));
+    }
+}
+
+/// Ends a wish, and with it the rest of its ticket if it came to nothing.
+pub(super) fn finish(
+    cx: &mut Cx<'_>,
+    group: &GroupId,
+    number: u64,
+    result: Result<(), Error>,
+    heard: &mut Vec<Heard>,
+) {
+    let key = Part::Wish.key(group, &number.to_bytes());
+    let Some(queued) = vault::load::<Queued>(cx.store, &key) else { return };
+    cx.store.remove(&key);
+    if result.is_err() {
+        for (key, other) in Part::Wish.list::<Queued>(cx.store, group) {
+            if other.ticket == queued.ticket && queued.ticket != 0 {
+                cx.store.remove(&key);
+            }
+        }
+    } else if !queued.last {
+        return;
+    }
+    if queued.ticket != 0 {
+        heard.push(Heard::Done { ticket: queued.ticket, result });
+    }
+}
+
+/// A commit of ours is real: the keys that somebody wanted are drawn as well.
+pub(super) fn finish_updates(cx: &mut Cx<'_>, group: &GroupId, heard: &mut Vec<Heard>) {
+    for (key, queued) in Part::Wish.list::<Queued>(cx.store, group) {
+        let number = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        if queued.wish == Wish::Update {
+            finish(cx, group, number, Ok(()), heard);
+        }
+    }
+}
+
+/// Whether the account may want this.
+fn permit(agreed: &Agreed, account: &AccountId, wish: &Wish) -> Result<(), Error> {
+    let own = |it: &AccountId| it == account;
+    let allowed = match wish {
+        Wish::Update | Wish::Readd { .. } => true,
+        Wish::Add { packages } => packages.iter().all(|package| own(&package.account)),
+        Wish::RemoveDevice { account, .. } => own(account),
+        Wish::RemoveAccount { .. } | Wish::Agree { .. } => false,
+    };
+    if let Wish::Add { packages } = wish {
+        for package in packages {
+            if !policy::belongs(&agreed.kind, &package.account) {
+                return Err(invalid("account", policy::Refusal::Stranger));
+            }
+        }
+    }
+    if allowed || is_admin(agreed, account) { Ok(()) } else { Err(Error::NotAdmin) }
+}
+
+/// Whether the one to be removed has asked for it.
+fn asked_for(state: &State, roster: &Roster, wish: &Wish) -> bool {
+    let Wish::RemoveDevice { account, key } = wish else { return false };
+    let leaf = roster.of(account).find(|leaf| leaf.key == *key);
+    leaf.is_none_or(|leaf| state.leavers.contains(&leaf.leaf))
+}
+
+fn plan_remove(state: &State, account: &AccountId, remove: Vec<u32>, whole: bool) -> Plan {
+    if remove.is_empty() {
+        return Plan::Fulfilled;
+    }
+    if remove.contains(&state.own_leaf) {
+        return Plan::Refused(invalid("device", "this one cannot remove itself: leave instead"));
+    }
+    // Who comes back later comes back as a member.
+    let mut agreed = None;
+    if whole && state.agreed.kind == Kind::Group && state.agreed.admins.contains(account) {
+        let mut changed = state.agreed.clone();
+        Seat { account: *account, role: Role::Member }.take(&mut changed);
+        agreed = Some(changed);
+    }
+    Plan::Commit(Change { add: Vec::new(), remove, agreed })
+}
+
+/// What is agreed when the last admin goes: somebody else is one. `None` if nothing has to change.
+fn heir(agreed: &Agreed, own: &AccountId, others: &[AccountId]) -> Option<Agreed> {
+    if agreed.kind != Kind::Group || !agreed.admins.contains(own) {
+        return None;
+    }
+    if others.iter().any(|account| agreed.admins.contains(account)) {
+        return None;
+    }
+    let account = *others.first()?;
+    let mut agreed = agreed.clone();
+    Seat { account, role: Role::Admin }.take(&mut agreed);
+    Some(agreed)
+}
+
+impl Seat {
+    fn take(self, agreed: &mut Agreed) {
+        let Self { account, role } = self;
+        edit(&mut agreed.admins, |admins| {
+            admins.retain(|admin| *admin != account);
+            if role == Role::Admin {
+                admins.insert(0, account);
+                admins.truncate(32);
+            }
+        });
+    }
+}
+
+/// How long to wait after a race that was lost: longer each time, and not all alike.
+pub(super) fn back_off(cx: &mut Cx<'_>, lost: u32) -> Span {
+    let most = 500_u64 << lost.min(7);
+    Span::from_millis(50 + cx.rng.below(most))
+}
+
+/// Cuts packages into wishes of which each fits into one commit.
+pub(crate) fn adds(packages: Vec<Package>) -> Vec<Wish> {
+    let chunk = |packages: &[Package]| Wish::Add {
+        packages: List::new(packages).expect("a chunk is within the bound"),
+    };
+    packages.chunks(ADDS_MAX).map(chunk).collect()
+}
+
+/// Returns what names a commit.
+pub(super) fn digest_of(message: &[u8]) -> Digest {
+    digest(Domain::Commit, &[message])
+}

@@ -1,0 +1,143 @@
+//! Which cryptographic group carries which thread.
+//!
+//! A thread with an account can have several groups over time, when both sides begin at once or one
+//! of them has lost its state. All of them are read; the primary one is written to.
+
+use session_core::{AccountId, Blob, List, record};
+
+use crate::group::MEMBERS_MAX;
+use crate::outbox::Purpose;
+use crate::say::{GroupId, Peer, SAID_BYTES_MAX};
+use crate::thread::ThreadId;
+use crate::vault::{self, Table, Vault};
+
+/// Messages that wait for a conversation to be made, for each peer.
+pub(super) const WAITING_MAX: usize = 256;
+
+record! {
+    /// What a group is for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Link {
+        pub(super) thread: ThreadId,
+        pub(super) peer: Peer,
+    }
+
+    /// Something said that waits for a conversation.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Waiting {
+        pub(super) purpose: Purpose,
+        pub(super) said: Blob<SAID_BYTES_MAX>,
+    }
+
+    /// Who was in a group when it was last looked at: for those who must find the way back to it.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub(super) struct Accounts {
+        pub(super) accounts: List<AccountId, MEMBERS_MAX>,
+    }
+}
+
+fn link_key(group: &GroupId) -> Vec<u8> {
+    Table::Meta.key(&[b"m/link/", &group.bytes])
+}
+
+fn primary_key(account: &AccountId) -> Vec<u8> {
+    Table::Meta.key(&[b"m/primary/", account.as_ref()])
+}
+
+fn devices_key() -> Vec<u8> {
+    Table::Meta.key(&[b"m/devices"])
+}
+
+fn accounts_key(group: &GroupId) -> Vec<u8> {
+    Table::Meta.key(&[b"m/accounts/", &group.bytes])
+}
+
+fn waiting_prefix(peer: &Peer) -> Vec<u8> {
+    let peer: [u8; 32] = match peer {
+        Peer::Account { account } => *account.as_bytes(),
+        Peer::Group { group } => group.bytes,
+    };
+    Table::Pending.key(&[b"w", &peer])
+}
+
+/// Returns what a group is for.
+pub(super) fn link(vault: &dyn Vault, group: &GroupId) -> Option<Link> {
+    vault::load(vault, &link_key(group))
+}
+
+pub(super) fn set_link(vault: &mut dyn Vault, group: &GroupId, link: Link) {
+    vault::save(vault, &link_key(group), &link);
+}
+
+/// Returns the group that carries what is said to an account.
+pub(super) fn primary(vault: &dyn Vault, account: &AccountId) -> Option<GroupId> {
+    vault::load(vault, &primary_key(account))
+}
+
+pub(super) fn set_primary(vault: &mut dyn Vault, account: &AccountId, group: Option<GroupId>) {
+    match group {
+        Some(group) => vault::save(vault, &primary_key(account), &group),
+        None => vault.remove(&primary_key(account)),
+    }
+}
+
+/// Returns the group of the own devices, if there is more than one.
+pub(super) fn devices(vault: &dyn Vault) -> Option<GroupId> {
+    vault::load(vault, &devices_key())
+}
+
+pub(super) fn set_devices(vault: &mut dyn Vault, group: GroupId) {
+    vault::save(vault, &devices_key(), &group);
+}
+
+/// Returns who was last known to be in a group.
+pub(super) fn accounts(vault: &dyn Vault, group: &GroupId) -> Vec<AccountId> {
+    let known = vault::load::<Accounts>(vault, &accounts_key(group)).unwrap_or_default();
+    known.accounts.into_iter().collect()
+}
+
+pub(super) fn set_accounts(vault: &mut dyn Vault, group: &GroupId, accounts: &[AccountId]) {
+    if let Ok(accounts) = List::new(accounts.to_vec()) {
+        vault::save(vault, &accounts_key(group), &Accounts { accounts });
+    }
+}
+
+/// Keeps something until there is a conversation. Returns whether there was room.
+pub(super) fn wait(vault: &mut dyn Vault, peer: &Peer, waiting: &Waiting) -> bool {
+    let prefix = waiting_prefix(peer);
+    let mut count = 0;
+    vault.scan(&prefix, &[], false, &mut |_, _| {
+        count += 1;
+        true
+    });
+    if count >= WAITING_MAX {
+        return false;
+    }
+    let number = crate::counter(vault, b"waiting");
+    vault::save(vault, &[prefix, number.to_be_bytes().to_vec()].concat(), waiting);
+    true
+}
+
+/// Takes what waits for a peer, in order.
+pub(super) fn take_waiting(vault: &mut dyn Vault, peer: &Peer) -> Vec<Waiting> {
+    let found = vault::list::<Waiting>(vault, &waiting_prefix(peer), &[], false, WAITING_MAX);
+    for (key, _) in &found {
+        vault.remove(key);
+    }
+    found.into_iter().map(|(_, waiting)| waiting).collect()
+}
+
+/// Returns the accounts for which something waits.
+pub(super) fn waited_for(vault: &dyn Vault) -> Vec<AccountId> {
+    let mut found = Vec::new();
+    vault.scan(&Table::Pending.key(&[b"w"]), &[], false, &mut |key, _| {
+        if let Some(bytes) = key.get(2..).and_then(|rest| rest.first_chunk::<32>()) {
+            let account = AccountId::from(*bytes);
+            if found.last() != Some(&account) {
+                found.push(account);
+            }
+        }
+        true
+    });
+    found
+}

@@ -1,0 +1,4 @@
+//! Devices of people around a swarm that keeps what it should.
+
+mod basics;
+mod world;

@@ -1,0 +1,508 @@
+//! [`OpenMls`]: key agreement over the library of that name.
+
+use openmls::credentials::CredentialWithKey;
+use openmls::framing::errors::MessageDecryptionError;
+use openmls::group::{
+    self, MlsGroup, ProcessMessageError, SafeExportSecretError, StagedCommit, StagedWelcome,
+    ValidationError, WelcomeError,
+};
+use openmls::key_packages::KeyPackage;
+use openmls::messages::proposals::Proposal;
+use openmls::prelude::{
+    LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProcessedMessage,
+    ProcessedMessageContent, ProtocolMessage, ProtocolVersion, RatchetTreeIn, Sender,
+};
+use session_core::{Blob, Decode as _, Digest, Encode as _, List, record};
+use tls_codec::{Deserialize as _, Serialize as _};
+use zeroize::Zeroizing;
+
+use super::provider::{Crypto, Provider};
+use super::store::{self, StoreError};
+use super::{
+    CHAIN_COMPONENT, Change, Credential, DeviceKey, Doors, EpochInfo, KeyAgreement, Made, MlsError,
+    Processed, Summary, rules,
+};
+use crate::Secret;
+use crate::group::Agreed;
+use crate::say::GroupId;
+use crate::vault::Vault;
+
+/// Key agreement over `openmls`. Keeps nothing in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenMls {}
+
+record! {
+    /// An entry of a snapshot: what follows the prefix of the group, and the value.
+    struct Entry {
+        rest: Blob<256>,
+        value: Blob<{ 1 << 28 }>,
+    }
+}
+
+type Snapshot = List<Entry, { 1 << 16 }>;
+
+impl OpenMls {
+    /// Makes one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {}
+    }
+}
+
+/// Runs a call of the library, and writes what it changed once it has succeeded.
+fn run<T>(
+    d: &mut Doors<'_>,
+    call: impl FnOnce(&Provider<'_>) -> Result<T, MlsError>,
+) -> Result<T, MlsError> {
+    let provider = Provider::new(&*d.vault, d.rng.bytes32());
+    let result = call(&provider)?;
+    for (key, value) in provider.into_store().into_changes() {
+        match value {
+            Some(value) => d.vault.put(&key, &value),
+            None => d.vault.remove(&key),
+        }
+    }
+    Ok(result)
+}
+
+fn library_id(group: &GroupId) -> group::GroupId {
+    group::GroupId::from_slice(&group.bytes)
+}
+
+fn load(provider: &Provider<'_>, group: &GroupId) -> Result<MlsGroup, MlsError> {
+    MlsGroup::load(provider.store(), &library_id(group))
+        .map_err(MlsError::internal)?
+        .ok_or(MlsError::NoGroup)
+}
+
+/// Reads a message from its first byte to its last.
+fn message(what: &'static str, bytes: &[u8]) -> Result<MlsMessageBodyIn, MlsError> {
+    MlsMessageIn::tls_deserialize_exact(bytes)
+        .map(MlsMessageIn::extract)
+        .map_err(|why| MlsError::malformed(what, why))
+}
+
+fn bytes_of(message: &MlsMessageOut) -> Result<Vec<u8>, MlsError> {
+    message.to_bytes().map_err(MlsError::internal)
+}
+
+/// The library's hashes and secrets have 48 bytes; the first 32 serve.
+fn first<const N: usize>(bytes: &[u8]) -> Result<[u8; N], MlsError> {
+    bytes
+        .first_chunk()
+        .copied()
+        .ok_or_else(|| MlsError::internal("the library's hash is too short"))
+}
+
+fn reference(package: &KeyPackage, crypto: &Crypto) -> Result<Digest, MlsError> {
+    let reference = package.hash_ref(crypto).map_err(MlsError::internal)?;
+    Ok(Digest::from(first(reference.as_slice())?))
+}
+
+fn validated(bytes: &[u8], crypto: &Crypto) -> Result<KeyPackage, MlsError> {
+    const WHAT: &str = "a key package";
+    let MlsMessageBodyIn::KeyPackage(package) = message(WHAT, bytes)? else {
+        return Err(MlsError::malformed(WHAT, "it is a message of another kind"));
+    };
+    package.validate(crypto, ProtocolVersion::Mls10).map_err(|why| MlsError::refused(WHAT, why))
+}
+
+impl KeyAgreement for OpenMls {
+    fn key_package(
+        &self,
+        d: &mut Doors<'_>,
+        me: &DeviceKey,
+        who: &Credential,
+    ) -> Result<(Vec<u8>, Digest), MlsError> {
+        run(d, |provider| {
+            let bundle = KeyPackage::builder()
+                .key_package_lifetime(rules::lifetime())
+                .leaf_node_capabilities(rules::capabilities())
+                .build(
+                    rules::CIPHERSUITE,
+                    provider,
+                    &provider.signer(me),
+                    rules::credential(me, who),
+                )
+                .map_err(MlsError::internal)?;
+            let package = bundle.key_package().clone();
+            let reference = reference(&package, provider.crypto())?;
+            Ok((bytes_of(&MlsMessageOut::from(package))?, reference))
+        })
+    }
+
+    fn forget_key_package(&self, d: &mut Doors<'_>, reference: &Digest) {
+        d.vault.remove(&store::key_package_key(reference.as_ref()));
+    }
+
+    fn read_key_package(&self, bytes: &[u8]) -> Result<(Credential, Digest, Digest), MlsError> {
+        let crypto = Crypto::new([0; 32]); // nothing is drawn
+        let package = validated(bytes, &crypto)?;
+        let (credential, key_hash) = rules::key_package(&package)?;
+        Ok((credential, key_hash, reference(&package, &crypto)?))
+    }
+
+    fn create(
+        &self,
+        d: &mut Doors<'_>,
+        me: &DeviceKey,
+        who: &Credential,
+        group: &GroupId,
+        agreed: &Agreed,
+    ) -> Result<(), MlsError> {
+        run(d, |provider| {
+            if load(provider, group).is_ok() {
+                return Err(MlsError::Exists(*group));
+            }
+            let config = rules::create_config(agreed)?;
+            let credential: CredentialWithKey = rules::credential(me, who);
+            let id = library_id(group);
+            MlsGroup::new_with_group_id(provider, &provider.signer(me), &config, id, credential)
+                .map_err(MlsError::internal)?;
+            Ok(())
+        })
+    }
+
+    fn join(
+        &self,
+        d: &mut Doors<'_>,
+        welcome: &[u8],
+        tree: &[u8],
+    ) -> Result<(GroupId, Digest), MlsError> {
+        const WHAT: &str = "a welcome";
+        let MlsMessageBodyIn::Welcome(welcome) = message(WHAT, welcome)? else {
+            return Err(MlsError::malformed(WHAT, "it is a message of another kind"));
+        };
+        let tree = RatchetTreeIn::tls_deserialize_exact(tree)
+            .map_err(|why| MlsError::malformed("a ratchet tree", why))?;
+        run(d, |provider| {
+            let refused = |why: WelcomeError<StoreError>| match why {
+                WelcomeError::NoMatchingKeyPackage => MlsError::NoKeyPackage,
+                WelcomeError::StorageError(why) => MlsError::internal(why),
+                why => MlsError::refused(WHAT, why),
+            };
+            let builder =
+                StagedWelcome::build_from_welcome(provider, &rules::join_config(), welcome)
+                    .map_err(refused)?;
+            let processed = builder.processed_welcome();
+            let id = processed.unverified_group_info().group_id().as_slice();
+            let id: [u8; 32] =
+                id.try_into().map_err(|_| MlsError::refused(WHAT, "its group id is not ours"))?;
+            let group = GroupId { bytes: id };
+            let package = processed.own_key_package().ok_or(MlsError::NoKeyPackage)?;
+            let used = reference(package, provider.crypto())?;
+            if load(provider, &group).is_ok() {
+                return Err(MlsError::Exists(group));
+            }
+            let staged = builder
+                .with_ratchet_tree(tree)
+                .skip_lifetime_validation()
+                .build()
+                .map_err(refused)?;
+            let joined = staged.into_group(provider).map_err(refused)?;
+            described(&joined)?;
+            Ok((group, used))
+        })
+    }
+
+    fn info(&self, vault: &dyn Vault, group: &GroupId) -> Option<EpochInfo> {
+        let provider = Provider::new(vault, [0; 32]); // nothing is drawn
+        described(&load(&provider, group).ok()?).ok()
+    }
+
+    fn commit(
+        &self,
+        d: &mut Doors<'_>,
+        me: &DeviceKey,
+        group: &GroupId,
+        change: &Change,
+    ) -> Result<Made, MlsError> {
+        run(d, |provider| {
+            let mut group = load(provider, group)?;
+            if group.pending_commit().is_some() {
+                return Err(MlsError::Pending);
+            }
+            commit(provider, me, &mut group, change)
+        })
+    }
+
+    fn merge(&self, d: &mut Doors<'_>, group: &GroupId) -> Result<(), MlsError> {
+        run(d, |provider| {
+            let mut loaded = load(provider, group)?;
+            if loaded.pending_commit().is_none() {
+                return Err(MlsError::NothingPending);
+            }
+            loaded.merge_pending_commit(provider).map_err(MlsError::internal)?;
+            provider.store().stage(&group.bytes, None);
+            Ok(())
+        })
+    }
+
+    fn discard(&self, d: &mut Doors<'_>, group: &GroupId) {
+        // Without a group, nothing is pending.
+        let _ = run(d, |provider| {
+            load(provider, group)?
+                .clear_pending_commit(provider.store())
+                .map_err(MlsError::internal)
+        });
+    }
+
+    fn leave(
+        &self,
+        d: &mut Doors<'_>,
+        me: &DeviceKey,
+        group: &GroupId,
+    ) -> Result<Vec<u8>, MlsError> {
+        run(d, |provider| {
+            let mut group = load(provider, group)?;
+            if group.pending_commit().is_some() {
+                return Err(MlsError::Pending);
+            }
+            let proposal =
+                group.leave_group(provider, &provider.signer(me)).map_err(MlsError::internal)?;
+            // A proposal that is kept would stop us from talking until somebody commits it.
+            group.clear_pending_proposals(provider.store()).map_err(MlsError::internal)?;
+            bytes_of(&proposal)
+        })
+    }
+
+    fn process(
+        &self,
+        d: &mut Doors<'_>,
+        group: &GroupId,
+        message: &[u8],
+    ) -> Result<Processed, MlsError> {
+        run(d, |provider| {
+            let mut loaded = load(provider, group)?;
+            match open(provider, &mut loaded, message)? {
+                Opened::Other(processed) => Ok(processed),
+                Opened::Commit(summary, _) => {
+                    // What the commit used up is written once it is accepted.
+                    provider.store().reset();
+                    provider.store().stage(&group.bytes, Some(message));
+                    Ok(Processed::Commit(summary))
+                }
+            }
+        })
+    }
+
+    fn accept(&self, d: &mut Doors<'_>, group: &GroupId) -> Result<(), MlsError> {
+        run(d, |provider| {
+            let message = provider.store().staged(&group.bytes).ok_or(MlsError::NothingPending)?;
+            let mut loaded = load(provider, group)?;
+            let Opened::Commit(summary, staged) = open(provider, &mut loaded, &message)? else {
+                return Err(MlsError::NothingPending);
+            };
+            loaded.merge_staged_commit(provider, *staged).map_err(MlsError::internal)?;
+            provider.store().stage(&group.bytes, None);
+            if summary.removes_me {
+                provider.store().forget(&group.bytes);
+            }
+            Ok(())
+        })
+    }
+
+    fn refuse(&self, d: &mut Doors<'_>, group: &GroupId) {
+        d.vault.remove(&store::staged_key(&group.bytes));
+    }
+
+    fn encrypt(
+        &self,
+        d: &mut Doors<'_>,
+        me: &DeviceKey,
+        group: &GroupId,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, MlsError> {
+        run(d, |provider| {
+            let message = load(provider, group)?
+                .create_message(provider, &provider.signer(me), plain)
+                .map_err(MlsError::internal)?;
+            bytes_of(&message)
+        })
+    }
+
+    fn export(&self, d: &mut Doors<'_>, group: &GroupId, label: &str) -> Result<Secret, MlsError> {
+        let provider = Provider::new(&*d.vault, [0; 32]); // nothing is drawn
+        let secret = load(&provider, group)?
+            .export_secret(provider.crypto(), label, &[], 32)
+            .map_err(MlsError::internal)?;
+        Ok(Secret::from(first(&Zeroizing::new(secret))?))
+    }
+
+    fn export_once(&self, d: &mut Doors<'_>, group: &GroupId) -> Result<Secret, MlsError> {
+        run(d, |provider| {
+            let secret = load(provider, group)?
+                .safe_export_secret(provider.crypto(), provider.store(), CHAIN_COMPONENT)
+                .map_err(|why| match why {
+                    SafeExportSecretError::ApplicationExportTree(_) => MlsError::Exported,
+                    why => MlsError::internal(why),
+                })?;
+            Ok(Secret::from(first(&Zeroizing::new(secret))?))
+        })
+    }
+
+    fn snapshot(&self, vault: &dyn Vault, group: &GroupId) -> Zeroizing<Vec<u8>> {
+        let prefix = store::group_prefix(&group.bytes);
+        let entry = |(key, value): (Vec<u8>, Zeroizing<Vec<u8>>)| {
+            let rest = Blob::new(&key[prefix.len()..]).expect("keys of a group are short");
+            Entry { rest, value: Blob::new(&value[..]).expect("values of a group are in memory") }
+        };
+        let entries: Vec<_> = store::entries(vault, &prefix).into_iter().map(entry).collect();
+        if entries.is_empty() {
+            return Zeroizing::default();
+        }
+        let entries = Snapshot::new(entries).expect("a group has few entries");
+        Zeroizing::new(entries.to_bytes())
+    }
+
+    fn restore(&self, d: &mut Doors<'_>, group: &GroupId, snapshot: &[u8]) -> Result<(), MlsError> {
+        let entries = Snapshot::decode_exact(snapshot)
+            .map_err(|why| MlsError::malformed("a snapshot", why))?;
+        self.forget(d, group);
+        let prefix = store::group_prefix(&group.bytes);
+        for Entry { rest, value } in entries {
+            let value = Zeroizing::new(value.to_vec());
+            d.vault.put(&[&prefix[..], &rest].concat(), &value);
+        }
+        Ok(())
+    }
+
+    fn forget(&self, d: &mut Doors<'_>, group: &GroupId) {
+        for (key, _) in store::entries(&*d.vault, &store::group_prefix(&group.bytes)) {
+            d.vault.remove(&key);
+        }
+    }
+}
+
+fn described(group: &MlsGroup) -> Result<EpochInfo, MlsError> {
+    let members: Result<Vec<_>, _> = group.members().map(|it| rules::member(&it)).collect();
+    Ok(EpochInfo {
+        epoch: group.epoch().as_u64(),
+        own_leaf: group.own_leaf_index().u32(),
+        members: members?,
+        authenticator: Digest::from(first(group.epoch_authenticator().as_slice())?),
+        agreed: rules::agreed(group.public_group().group_context())?,
+        pending: group.pending_commit().is_some(),
+    })
+}
+
+fn commit(
+    provider: &Provider<'_>,
+    me: &DeviceKey,
+    group: &mut MlsGroup,
+    change: &Change,
+) -> Result<Made, MlsError> {
+    const WHAT: &str = "a change";
+    let mut packages = Vec::with_capacity(change.add.len());
+    for bytes in &change.add {
+        let package = validated(bytes, provider.crypto())?;
+        rules::key_package(&package)?;
+        packages.push(package);
+    }
+    let mut builder = group
+        .commit_builder()
+        .consume_proposal_store(false)
+        .force_self_update(true)
+        .propose_adds(packages)
+        .propose_removals(change.remove.iter().copied().map(LeafNodeIndex::new));
+    if let Some(agreed) = &change.agreed {
+        builder = builder
+            .propose_group_context_extensions(rules::extensions(agreed)?)
+            .map_err(|why| MlsError::refused(WHAT, why))?;
+    }
+    let (message, welcome, _) = builder
+        .load_psks(provider.store())
+        .map_err(MlsError::internal)?
+        .build(provider.crypto(), provider.crypto(), &provider.signer(me), |_| true)
+        .map_err(|why| MlsError::refused(WHAT, why))?
+        .stage_commit(provider)
+        .map_err(MlsError::internal)?
+        .into_messages();
+    let tree = if welcome.is_some() { tree_after(provider, group)? } else { Vec::new() };
+    Ok(Made {
+        message: bytes_of(&message)?,
+        welcome: welcome.as_ref().map(bytes_of).transpose()?,
+        tree,
+    })
+}
+
+/// Returns the ratchet tree after the pending commit.
+fn tree_after(provider: &Provider<'_>, group: &MlsGroup) -> Result<Vec<u8>, MlsError> {
+    let before = group.export_ratchet_tree();
+    let staged = group.pending_commit().ok_or(MlsError::NothingPending)?;
+    staged
+        .export_ratchet_tree(provider.crypto(), before)
+        .map_err(MlsError::internal)?
+        .ok_or(MlsError::NothingPending)?
+        .tls_serialize_detached()
+        .map_err(MlsError::internal)
+}
+
+/// A message that was opened.
+enum Opened {
+    Commit(Summary, Box<StagedCommit>),
+    Other(Processed),
+}
+
+fn open(provider: &Provider<'_>, group: &mut MlsGroup, bytes: &[u8]) -> Result<Opened, MlsError> {
+    const WHAT: &str = "a message";
+    let MlsMessageBodyIn::PrivateMessage(private) = message(WHAT, bytes)? else {
+        return Err(MlsError::refused(WHAT, "it is not private"));
+    };
+    let private = ProtocolMessage::from(private);
+    if private.group_id() != group.group_id() {
+        return Err(MlsError::WrongGroup);
+    }
+    let (got, current) = (private.epoch().as_u64(), group.epoch().as_u64());
+    if got > current || got.saturating_add(super::PAST_EPOCHS as u64) < current {
+        return Err(MlsError::Epoch { got, current });
+    }
+    if private.is_handshake_message() && got != current {
+        return Err(MlsError::Epoch { got, current });
+    }
+    let processed = group.process_message(provider, private).map_err(not_opened)?;
+    sort(group, processed)
+}
+
+/// Sees what kind of message it is, and whether it is one of ours.
+fn sort(group: &MlsGroup, processed: ProcessedMessage) -> Result<Opened, MlsError> {
+    const WHAT: &str = "a message";
+    let Sender::Member(leaf) = *processed.sender() else {
+        return Err(MlsError::refused(WHAT, "its author is not a member"));
+    };
+    let author = rules::author(processed.credential())?;
+    let epoch = processed.epoch().as_u64();
+    match processed.into_content() {
+        ProcessedMessageContent::ApplicationMessage(said) => {
+            let (leaf, bytes) = (leaf.u32(), said.into_bytes());
+            Ok(Opened::Other(Processed::Said { leaf, epoch, author, bytes }))
+        }
+        ProcessedMessageContent::ProposalMessage(queued) => match queued.proposal() {
+            Proposal::Remove(remove) => Ok(Opened::Other(Processed::Proposal {
+                leaf: leaf.u32(),
+                leaves: vec![remove.removed().u32()],
+            })),
+            _ => Err(MlsError::refused(WHAT, "it proposes something else than a removal")),
+        },
+        ProcessedMessageContent::StagedCommitMessage(staged) => {
+            Ok(Opened::Commit(rules::commit(group, leaf, &staged)?, staged))
+        }
+        ProcessedMessageContent::OwnPrivateMessage | ProcessedMessageContent::OwnPendingCommit => {
+            Err(MlsError::Own)
+        }
+        _ => Err(MlsError::refused(WHAT, "it is of a kind that is not used")),
+    }
+}
+
+fn not_opened(why: ProcessMessageError<StoreError>) -> MlsError {
+    match why {
+        ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(
+            MessageDecryptionError::LibraryError(why),
+        )) => MlsError::internal(why),
+        ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(_)) => {
+            MlsError::NotOpened
+        }
+        ProcessMessageError::StorageError(why) => MlsError::internal(why),
+        why => MlsError::refused("a message", why),
+    }
+}
