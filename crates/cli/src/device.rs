@@ -62,9 +62,13 @@ async fn request(
             || json!({ "request": request }),
         );
         tokio::select! {
-            linked = session.linked() => linked.map_err(desk::failure),
-            _ = tokio::signal::ctrl_c() => Err(Failure::failed("nobody has added this device yet")),
+            linked = session.linked() => linked.map_err(desk::failure)?,
+            _ = tokio::signal::ctrl_c() => {
+                return Err(Failure::failed("nobody has added this device yet"));
+            }
         }
+        // Its key packages must be there before others can let it into conversations.
+        session.sync_until_idle().await.map_err(desk::failure)
     }
     .await;
     if linked.is_ok() {

@@ -14,19 +14,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use session_core::{
-    AccountId, Context, InboxAddress, Span, Time,
-};
+use session_core::{AccountId, Context, InboxAddress, Span, Time};
 use session_protocol::limits::TTL_MAX;
 use session_protocol::request::Item;
 
+use crate::Cx;
 use crate::account::{self, Me, Setup};
 use crate::group::{self, Groups, Rotation, Wish};
 use crate::outbox::{Outbox, Purpose};
 use crate::say::GroupId;
 use crate::thread;
 use crate::vault::{self, Table, Vault};
-use crate::Cx;
 
 pub mod api;
 mod commands;
@@ -175,7 +173,9 @@ impl Messenger {
     #[must_use]
     pub fn epochs(vault: &dyn Vault) -> Vec<(GroupId, u64, api::Authenticator)> {
         let epoch = |(id, _, phase)| match (phase, group::epoch(vault, &id)) {
-            (group::Phase::Member, Some((epoch, authenticator))) => Some((id, epoch, authenticator)),
+            (group::Phase::Member, Some((epoch, authenticator))) => {
+                Some((id, epoch, authenticator))
+            }
             _ => None,
         };
         group::list(vault).into_iter().filter_map(epoch).collect()
@@ -198,7 +198,10 @@ impl Messenger {
             }
             Err(NetFailure::Refused(why)) => {
                 self.outbox.done(cx, id);
-                self.warn(cx, Warning::Refused { what: format!("a node, what this device stores: {why}") });
+                self.warn(
+                    cx,
+                    Warning::Refused { what: format!("a node, what this device stores: {why}") },
+                );
                 if let Purpose::Said { thread, id } = waiting.purpose
                     && let Some((place, status)) = thread::failed(cx.store, thread, id)
                 {
@@ -324,7 +327,6 @@ impl Messenger {
         self.find(cx, account, find::Goal::Refresh);
         self.outbox.fly(cx);
     }
-
 }
 
 fn since_key() -> Vec<u8> {

@@ -294,12 +294,7 @@ pub trait KeyAgreement {
     ///
     /// # Errors
     /// When this device is not a member.
-    fn export(
-        &self,
-        d: &mut Doors<'_>,
-        group: &GroupId,
-        label: &str,
-    ) -> Result<Secret, MlsError>;
+    fn export(&self, d: &mut Doors<'_>, group: &GroupId, label: &str) -> Result<Secret, MlsError>;
 
     /// Derives the secret of the epoch that can be had once: the state that leads to it is erased.
     ///
@@ -317,12 +312,7 @@ pub trait KeyAgreement {
     ///
     /// # Errors
     /// When it is not one; nothing is changed then.
-    fn restore(
-        &self,
-        d: &mut Doors<'_>,
-        group: &GroupId,
-        snapshot: &[u8],
-    ) -> Result<(), MlsError>;
+    fn restore(&self, d: &mut Doors<'_>, group: &GroupId, snapshot: &[u8]) -> Result<(), MlsError>;
 
     /// Removes everything of a group.
     fn forget(&self, d: &mut Doors<'_>, group: &GroupId);

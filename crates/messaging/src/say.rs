@@ -5,7 +5,9 @@
 
 use core::fmt;
 
-use session_core::{AccountId, Blob, Decode, DecodeError, Encode, Entropy, List, Reader, Span, Text, Time};
+use session_core::{
+    AccountId, Blob, Decode, DecodeError, Encode, Entropy, List, Reader, Span, Text, Time,
+};
 use session_core::{choice, record};
 
 use crate::attachment::Manifest;

@@ -152,9 +152,8 @@ impl Shell {
                 },
                 raw = incoming.next() => {
                     let Some(raw) = raw else { break };
-                    match self.link.take(raw) {
-                        Some(happened) => self.happened(happened).await,
-                        None => {}
+                    if let Some(happened) = self.link.take(raw) {
+                        self.happened(happened).await;
                     }
                 }
                 () = CLOCK.sleep_until(deadline) => {

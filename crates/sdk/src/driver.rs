@@ -42,7 +42,7 @@ type Done = oneshot::Sender<Result<client::Answer, session_client::Error>>;
 
 /// What a handle wants.
 pub(crate) enum Order {
-    Command(Command, Told),
+    Command(Box<Command>, Told),
     Network(Box<client::Command>, Done),
     View(Query),
     Change(Change, oneshot::Sender<()>),
@@ -276,6 +276,7 @@ impl Owner {
         match order {
             Order::Command(command, told) => {
                 self.commands.insert(id, told);
+                let command = *command;
                 self.call(effects, |talker, cx| talker.handle(cx, Input::Command { id, command }));
             }
             Order::Network(command, done) => {

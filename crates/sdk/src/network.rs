@@ -11,10 +11,13 @@ use session_rpc::network_file::NetworkFile;
 /// A network file of ten thousand nodes fits.
 const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// What a directory will say.
+pub type Asked<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Membership>>> + Send + 'a>>;
+
 /// Somebody who knows the nodes: a chain, for instance.
 pub trait Directory: Send + Sync {
     /// Asks who the nodes are now. `None` where nothing is new, or nobody answers.
-    fn ask(&self) -> Pin<Box<dyn Future<Output = Option<Arc<dyn Membership>>> + Send + '_>>;
+    fn ask(&self) -> Asked<'_>;
 }
 
 /// The nodes of a network.

@@ -234,7 +234,7 @@ impl Session {
     /// As the messenger says.
     pub async fn command(&self, command: Command) -> Result<Answer, Error> {
         let (done, answer) = oneshot::channel();
-        self.order(Order::Command(command, done)).await?;
+        self.order(Order::Command(Box::new(command), done)).await?;
         Ok(answer.await.map_err(|_| Error::Stopped)??)
     }
 

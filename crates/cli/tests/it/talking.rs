@@ -91,7 +91,10 @@ fn two_people_meet_and_talk() {
         all.iter().any(|it| it["id"] == second[0]["id"] && it["status"]["delivered"] == 1)
     });
     let first = all.iter().find(|it| it["id"] == sent[0]["id"]).expect("the first message");
-    assert_eq!((&first["status"]["stored"], &first["status"]["delivered"]), (&true.into(), &0.into()));
+    assert_eq!(
+        (&first["status"]["stored"], &first["status"]["delivered"]),
+        (&true.into(), &0.into())
+    );
 
     // Edit, react, unsend: each changes what is there, on the other side.
     let answer = answer["id"].as_str().expect("an id");

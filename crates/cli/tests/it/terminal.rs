@@ -79,7 +79,11 @@ impl Screen {
     }
 
     fn resize(&self, rows: u16, columns: u16) {
-        self.shown.lock().expect("nobody panics with it").screen_mut().set_size(size(rows), size(columns));
+        self.shown
+            .lock()
+            .expect("nobody panics with it")
+            .screen_mut()
+            .set_size(size(rows), size(columns));
         self.pty.resize(Size::new(rows, columns)).expect("it has a size");
     }
 

@@ -221,7 +221,8 @@ fn reading_collects_every_page_once() {
     });
     let api::Input::Read { outcome: Ok(items), .. } = &heard[0] else { panic!("{heard:?}") };
     let mut read: Vec<MessageId> = items.iter().map(|item| item.id).collect();
-    (sent.sort(), read.sort());
+    sent.sort();
+    read.sort();
     assert_eq!(read, sent);
     let api::Input::Read { outcome: Err(NetFailure::Missing), .. } = &heard[1] else {
         panic!("{:?}", heard[1])

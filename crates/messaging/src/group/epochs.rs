@@ -248,7 +248,8 @@ impl Groups {
         self.touch(*group, cx.now);
     }
 
-    /// Forgets a group altogether.
+    /// Forgets a group altogether, as a device does whose state was taken away.
+    #[cfg(test)]
     pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, group: &GroupId) {
         self.mls.forget(&mut doors(cx), group);
         self.wipe(cx, group);

@@ -108,6 +108,12 @@ pub enum Command {
         /// The device.
         device: DeviceId,
     },
+    /// Publish that a classical `05` account is the same person's: both keys sign it. Answered by
+    /// [`Answer::Done`].
+    LinkLegacy {
+        /// The seed of its Ed25519 key.
+        seed: crate::Secret,
+    },
     /// Send receipts that wait for company now: before a program ends. Answered by [`Answer::Done`].
     Flush,
 }
@@ -171,7 +177,9 @@ pub enum Error {
     #[error("only an admin of the group may do this")]
     NotAdmin,
     /// This device may not sign for the account.
-    #[error("this device does not hold the keys of the account: use the one that does, or restore it from the words")]
+    #[error(
+        "this device does not hold the keys of the account: use the one that does, or restore it from the words"
+    )]
     NoAccountKeys,
     /// Not for people.
     #[error("{what} is not something to say")]
@@ -441,10 +449,14 @@ pub enum Warning {
         since: Time,
     },
     /// This device, or a copy of it, has gone back in time.
-    #[error("another copy of this device is in use, or it was restored: conversations are joined again")]
+    #[error(
+        "another copy of this device is in use, or it was restored: conversations are joined again"
+    )]
     RolledBack,
     /// A conversation could not be followed and is joined again.
-    #[error("a conversation was lost on this device and is joined again; messages in between are missing")]
+    #[error(
+        "a conversation was lost on this device and is joined again; messages in between are missing"
+    )]
     Lost {
         /// Where.
         thread: ThreadId,

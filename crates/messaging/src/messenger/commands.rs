@@ -22,7 +22,7 @@ impl Messenger {
             Command::Publish => {
                 self.publish(cx, true);
                 Ok(Some(Answer::Done))
-            },
+            }
             Command::Say { to, say } => self.say(cx, to, say).map(Some),
             Command::MarkRead { thread, up_to } => self.mark_read(cx, thread, up_to).map(Some),
             Command::Forget { thread, ids } => self.forget(cx, thread, &ids).map(Some),
@@ -45,6 +45,7 @@ impl Messenger {
             Command::Rotate { peer } => self.rotate(cx, id, peer),
             Command::AddDevice { request, name } => self.add_device(cx, &request, &name).map(Some),
             Command::RevokeDevice { device } => self.revoke_device(cx, device).map(Some),
+            Command::LinkLegacy { seed } => self.link_legacy(cx, &seed).map(Some),
             Command::Flush => {
                 self.send_receipts(cx);
                 Ok(Some(Answer::Done))
@@ -83,8 +84,7 @@ impl Messenger {
             self.keep_own(cx, thread, to, &said);
             self.copy(cx, Copied::Said { to, said: encoded(&said) });
         }
-        let purpose =
-            if shows(&said.say) { Purpose::Said { thread, id } } else { Purpose::Quiet };
+        let purpose = if shows(&said.say) { Purpose::Said { thread, id } } else { Purpose::Quiet };
         self.send_or_wait(cx, to, purpose, &said)?;
         Ok(Answer::Said { thread, id })
     }

@@ -36,6 +36,17 @@ impl Messenger {
         Ok(Answer::Done)
     }
 
+    pub(super) fn link_legacy(
+        &mut self,
+        cx: &mut Cx<'_>,
+        seed: &crate::Secret,
+    ) -> Result<Answer, Error> {
+        let classical = session_crypto::legacy::LegacyKey::from_seed(seed.expose());
+        let Self { outbox, me, .. } = self;
+        account::link_legacy(cx, outbox, me, &classical)?;
+        Ok(Answer::Done)
+    }
+
     pub(super) fn do_all(&mut self, cx: &mut Cx<'_>, todos: Vec<Todo>) {
         self.watch_stale = true;
         for todo in todos {

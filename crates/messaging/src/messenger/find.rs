@@ -148,7 +148,12 @@ impl Messenger {
             cx.effects.push(Effect::Read { id, from: account::package_source(&manifest) });
         }
         for goal in now {
-            self.reached(cx, account, goal, Ok(&Found { manifest: manifest.clone(), packages: vec![] }));
+            self.reached(
+                cx,
+                account,
+                goal,
+                Ok(&Found { manifest: manifest.clone(), packages: vec![] }),
+            );
         }
     }
 

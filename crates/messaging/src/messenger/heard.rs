@@ -144,8 +144,7 @@ impl Messenger {
         let Some(contact) = account::contact(cx.store, &author) else { return };
         if contact.name.is_empty() && contact.standing != Standing::Blocked {
             let standing = contact.standing;
-            let named =
-                account::set_contact(cx.store, cx.now, &author, standing, Some(name), None);
+            let named = account::set_contact(cx.store, cx.now, &author, standing, Some(name), None);
             if named.is_ok() {
                 self.contact_changed(cx, author);
             }
@@ -262,7 +261,8 @@ impl Messenger {
         let (key, who) = (&self.me.key, &self.me.credential);
         let agreement = self.groups.agreement();
         let mut doors = Doors { vault: &mut *cx.store, rng: &mut *cx.rng };
-        let (package, _) = agreement.key_package(&mut doors, key, who).map_err(|why| why.to_string())?;
+        let (package, _) =
+            agreement.key_package(&mut doors, key, who).map_err(|why| why.to_string())?;
         let statement = crate::intro::rejoin_statement(&group, &package);
         let signature = self.me.key.sign(Domain::Rejoin, &statement, cx.rng);
         let key_package = session_core::Blob::new(package).map_err(|over| over.to_string())?;
@@ -294,17 +294,18 @@ fn lines(changed: &Changed, there: &[AccountId]) -> Vec<SystemLine> {
     if before.disappear != after.disappear {
         lines.push(SystemLine::Timer { by, disappear: after.disappear });
     }
-    let admins = |agreed: &group::Agreed| -> BTreeSet<AccountId> {
-        agreed.admins.iter().copied().collect()
-    };
+    let admins =
+        |agreed: &group::Agreed| -> BTreeSet<AccountId> { agreed.admins.iter().copied().collect() };
     let (was, is) = (admins(before), admins(after));
     lines.extend(is.difference(&was).map(|account| SystemLine::Role {
         by,
         account: *account,
         role: Role::Admin,
     }));
-    lines.extend(was.difference(&is).filter(|account| there.contains(account)).map(|account| {
-        SystemLine::Role { by, account: *account, role: Role::Member }
-    }));
+    lines.extend(
+        was.difference(&is)
+            .filter(|account| there.contains(account))
+            .map(|account| SystemLine::Role { by, account: *account, role: Role::Member }),
+    );
     lines
 }

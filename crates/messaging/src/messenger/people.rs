@@ -32,7 +32,12 @@ impl Messenger {
     }
 
     /// Does what follows from a manifest.
-    pub(super) fn learned(&mut self, cx: &mut Cx<'_>, account: AccountId, learned: account::Learned) {
+    pub(super) fn learned(
+        &mut self,
+        cx: &mut Cx<'_>,
+        account: AccountId,
+        learned: account::Learned,
+    ) {
         for warning in learned.warnings {
             self.warn(cx, warning);
         }
@@ -43,7 +48,8 @@ impl Messenger {
         let thread = thread::thread_of(cx.store, &Peer::Account { account });
         if let Some(thread) = thread
             && !(learned.added.is_empty() && learned.removed.is_empty())
-            && account::contact(cx.store, &account).is_some_and(|it| it.standing == Standing::Accepted)
+            && account::contact(cx.store, &account)
+                .is_some_and(|it| it.standing == Standing::Accepted)
         {
             let place = thread::note(cx.store, cx.now, thread, SystemLine::Devices { account });
             self.show(cx, thread, place.into_iter().collect(), false);
@@ -70,8 +76,7 @@ impl Messenger {
     ) {
         match (goal, found) {
             (Goal::Answer { command }, Ok(found)) => {
-                let safety_number =
-                    account::safety_number(cx.store, &account).unwrap_or_default();
+                let safety_number = account::safety_number(cx.store, &account).unwrap_or_default();
                 let manifest = Box::new(found.manifest.clone());
                 let answer = Answer::Account { manifest, safety_number };
                 commands::answer_to(cx, command, Ok(answer));
@@ -87,8 +92,8 @@ impl Messenger {
             }
             (Goal::Talk, Err(error)) => self.give_up_talk(cx, account, &error),
             (Goal::Add { group, tally }, Ok(found)) => {
-                let waiter = tally
-                    .map_or(Waiter::Nobody, |command| Waiter::Tally { command, account });
+                let waiter =
+                    tally.map_or(Waiter::Nobody, |command| Waiter::Tally { command, account });
                 if let Err(error) = self.add(cx, group, account, found, waiter.clone()) {
                     self.told(cx, waiter, Err(error));
                 }
@@ -124,9 +129,7 @@ impl Messenger {
         waiter: Waiter,
     ) -> Result<(), Error> {
         let there = group::roster(cx.store, &group);
-        let there = |device: &DeviceId| {
-            there.of(&account).any(|leaf| leaf.device == *device)
-        };
+        let there = |device: &DeviceId| there.of(&account).any(|leaf| leaf.device == *device);
         let mut packages = Vec::new();
         for (device, bytes) in &found.packages {
             if there(device) || *device == self.me.device {
@@ -148,7 +151,12 @@ impl Messenger {
     }
 
     /// Something came for the account itself: an introduction, or its own manifest.
-    pub(super) fn arrived_for_me(&mut self, cx: &mut Cx<'_>, address: &InboxAddress, items: &[Item]) {
+    pub(super) fn arrived_for_me(
+        &mut self,
+        cx: &mut Cx<'_>,
+        address: &InboxAddress,
+        items: &[Item],
+    ) {
         let me = self.me.account;
         if *address == account::find_source(&me).rule.address() {
             self.learn(cx, &me, items);
@@ -283,7 +291,8 @@ impl Messenger {
         thread::set_name(cx.store, thread, &joined.agreed.name);
         thread::set_disappear(cx.store, cx.now, thread, joined.agreed.disappear);
         let trusted = own
-            || account::contact(cx.store, &from).is_some_and(|it| it.standing == Standing::Accepted);
+            || account::contact(cx.store, &from)
+                .is_some_and(|it| it.standing == Standing::Accepted);
         let standing = if trusted { Standing::Accepted } else { Standing::Stranger };
         let before = thread::summary(cx.store, thread).map(|it| it.standing);
         if before != Some(Standing::Accepted) {

@@ -85,13 +85,19 @@ fn a_group_of_four_with_roles_and_leaving() {
     world.text(2, peer, "thanks").unwrap();
     world.pass(Span::from_secs(60));
     for who in 0..3 {
-        assert_eq!(world.texts(who, &peer), ["welcome", "thanks"], "{who}: {:?}", world.warnings(who));
+        assert_eq!(
+            world.texts(who, &peer),
+            ["welcome", "thanks"],
+            "{who}: {:?}",
+            world.warnings(who)
+        );
     }
     let invite = |world: &World| Command::Invite { group, accounts: vec![world.account(3)] };
     let refused = world.order(1, invite(&world));
     assert_eq!(refused, Err(Error::NotAdmin));
     let seat = Some((world.account(1), Role::Admin));
-    let change = Command::ChangeGroup { group, name: Some("kin".into()), role: seat, disappear: None };
+    let change =
+        Command::ChangeGroup { group, name: Some("kin".into()), role: seat, disappear: None };
     assert_eq!(world.order(0, change), Ok(Answer::Done));
     world.pass(Span::from_secs(10));
     assert_eq!(world.order(1, invite(&world)), Ok(Answer::Done));

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_core::{
-    AccountId, Context, Digest, InboxAddress, MessageId, SeededEntropy,
-    Span, Text, Time,
+    AccountId, Context, Digest, InboxAddress, MessageId, SeededEntropy, Span, Text, Time,
 };
 use session_protocol::inbox::{AccessRule, COMMITS, MANIFESTS, message_id, slot_of};
 use session_protocol::membership::network_id;
@@ -33,7 +32,13 @@ pub(super) struct Post {
 }
 
 impl Post {
-    fn store(&mut self, now: Time, to: &Target, ttl: Span, data: &[u8]) -> Result<Stored, NetFailure> {
+    fn store(
+        &mut self,
+        now: Time,
+        to: &Target,
+        ttl: Span,
+        data: &[u8],
+    ) -> Result<Stored, NetFailure> {
         if self.broken {
             return Err(NetFailure::Unreachable("nobody answers".into()));
         }
@@ -118,7 +123,8 @@ impl World {
             restored: false,
         };
         Messenger::create(&mut vault, &mut self.rng, self.now, &setup).unwrap();
-        let config = Config { receipt_delay: Span::from_secs(2), read_receipts: true, ..Config::default() };
+        let config =
+            Config { receipt_delay: Span::from_secs(2), read_receipts: true, ..Config::default() };
         let messenger = Messenger::open(&vault, config.clone()).unwrap();
         self.devices.push(Device {
             vault,
@@ -205,7 +211,11 @@ impl World {
             device.messenger.tick(&mut cx);
             moved = true;
             tries += 1;
-            assert!(tries < 100, "a deadline that is not met: {:?}", device.messenger.deadline(&device.vault));
+            assert!(
+                tries < 100,
+                "a deadline that is not met: {:?}",
+                device.messenger.deadline(&device.vault)
+            );
         }
         for (address, source) in &device.watched {
             let fresh: Vec<Item> = self

@@ -41,6 +41,7 @@ fn state(device: &Device) -> State {
 
 /// Something that happens to a thread.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them, in a test")]
 enum Event {
     Said(AccountId, Said),
     ReadElsewhere(u8),
