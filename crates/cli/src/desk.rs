@@ -23,6 +23,9 @@ use crate::person;
 /// How many of the newest messages are searched for the start of an id.
 const IDS_SEARCHED: usize = 2000;
 
+/// How long a command waits for what it began besides.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// Fewer digits name too many messages.
 const START_MIN: usize = 4;
 
@@ -42,13 +45,17 @@ pub(crate) fn open_vault(home: &Home) -> Result<FileVault> {
     Session::open_vault(home.dir(), &options(home)?).map_err(not_opened)
 }
 
-/// Runs something with a session, and closes it whatever comes of that.
+/// Runs something with a session, and closes it whatever comes of that. What is begun besides, such
+/// as new keys or receipts, gets a moment to end; the next command goes on with the rest.
 pub(crate) async fn with<T>(
     home: &Home,
     work: impl AsyncFnOnce(&Session) -> Result<T>,
 ) -> Result<T> {
     let session = open(home).await?;
     let done = work(&session).await;
+    if done.is_ok() {
+        let _ = tokio::time::timeout(GOODBYE, session.sync_until_idle()).await;
+    }
     session.stop().await;
     done
 }

@@ -49,6 +49,12 @@ const DAY_CHECK: Span = Span::from_secs(600);
 /// How long what is published rests at least, so that a node that refuses it is not asked at once.
 const PUBLISH_PACE: Span = Span::from_secs(60);
 
+/// How long own devices that are missing somewhere are waited for before they are added again.
+const ADMIT_PACE: Span = Span::from_secs(15);
+
+/// How often it is looked whether one is missing.
+const ADMIT_CHECK: Span = Span::from_secs(3600);
+
 /// How a device behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -108,6 +114,8 @@ pub struct Messenger {
     own: BTreeSet<InboxAddress>,
     /// When the account publishes next.
     publish_at: Time,
+    /// When it is looked whether an own device is missing from a conversation.
+    admit_at: Time,
     /// When this device was last up to date: from then on mailboxes of past days are looked through.
     since: Time,
 }
@@ -147,6 +155,7 @@ impl Messenger {
             resumed: false,
             own: BTreeSet::new(),
             publish_at: Time::ZERO,
+            admit_at: Time::ZERO,
         })
     }
 
@@ -355,6 +364,7 @@ impl Messenger {
             first,
             Some(self.watch_at),
             Some(self.publish_at),
+            Some(self.admit_at),
             self.outbox.deadline(),
             self.groups.deadline(),
             receipts::deadline(vault),
@@ -370,6 +380,10 @@ impl Messenger {
         self.resume(cx);
         if self.publish_at <= cx.now {
             self.publish(cx, false);
+        }
+        if self.admit_at <= cx.now {
+            let missing = self.admit(cx);
+            self.admit_at = cx.now + if missing { ADMIT_PACE } else { ADMIT_CHECK };
         }
         self.outbox.fly(cx);
         let Self { groups, outbox, me, .. } = self;

@@ -79,6 +79,10 @@ impl Messenger {
             Self::member(cx, &group)?;
         }
         let thread = self.open_thread(cx, &to);
+        if let Peer::Group { .. } = to {
+            // Whoever talks in a group has accepted it.
+            thread::set_standing(cx.store, thread, Standing::Accepted);
+        }
         let transient = matches!(said.say, Say::Typing { .. });
         if !transient {
             self.keep_own(cx, thread, to, &said);

@@ -4,7 +4,7 @@ use session_core::{AccountId, List, Text};
 
 use super::api::{Answer, Error};
 use super::find::Goal;
-use super::{Messenger, Waiter, links};
+use super::{ADMIT_PACE, Messenger, Waiter, links};
 use crate::Cx;
 use crate::account::{self, Todo};
 use crate::group::{self, Agreed, Kind, Phase, Wish};
@@ -49,6 +49,8 @@ impl Messenger {
 
     pub(super) fn do_all(&mut self, cx: &mut Cx<'_>, todos: Vec<Todo>) {
         self.watch_stale = true;
+        let own = self.me.account;
+        self.devices_known(cx, own);
         for todo in todos {
             match todo {
                 Todo::ShareKeys => {
@@ -56,8 +58,8 @@ impl Messenger {
                         self.copy(cx, Copied::Keys { sealed });
                     }
                 }
-                // Its key packages are there once it has read its answer: whoever talks next looks.
-                Todo::Admit { .. } => self.admit(cx),
+                // Its key packages are there once it has read its answer.
+                Todo::Admit { .. } => self.admit_at = cx.now + ADMIT_PACE,
                 Todo::Exclude { device } => self.exclude(cx, self.me.account, device),
                 Todo::LookUpSelf => {
                     let account = self.me.account;
@@ -67,13 +69,14 @@ impl Messenger {
         }
     }
 
-    /// Adds the own devices wherever one is missing.
-    pub(super) fn admit(&mut self, cx: &mut Cx<'_>) {
+    /// Adds the own devices wherever one is missing. Returns whether one is.
+    pub(super) fn admit(&mut self, cx: &mut Cx<'_>) -> bool {
         let own = self.me.account;
         let devices: Vec<DeviceId> = account::devices(cx.store).iter().map(|it| it.id).collect();
         if devices.len() < 2 {
-            return;
+            return false;
         }
+        let mut any = false;
         if links::devices(cx.store).is_none() && self.me.holds_keys() {
             let agreed = Agreed {
                 version: 1,
@@ -91,9 +94,11 @@ impl Messenger {
             let there = group::roster(cx.store, &group);
             let is_there = |device: &DeviceId| there.of(&own).any(|it| it.device == *device);
             if phase == Phase::Member && !devices.iter().all(is_there) {
+                any = true;
                 self.find(cx, own, Goal::Add { group, tally: None });
             }
         }
+        any
     }
 
     /// Removes a device of an account from every group where this one may.

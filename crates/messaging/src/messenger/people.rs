@@ -45,9 +45,12 @@ impl Messenger {
             return;
         }
         self.publish_at = account::next_due(cx.store, &self.me).min(self.publish_at);
+        // Whoever is met for the first time has no other devices than before.
+        let all = learned.manifest.as_ref().map_or(0, |it| it.manifest.devices.len());
         let thread = thread::thread_of(cx.store, &Peer::Account { account });
         if let Some(thread) = thread
-            && !(learned.added.is_empty() && learned.removed.is_empty())
+            && (!learned.removed.is_empty()
+                || (0 < learned.added.len() && learned.added.len() < all))
             && account::contact(cx.store, &account)
                 .is_some_and(|it| it.standing == Standing::Accepted)
         {
@@ -58,7 +61,7 @@ impl Messenger {
     }
 
     /// Tells groups which devices an account has.
-    fn devices_known(&mut self, cx: &mut Cx<'_>, account: AccountId) {
+    pub(super) fn devices_known(&mut self, cx: &mut Cx<'_>, account: AccountId) {
         let Some(manifest) = account::known(cx.store, &account) else { return };
         let keys: Vec<Digest> = manifest.manifest.devices.iter().map(|it| it.key).collect();
         let Self { groups, me, .. } = self;

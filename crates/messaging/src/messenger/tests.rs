@@ -1,4 +1,5 @@
 //! Devices of people around a swarm that keeps what it should.
 
 mod basics;
+mod devices;
 mod world;

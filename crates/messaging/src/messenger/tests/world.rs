@@ -10,7 +10,7 @@ use session_protocol::membership::network_id;
 use session_protocol::request::Item;
 
 use crate::Secret;
-use crate::account::Setup;
+use crate::account::{self, Setup};
 use crate::messenger::api::{
     Answer, Command, Effect, Error, Event, Input, NetFailure, Source, Stored, Target,
 };
@@ -123,6 +123,27 @@ impl World {
             restored: false,
         };
         Messenger::create(&mut vault, &mut self.rng, self.now, &setup).unwrap();
+        self.enter(vault)
+    }
+
+    /// Links another device to the account of a device that holds its keys.
+    pub(super) fn link(&mut self, to: usize) -> usize {
+        let mut vault = MemoryVault::new();
+        let network = network_id("test");
+        let request = account::new_device(&mut vault, &mut self.rng, network, "phone").unwrap();
+        let name = "phone".into();
+        self.order(to, Command::AddDevice { request, name }).unwrap();
+        let source = account::linking(&vault).unwrap();
+        let linked = self
+            .post
+            .read(&source, self.now)
+            .iter()
+            .any(|item| account::arrived_link(&mut vault, self.now, item).unwrap().is_some());
+        assert!(linked);
+        self.enter(vault)
+    }
+
+    fn enter(&mut self, vault: MemoryVault) -> usize {
         let config =
             Config { receipt_delay: Span::from_secs(2), read_receipts: true, ..Config::default() };
         let messenger = Messenger::open(&vault, config.clone()).unwrap();
