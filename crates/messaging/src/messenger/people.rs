@@ -50,7 +50,7 @@ impl Messenger {
         let thread = thread::thread_of(cx.store, &Peer::Account { account });
         if let Some(thread) = thread
             && (!learned.removed.is_empty()
-                || (0 < learned.added.len() && learned.added.len() < all))
+                || (!learned.added.is_empty() && learned.added.len() < all))
             && account::contact(cx.store, &account)
                 .is_some_and(|it| it.standing == Standing::Accepted)
         {
