@@ -46,6 +46,19 @@ pub(crate) struct Refused {
     pub(crate) why: String,
 }
 
+impl Refused {
+    /// Another transaction of this account waits with the nonce: of an earlier run of this program,
+    /// or of a command that was given beside it.
+    pub(crate) fn is_nonce_taken(&self) -> bool {
+        self.rejection.is_none() && self.why.contains("waits with nonce")
+    }
+
+    /// The account has gone on, or the source has not yet.
+    pub(crate) fn is_of_another_nonce(&self) -> bool {
+        self.rejection.as_deref() == Some("nonce")
+    }
+}
+
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.why)

@@ -79,11 +79,11 @@ impl Submitter {
                     self.note(nonce, Some((id, action)));
                     return Handed::Over(id);
                 }
-                Err(Trouble::Refused(refused)) if is_nonce_taken(&refused) => {
+                Err(Trouble::Refused(refused)) if refused.is_nonce_taken() => {
                     self.note(nonce, None);
                 }
                 // Its state is behind ours, or ours behind its.
-                Err(Trouble::Refused(refused)) if refused.rejection.as_deref() == Some("nonce") => {
+                Err(Trouble::Refused(refused)) if refused.is_of_another_nonce() => {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(Trouble::Refused(refused)) => {
@@ -182,10 +182,4 @@ async fn hand_over(sources: &[&Source], transaction: &[u8]) -> Result<(), Troubl
         }
     }
     Err(trouble)
-}
-
-/// Another transaction of this account waits with the nonce: of an earlier run of this program, or
-/// of a command that was given beside it.
-fn is_nonce_taken(refused: &Refused) -> bool {
-    refused.rejection.is_none() && refused.why.contains("waits with nonce")
 }

@@ -82,9 +82,21 @@ impl Ledger {
     /// # Errors
     /// When the chain refuses it, or does not execute it in time.
     pub(crate) async fn order(&self, keys: &Identity, action: Action) -> Result<u64> {
-        let (id, bytes) = self.sign(keys, action).await?;
-        self.source.issue(&bytes).await.map_err(|trouble| self.failed(&trouble))?;
         let late = Instant::now() + WAIT;
+        let id = loop {
+            let (id, bytes) = self.sign(keys, action.clone()).await?;
+            match self.source.issue(&bytes).await {
+                Ok(()) => break id,
+                // The node does its duties from the same account: its transaction goes first.
+                Err(Trouble::Refused(refused))
+                    if (refused.is_nonce_taken() || refused.is_of_another_nonce())
+                        && Instant::now() < late =>
+                {
+                    tokio::time::sleep(POLL).await;
+                }
+                Err(trouble) => return Err(self.failed(&trouble)),
+            }
+        };
         while Instant::now() < late {
             match self.source.call("GetTx", json!({ "txId": id.to_string() })).await {
                 Ok(answer) if answer["tx"]["status"] == "accepted" => {
