@@ -13,7 +13,7 @@
 //! *Provided:* secrecy from everyone who is not in the roster of an epoch; forward secrecy of each
 //! message, except for what a way back of ten minutes after each commit keeps; healing with the first
 //! commit of a device after its state was stolen. *Not provided:* whether a device belongs to its
-//! account, which the account's manifest tells ([`Heard::Check`], [`Groups::known`]); an order of
+//! account, which the account's manifest tells (`Heard::Check`, `Groups::known`); an order of
 //! what different members say.
 //!
 //! | file | holds |

@@ -1,7 +1,7 @@
 //! One device of one account: conversations, groups, devices and what is published, as one machine.
 //!
-//! What it is: the place where keys ([`group`](crate::group)), people ([`account`](crate::account))
-//! and what they see ([`thread`](crate::thread)) meet. It is told commands, what arrived, and
+//! What it is: the place where keys ([`group`]), people ([`account`])
+//! and what they see ([`thread`]) meet. It is told commands, what arrived, and
 //! what became of what it ordered; it orders items stored, mailboxes watched, people told.
 //!
 //! What it does not do: it reaches no node and judges no receipt; that is the client's.
