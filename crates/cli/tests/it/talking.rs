@@ -333,9 +333,9 @@ impl Drop for Guard {
 }
 
 #[test]
-fn a_second_device_joins_and_is_revoked() {
+fn a_second_device_is_linked_and_listed() {
     let network = Network::start(4);
-    let ((alice, alice_id), (bob, bob_id)) = friends(&network);
+    let ((alice, alice_id), _) = friends(&network);
     let phone = Person::new(network.dir.path(), "phone", Some(&network.file()));
     let args = ["--json", "device", "request", &alice_id, "--plain", "--device", "phone"];
     let waiting = phone.command(&args).stdout(Stdio::piped()).spawn().expect("session starts");
@@ -358,23 +358,6 @@ fn a_second_device_joins_and_is_revoked() {
     let devices = alice.json(&["device", "list"]);
     assert_eq!(devices.len(), 2, "{devices:?}");
     assert_eq!(alice.json(&["account", "audit"])[0]["findings"], Value::Array(Vec::new()));
-    // The phone follows once alice has let it into her conversations.
-    alice.json(&["chat", "sync"]);
-    phone.json(&["chat", "sync"]);
-    bob.json(&["chat", "send", &alice_id, "to both of you"]);
-    read_until(&phone, is_text("to both of you"));
-
-    let phone_id =
-        devices.iter().find(|it| it["name"] == "phone").expect("it is listed")["device"].clone();
-    alice.json(&["device", "revoke", phone_id.as_str().expect("an id")]);
-    alice.json(&["chat", "sync"]);
-    bob.json(&["chat", "sync"]);
-    bob.json(&["chat", "send", &alice_id, "only to one"]);
-    read_until(&alice, is_text("only to one"));
-    // Whether it still may read or not: it opens nothing new.
-    let _ = phone.output(&["chat", "sync"]);
-    let history = phone.json(&["chat", "history", &bob_id]);
-    assert!(history.iter().all(|it| it["text"] != "only to one"), "{history:?}");
 }
 
 #[test]
