@@ -2,27 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 use session_client::{Answer, Command, Inbox};
 use session_core::Entropy as _;
-use session_crypto::{AccountRef, Phrase};
+use session_crypto::legacy::LegacyId;
+use session_crypto::{AccountRef, Identity, Phrase, RealVerifier};
+use session_messaging::Secret;
 use session_messaging::account::{self, Finding};
 use session_messaging::messenger::api;
+use session_protocol::Membership as _;
+use session_protocol::chain::Action;
 use session_protocol::inbox::MANIFESTS;
+use session_protocol::manifest::SignedManifest;
 use session_protocol::request::Item;
+use session_runtime::http::client::Endpoint;
 use session_sdk::{NewAccount, Options, Session};
+use session_vm::records::Manifests;
 use zeroize::Zeroizing;
 
+use crate::anchored::{self, Anchored};
 use crate::args::Account;
-use crate::desk;
+use crate::chain::order;
+use crate::chain::rpc::Rpc;
 use crate::exit::{Failure, Result};
-use crate::home::Home;
+use crate::home::{self, Home};
 use crate::out::{self, Out};
-use crate::person;
+use crate::{contact, desk, local_chain, person};
 
 /// Twenty-four words and what may stand between them.
 const PHRASE_BYTES_MAX: u64 = 4096;
+
+/// How long an anchor may take to be in a block.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many nodes are asked for what is published: more than one could keep something back.
 const NODES_READ: usize = 3;
@@ -33,6 +47,8 @@ pub(crate) async fn run(home: &Home, out: Out, command: &Account) -> Result<()> 
         Account::Show => show(home, out),
         Account::Restore { device, plain } => restore(home, out, device, *plain).await,
         Account::Audit => audit(home, out).await,
+        Account::Anchor { url } => anchor(home, out, url.as_ref()).await,
+        Account::Link05 { file } => link05(home, out, file).await,
         Account::Words { show } => words(home, out, *show),
     }
 }
@@ -145,6 +161,7 @@ fn show(home: &Home, out: Out) -> Result<()> {
     let known = account::known(&vault, &own);
     let digest = known.as_ref().map(|it| it.digest().to_string());
     let manifest = known.map(|it| it.manifest);
+    let legacy = manifest.as_ref().and_then(contact::legacy);
     let devices = account::devices(&vault);
     let id = AccountRef(own).to_string();
     out.result(
@@ -155,6 +172,9 @@ fn show(home: &Home, out: Out) -> Result<()> {
                 let digest = digest.as_deref().unwrap_or_default();
                 rows.push(("manifest", format!("number {} {digest}", manifest.seq)));
             }
+            if let Some(legacy) = &legacy {
+                rows.push(("linked 05", legacy.clone()));
+            }
             for device in &devices {
                 let here = if device.here { " (this one)" } else { "" };
                 rows.push(("device", format!("{} {}{here}", device.id, &*device.name)));
@@ -164,6 +184,7 @@ fn show(home: &Home, out: Out) -> Result<()> {
         || {
             let devices = devices.iter().map(crate::device::json);
             json!({ "id": id, "home": home.dir(), "devices": devices.collect::<Vec<_>>(),
+                    "legacy": legacy,
                     "manifest_seq": manifest.as_ref().map(|it| it.seq), "manifest": digest,
                     "expires_ms": manifest.as_ref().map(|it| it.expiry.as_millis()) })
         },
@@ -189,23 +210,125 @@ fn words(home: &Home, out: Out, show: bool) -> Result<()> {
 async fn audit(home: &Home, out: Out) -> Result<()> {
     desk::with(home, async |session| {
         let items = published(session).await?;
-        let now = person::now();
+        let (now, own) = (person::now(), session.account());
+        let network = home::membership(&home.network()?, home.network_file())?.network();
+        let read = |it: &Item| SignedManifest::read(&own, &network, &it.data, &RealVerifier).ok();
+        let shown: Vec<_> = items.iter().filter_map(read).collect();
         let findings = desk::view(session, move |vault| account::audit(vault, now, &items)).await?;
-        if findings.is_empty() {
-            out.result(
-                || "what is published is what this device signed; no device was added".to_owned(),
-                || json!({ "findings": [] }),
-            );
+        let anchored = anchored::compare(home, &own, &shown).await.unwrap_or_else(|failure| {
+            out.warn(&format!("not compared with the chain: {failure}"));
+            None
+        });
+        let mut texts: Vec<String> = findings.iter().map(Finding::to_string).collect();
+        let bad = anchored.filter(Anchored::is_bad);
+        texts.extend(bad.map(|it| it.sentence()));
+        let anchor = anchored.map(|it| it.json());
+        let mut lines: Vec<String> = texts.iter().map(|text| out::harmless(text)).collect();
+        if texts.is_empty() {
+            lines.push("what is published is what this device signed; no device was added".into());
+        }
+        lines.extend(anchored.filter(|it| !it.is_bad()).map(|it| it.sentence()));
+        out.result(|| lines.join("\n"), || json!({ "findings": texts, "anchor": anchor }));
+        if texts.is_empty() {
             return Ok(());
         }
-        let texts: Vec<String> = findings.iter().map(Finding::to_string).collect();
-        out.result(
-            || texts.iter().map(|text| out::harmless(text)).collect::<Vec<_>>().join("\n"),
-            || json!({ "findings": texts }),
-        );
         Err(Failure::refused("the account is not published as this device knows it"))
     })
     .await
+}
+
+/// Anchors what this device knows to be the newest manifest, signed with the keys of the account.
+async fn anchor(home: &Home, out: Out, url: Option<&Endpoint>) -> Result<()> {
+    let chain = match url {
+        Some(url) => Some(url.clone()),
+        None => local_chain::known(home)?,
+    };
+    let chain = chain.ok_or_else(|| {
+        Failure::usage("no chain is known beside the network file: name one with --url")
+    })?;
+    let vault = desk::open_vault(home)?;
+    let own =
+        account::account(&vault).ok_or_else(|| Failure::not_found("no account is made yet"))?;
+    let newest = account::known(&vault, &own)
+        .ok_or_else(|| Failure::not_found("nothing is published for this account yet"))?;
+    let seed = account::seed(&vault).ok_or_else(|| {
+        Failure::refused("this device does not hold the keys of the account, so it cannot sign")
+    })?;
+    drop(vault);
+    let (seq, manifest) = (newest.manifest.seq, newest.digest());
+    let rpc = Rpc::new(chain);
+    let before = rpc.entry::<Manifests>(&own).await?;
+    if let Some(before) = before.filter(|it| it.seq >= seq) {
+        if (before.seq, before.manifest) != (seq, manifest) {
+            return Err(Failure::refused(format!(
+                "the chain has manifest {} ({}), this device knows {seq} ({manifest}): \
+                 'session account audit' tells more",
+                before.seq, before.manifest
+            )));
+        }
+        out.result(
+            || format!("manifest {seq} is anchored already: {manifest}"),
+            || json!({ "seq": seq, "manifest": manifest.to_string(), "already": true }),
+        );
+        return Ok(());
+    }
+    let keys = Identity::from_seed(seed.expose());
+    let action = Action::AnchorManifest { seq, manifest };
+    let done = order::carry_out(&rpc, &keys, action, ANCHOR_PATIENCE).await?;
+    let height = done.accepted.map(|(height, _)| height);
+    out.result(
+        || {
+            let block = height.map_or_else(String::new, |height| format!(" in block {height}"));
+            format!("manifest {seq} is anchored{block}: {manifest}")
+        },
+        || {
+            json!({ "seq": seq, "manifest": manifest.to_string(), "already": false,
+                    "height": height, "txId": done.tx.to_string() })
+        },
+    );
+    Ok(())
+}
+
+async fn link05(home: &Home, out: Out, file: &Path) -> Result<()> {
+    let seed = legacy_seed(file)?;
+    let id = LegacyId::from_ed25519_seed(seed.expose()).to_string();
+    desk::with(home, async |session| {
+        let command = api::Command::LinkLegacy { seed };
+        session.command(command).await.map_err(desk::failure)?;
+        publish(session, out).await;
+        out.result(
+            || {
+                format!(
+                    "{id} is linked: whoever looks this account up sees it. Nothing is sent to the \
+                     classical account, and nothing of it is read here."
+                )
+            },
+            || json!({ "legacy": id }),
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// Reads the seed of a classical account: 16 bytes, which the classical client fills up with
+/// zeros, or all 32.
+fn legacy_seed(file: &Path) -> Result<Secret> {
+    let bytes = Zeroizing::new(home::read_input_up_to(file, PHRASE_BYTES_MAX)?);
+    // The text is not repeated: it may be a seed with a slip in it.
+    let wrong = || {
+        Failure::usage(format!(
+            "{} holds no seed of a classical account: 32 or 64 hex digits are needed",
+            file.display()
+        ))
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong())?.trim();
+    let mut seed = Zeroizing::new([0; 32]);
+    let length = text.len() / 2;
+    if !matches!(text.len(), 32 | 64) {
+        return Err(wrong());
+    }
+    hex::decode_to_slice(text, &mut seed[..length]).map_err(|_| wrong())?;
+    Ok(Secret::from(*seed))
 }
 
 /// Reads the manifests of the account from several nodes.

@@ -337,6 +337,7 @@ pub(crate) enum VerifyOther {
     /// Check the swarm's receipts of a message, from 'session receipt export'.
     #[command(after_help = "Examples:\n  \
         session receipt export 07ab… 5e12 -o receipt\n  \
+        session verify receipt receipt --genesis genesis.json\n  \
         session verify receipt receipt --nodes network.toml\n\n\
         Needs no network. Exit code 0 if the swarm has signed what the file says, 4 if not.")]
     Receipt {
@@ -344,8 +345,12 @@ pub(crate) enum VerifyOther {
         file: PathBuf,
         /// The nodes, whose keys are believed: a network file, for instance from
         /// 'session chain network --out FILE'.
-        #[arg(long, value_name = "FILE")]
-        nodes: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "genesis")]
+        nodes: Option<PathBuf>,
+        /// The genesis of the chain: then the file itself must show who the members of the swarm
+        /// were, and nothing in it is believed.
+        #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
+        genesis: Option<PathBuf>,
     },
     /// Check the certificate of an epoch's beacon, from a node's /certificate/EPOCH.
     #[command(after_help = "Examples:\n  \

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use session_messaging::messenger::api::{Command, Event};
 use session_messaging::say::{Peer, Standing};
-use session_messaging::thread::{self, Body, Message, ThreadId};
+use session_messaging::thread::{self, Message, Summary, ThreadId};
 use session_messaging::vault::Vault;
 use session_sdk::{Notice, Session};
 
@@ -28,7 +28,7 @@ use crate::person;
 use answer::Answer;
 use program::{Once, Stream};
 
-/// New messages of one conversation that are looked at together.
+/// New messages that are looked at together.
 const NEW_MAX: usize = 1000;
 
 /// A message that the program has not seen.
@@ -107,7 +107,7 @@ impl Desk<'_> {
 
     fn warn(&self, notice: &Notice) {
         if let Notice::Event(Event::Warning(warning)) = notice {
-            self.out.warn(&crate::out::harmless(&warning.to_string()));
+            self.out.warn(&warning.to_string());
         }
     }
 
@@ -116,36 +116,44 @@ impl Desk<'_> {
         if self.args.accept {
             self.accept().await?;
         }
-        let news = desk::view(self.session, unseen).await?;
-        for mut told in news {
-            if self.args.count.is_some_and(|count| self.told >= count) {
+        loop {
+            let news = desk::view(self.session, unseen).await?;
+            if news.is_empty() {
                 return Ok(());
             }
-            self.fetch(&mut told).await;
-            self.told += 1;
-            let about = Some((told.thread, told.message.id));
-            match stream.as_deref_mut() {
-                Some(stream) => stream.tell(&told.line).await?,
-                None => {
-                    let once = Once {
-                        command: &self.args.command,
-                        limit: desk::duration(self.args.limit),
-                    };
-                    match once.run(&told.line).await {
-                        Ok(answers) => {
-                            for answer in answers {
-                                self.say(Said { answer, about }).await;
-                            }
+            for told in news {
+                if self.args.count.is_some_and(|count| self.told >= count) {
+                    return Ok(());
+                }
+                self.tell(told, stream.as_deref_mut()).await?;
+            }
+        }
+    }
+
+    /// Tells the program of a message, which counts as read then.
+    async fn tell(&mut self, mut told: Told, stream: Option<&mut Stream>) -> Result<()> {
+        self.fetch(&mut told).await;
+        self.told += 1;
+        let about = Some((told.thread, told.message.id));
+        match stream {
+            Some(stream) => stream.tell(&told.line).await?,
+            None => {
+                let limit = desk::duration(self.args.limit);
+                let once = Once { command: &self.args.command, limit };
+                match once.run(&told.line).await {
+                    Ok(answers) => {
+                        for answer in answers {
+                            self.say(Said { answer, about }).await;
                         }
-                        Err(failure) => self.out.warn(&failure.to_string()),
                     }
+                    Err(failure) => self.out.warn(&failure.to_string()),
                 }
             }
-            let (thread, up_to) = (told.thread, told.message.place);
-            let command = Command::MarkRead { thread, up_to };
-            self.session.command(command).await.map_err(desk::failure)?;
-            self.out.result(|| describe(&told), || json!({ "told": told.line }));
         }
+        let (thread, up_to) = (told.thread, told.message.place);
+        let command = Command::MarkRead { thread, up_to };
+        self.session.command(command).await.map_err(desk::failure)?;
+        self.out.result(|| describe(&told), || json!({ "told": told.line }));
         Ok(())
     }
 
@@ -204,30 +212,29 @@ async fn next_of(stream: Option<&mut Stream>) -> Result<Option<Answer>> {
     }
 }
 
-/// Returns what is new in accepted conversations, in order.
+/// Returns what is new in accepted conversations: the oldest of it, in order. What comes after it is
+/// new as well once this has been read.
 fn unseen(vault: &dyn Vault) -> Vec<Told> {
-    let names = Names::load(vault);
-    let mut news = Vec::new();
-    for it in thread::threads(vault) {
-        if it.unread == 0 || it.standing != Standing::Accepted {
-            continue;
-        }
-        for message in thread::messages(vault, it.id, None, NEW_MAX) {
-            let said = matches!(message.body, Body::Text { .. } | Body::File { .. });
-            if message.own || message.read || !said {
-                continue;
-            }
-            let mut line = show::message_json(it.id, &message);
-            line["peer"] = show::peer_json(&it.peer);
-            line["title"] = json!(show::title(&it, &names));
-            for private in ["read", "received_at_ms", "own", "place"] {
-                line.as_object_mut().and_then(|line| line.remove(private));
-            }
-            news.push(Told { thread: it.id, peer: it.peer, message, line });
-        }
+    let mut threads = thread::threads(vault);
+    threads.retain(|it| it.standing == Standing::Accepted);
+    let mut news: Vec<(&Summary, Message)> = Vec::new();
+    for it in &threads {
+        news.extend(thread::unread(vault, it.id, 0, NEW_MAX).into_iter().map(|new| (it, new)));
     }
-    news.sort_by_key(|told| told.message.place);
-    news
+    news.sort_by_key(|(_, message)| message.place);
+    news.truncate(NEW_MAX);
+    let names = Names::load(vault);
+    news.into_iter().map(|(of, message)| told(of, message, &names)).collect()
+}
+
+fn told(of: &Summary, message: Message, names: &Names) -> Told {
+    let mut line = show::message_json(of.id, &message);
+    line["peer"] = show::peer_json(&of.peer);
+    line["title"] = json!(show::title(of, names));
+    for private in ["read", "received_at_ms", "own", "place"] {
+        line.as_object_mut().and_then(|line| line.remove(private));
+    }
+    Told { thread: of.id, peer: of.peer, message, line }
 }
 
 fn describe(told: &Told) -> String {
@@ -238,3 +245,6 @@ fn describe(told: &Told) -> String {
     };
     format!("told of [{}] from {from}{place}", &told.message.id.to_string()[..8])
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::out::Out;
 use crate::tui;
 
 pub(crate) async fn run(home: &Home, out: Out, args: &Chat) -> Result<()> {
-    let Some(command) = &args.command else { return tui::run(home, out).await };
+    let Some(command) = &args.command else { return tui::run(home, out, args.typing).await };
     match command {
         ChatCommand::List => read::list(home, out),
         ChatCommand::History { of, limit, before } => {

@@ -6,9 +6,11 @@ use session_crypto::AccountRef;
 use session_messaging::account::{self, Contact as Known};
 use session_messaging::messenger::api::{Answer, Command};
 use session_messaging::safety;
-use session_messaging::say::Standing;
+use session_messaging::say::{DeviceId, Standing};
+use session_protocol::manifest::{Manifest, SignedManifest};
 use session_sdk::Session;
 
+use crate::anchored::{self, Anchored};
 use crate::args::Contact;
 use crate::chat::show;
 use crate::desk;
@@ -19,9 +21,10 @@ use crate::out::{self, Out};
 pub(crate) async fn run(home: &Home, out: Out, command: &Contact) -> Result<()> {
     match command {
         Contact::List { requests } => list(home, out, *requests),
+        Contact::Show { account } => show_one(home, out, account.0).await,
         Contact::Add { account, name } => {
             desk::with(home, async |session| {
-                look_up(session, account.0).await?;
+                compared(home, out, session, account.0).await?;
                 set(session, account.0, Standing::Accepted, name.clone(), None).await?;
                 report(session, out, account.0).await
             })
@@ -43,7 +46,7 @@ pub(crate) async fn run(home: &Home, out: Out, command: &Contact) -> Result<()> 
         }
         Contact::Safety { account } => {
             desk::with(home, async |session| {
-                let number = look_up(session, account.0).await?;
+                let (number, ..) = compared(home, out, session, account.0).await?;
                 print_number(out, account.0, &number);
                 Ok(())
             })
@@ -67,7 +70,7 @@ fn print(out: Out, it: &Known) {
     let id = AccountRef(it.account).to_string();
     let verified = if it.is_verified() { "  verified" } else { "" };
     out.result(
-        || format!("{id}  {}{verified}  {}", show::standing(it.standing), out::harmless(&it.name)),
+        || format!("{id}  {}{verified}  {}", show::standing(it.standing), out::one_line(&it.name)),
         || json(it),
     );
 }
@@ -112,12 +115,83 @@ async fn report(session: &Session, out: Out, account: AccountId) -> Result<()> {
     Ok(())
 }
 
-/// Fetches what an account publishes; returns the safety number.
-pub(crate) async fn look_up(session: &Session, account: AccountId) -> Result<String> {
+/// Fetches what an account publishes; returns the safety number and the newest manifest.
+pub(crate) async fn look_up(
+    session: &Session,
+    account: AccountId,
+) -> Result<(String, Box<SignedManifest>)> {
     match session.command(Command::LookUp { account }).await.map_err(desk::failure)? {
-        Answer::Account { safety_number, .. } => Ok(safety_number),
+        Answer::Account { safety_number, manifest } => Ok((safety_number, manifest)),
         _ => Err(Failure::failed("the messenger answered something else than was asked")),
     }
+}
+
+/// As [`look_up`], compared with the chain where one is known. What the chain contradicts is not
+/// taken for the account's.
+async fn compared(
+    home: &Home,
+    out: Out,
+    session: &Session,
+    account: AccountId,
+) -> Result<(String, Box<SignedManifest>, Option<Anchored>)> {
+    let (number, manifest) = look_up(session, account).await?;
+    let shown = std::slice::from_ref(&*manifest);
+    let anchored = anchored::compare(home, &account, shown).await.unwrap_or_else(|failure| {
+        out.warn(&format!("not compared with the chain: {failure}"));
+        None
+    });
+    match anchored.filter(Anchored::is_bad) {
+        Some(bad) => Err(Failure::refused(bad.sentence())),
+        None => Ok((number, manifest, anchored)),
+    }
+}
+
+/// Returns the classical account that a manifest is linked with; both keys have signed that.
+pub(crate) fn legacy(manifest: &Manifest) -> Option<String> {
+    Some(manifest.legacy.as_ref()?.id()?.to_string())
+}
+
+async fn show_one(home: &Home, out: Out, account: AccountId) -> Result<()> {
+    desk::with(home, async |session| {
+        let (number, manifest, anchored) = compared(home, out, session, account).await?;
+        let known = desk::view(session, move |vault| account::contact(vault, &account)).await?;
+        let (digest, manifest) = (manifest.digest().to_string(), &manifest.manifest);
+        let legacy = legacy(manifest);
+        let devices = manifest.devices.iter();
+        let devices: Vec<(String, String)> =
+            devices.map(|it| (DeviceId(it.id).to_string(), it.name.to_string())).collect();
+        let id = AccountRef(account).to_string();
+        out.result(
+            || {
+                let name = known.as_ref().map(|it| it.name.to_string()).unwrap_or_default();
+                let standing =
+                    known.as_ref().map_or("not a contact", |it| show::standing(it.standing));
+                let verified = known.as_ref().is_some_and(Known::is_verified);
+                let safety = if verified { "compared" } else { "not compared" };
+                let mut rows = vec![
+                    ("account", id.clone()),
+                    ("name", name),
+                    ("standing", standing.to_owned()),
+                    ("safety number", safety.to_owned()),
+                    ("manifest", format!("number {} {digest}", manifest.seq)),
+                    ("chain", anchored.map(|it| it.sentence()).unwrap_or_default()),
+                    ("linked 05", legacy.clone().unwrap_or_default()),
+                ];
+                rows.extend(devices.iter().map(|(id, name)| ("device", format!("{id} {name}"))));
+                out::rows(&rows)
+            },
+            || {
+                let devices =
+                    devices.iter().map(|(id, name)| json!({ "device": id, "name": name }));
+                json!({ "account": id, "contact": known.as_ref().map(json),
+                        "safety_number": digits(&number), "manifest_seq": manifest.seq,
+                        "manifest": digest, "anchor": anchored.map(|it| it.json()),
+                        "legacy": legacy, "devices": devices.collect::<Vec<_>>() })
+            },
+        );
+        Ok(())
+    })
+    .await
 }
 
 fn print_number(out: Out, account: AccountId, number: &str) {
@@ -152,7 +226,7 @@ async fn verify(
     desk::with(home, async |session| {
         let standing = standing(session, account).await?;
         if !not {
-            let own = look_up(session, account).await?;
+            let (own, ..) = compared(home, out, session, account).await?;
             if number.is_some_and(|number| digits(number) != digits(&own)) {
                 return Err(Failure::refused(format!(
                     "that is not the number that is shown here, which is {}: somebody may be in \

@@ -17,11 +17,14 @@ use crate::args::{Until, Wait, Where};
 use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
 use crate::members::Members;
-use crate::out::Out;
+use crate::out::{self, Out};
 use crate::person;
 
 /// How many of the newest messages are searched for the start of an id.
 const IDS_SEARCHED: usize = 2000;
+
+/// How long whoever speaks listens before.
+const HELLO: Duration = Duration::from_secs(2);
 
 /// How long a command waits for what it began besides.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -58,6 +61,14 @@ pub(crate) async fn with<T>(
     }
     session.stop().await;
     done
+}
+
+/// Reads what is new before something is said: it is then said under the newest keys, to the devices
+/// that are there now. Where the network is slow, it is said anyway.
+pub(crate) async fn catch_up(session: &Session, wait: &Wait) {
+    if wait.until != Until::Kept {
+        let _slow = tokio::time::timeout(HELLO, session.caught_up()).await;
+    }
 }
 
 fn options(home: &Home) -> Result<Options> {
@@ -194,13 +205,13 @@ impl Names {
         Self { own: account::account(vault), names }
     }
 
-    /// Returns the name of an account, or the ends of its id.
+    /// Returns the name of an account, fit for one line, or the ends of its id.
     pub(crate) fn of(&self, account: &AccountId) -> String {
         if self.own == Some(*account) {
             return "you".to_owned();
         }
         let found = self.names.iter().find(|(named, _)| named == account);
-        found.map_or_else(|| short(account), |(_, name)| name.clone())
+        found.map_or_else(|| short(account), |(_, name)| out::one_line(name))
     }
 }
 

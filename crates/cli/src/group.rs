@@ -5,8 +5,7 @@ use session_core::AccountId;
 use session_crypto::AccountRef;
 use session_messaging::group::{self, Role};
 use session_messaging::messenger::api::{Answer, Command};
-use session_messaging::say::Disappear;
-use session_messaging::say::{GroupId, Peer};
+use session_messaging::say::{Disappear, GroupId, Peer, Standing};
 use session_messaging::thread::{self, Summary};
 use session_messaging::vault::Vault;
 use session_sdk::Session;
@@ -25,6 +24,12 @@ pub(crate) async fn run(home: &Home, out: Out, command: &Group) -> Result<()> {
             return create(home, out, name, members, *history).await;
         }
         Group::List => return list(home, out),
+        Group::Accept { group } => {
+            return decide(home, out, group, Standing::Accepted, "accepted").await;
+        }
+        Group::Decline { group } => {
+            return decide(home, out, group, Standing::Blocked, "declined").await;
+        }
         Group::Show { group } => return show_one(home, out, group),
         Group::Rotate { group } => return rotate(home, out, group).await,
         Group::Invite { group, accounts } => {
@@ -153,6 +158,30 @@ async fn apply(home: &Home, out: Out, wanted: &Where, change: Change) -> Result<
         let (names, roster) =
             desk::view(session, move |vault| (Names::load(vault), roster(vault, &group))).await?;
         print(out, group, None, roster, &names);
+        Ok(())
+    })
+    .await
+}
+
+/// Accepts or declines a group.
+async fn decide(
+    home: &Home,
+    out: Out,
+    wanted: &Where,
+    standing: Standing,
+    done: &str,
+) -> Result<()> {
+    desk::with(home, async |session| {
+        let wanted = wanted.clone();
+        let group = desk::view(session, move |vault| group_of(vault, &wanted)).await??;
+        let command = Command::SetGroup { group, standing };
+        session.command(command).await.map_err(desk::failure)?;
+        session.sync_until_idle().await.map_err(desk::failure)?;
+        let id = hex::encode(group.bytes);
+        out.result(
+            || format!("group:{id} is {done}"),
+            || json!({ "group": id, "standing": show::standing(standing) }),
+        );
         Ok(())
     })
     .await

@@ -64,6 +64,9 @@ const DATABASE: &str = "chain.redb";
 /// Where the chain is asked; a new place at each start.
 const URL_FILE: &str = "chain.url";
 
+/// Names another chain than that of the network file.
+const URL_VARIABLE: &str = "SESSION_CHAIN";
+
 /// A URL is shorter.
 const URL_BYTES_MAX: usize = 4096;
 
@@ -211,6 +214,15 @@ pub(crate) fn url_beside(network: &Path) -> Result<Option<Endpoint>> {
     url.trim().parse().map(Some).map_err(|error| {
         Failure::usage(format!("{}: {error}; name the chain with --url", path.display()))
     })
+}
+
+/// Returns the chain that whoever has this home knows: the one that the environment names, or that
+/// of the network file; nothing if there is none.
+pub(crate) fn known(home: &Home) -> Result<Option<Endpoint>> {
+    match std::env::var(URL_VARIABLE) {
+        Ok(url) => url.parse().map(Some).doing(|| URL_VARIABLE.to_owned()),
+        Err(_) => url_beside(home.network_file()),
+    }
 }
 
 fn chain_dir(dir: &Path) -> PathBuf {

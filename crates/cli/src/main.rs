@@ -1,6 +1,7 @@
 //! `session`: the tool of people.
 
 mod account;
+mod anchored;
 mod args;
 mod backup;
 mod bot;
@@ -66,7 +67,8 @@ fn report(failure: &Failure, json: bool) {
     if json {
         eprintln!("{}", json!({ "error": failure.why, "code": failure.code as u8 }));
     } else {
-        eprintln!("session: {failure}");
+        // Nodes and strangers have a say in some of them.
+        eprintln!("session: {}", out::indented(&failure.to_string()));
     }
 }
 
@@ -81,7 +83,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Contact(command) => wait(contact::run(&home()?, out, command)),
         Command::Chat(args) => wait(chat::run(&home()?, out, args)),
         Command::Group(command) => wait(group::run(&home()?, out, command)),
-        Command::Receipt(command) => receipt::run(&home()?, out, command),
+        Command::Receipt(command) => wait(receipt::run(&home()?, out, command)),
         Command::Backup(command) => backup::run(&home()?, out, command),
         Command::Profile(command) => profile::run(&home()?, out, command),
         Command::Bot(args) => wait(bot::run(&home()?, out, args)),

@@ -1,7 +1,7 @@
 //! Files on their way out and in: chunk by chunk, resumable, with progress.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,6 +15,7 @@ use session_messaging::attachment::{
 use session_messaging::content::Content;
 use session_messaging::file_name::FileName;
 use session_protocol::inbox::ATTACHMENTS;
+use session_sdk::transfer::{free_name, resume};
 
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
@@ -22,10 +23,6 @@ use crate::person::{self, Person};
 
 /// Pieces in one request: below the size of a frame, and few to repeat after an interruption.
 const PIECES_AT_ONCE: usize = 8;
-
-/// File systems take names of 255 bytes: what is numbered must leave room for its number.
-const STEM_BYTES_MAX: usize = 200;
-const ENDING_BYTES_MAX: usize = 32;
 
 /// Where the state of files on their way is kept.
 const SENDING: &str = "sending";
@@ -208,36 +205,6 @@ async fn fetch_indexes(person: &Person, opener: &mut Opener) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Hashes the whole chunks that are there and cuts off the rest; returns the next chunk.
-fn resume(file: &mut File, manifest: &Manifest, hash: &mut FileHash) -> std::io::Result<u32> {
-    let whole = file.metadata()?.len().min(manifest.size()) / CHUNK_BYTES as u64;
-    file.set_len(whole * CHUNK_BYTES as u64)?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    for _ in 0..whole {
-        file.read_exact(&mut chunk)?;
-        hash.update(&chunk);
-    }
-    Ok(u32::try_from(whole).expect("a manifest's size is bounded"))
-}
-
-/// Returns a name in `folder` that nothing has: `photo.jpg`, `photo (2).jpg`, …
-fn free_name(folder: &Path, name: &str) -> PathBuf {
-    let (stem, ending) = match name.rsplit_once('.') {
-        Some((stem, ending)) if !stem.is_empty() && ending.len() <= ENDING_BYTES_MAX => {
-            (stem, format!(".{ending}"))
-        }
-        _ => (name, String::new()),
-    };
-    let mut cut = stem.len().min(STEM_BYTES_MAX);
-    while !stem.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    let first = std::iter::once(folder.join(name));
-    let others = (2..).map(|number| folder.join(format!("{} ({number}){ending}", &stem[..cut])));
-    first.chain(others).find(|path| !path.exists()).expect("the numbers do not end")
 }
 
 /// Makes a bar for people who look, and nothing for those who do not.

@@ -10,6 +10,7 @@ mod load;
 pub(crate) mod model;
 mod run;
 mod state;
+mod typing;
 mod view;
 
 pub(crate) use run::run;

@@ -7,6 +7,7 @@
 
 pub(crate) mod anchor;
 pub(crate) mod bundle;
+pub(crate) mod swarms;
 
 use std::path::Path;
 
@@ -62,7 +63,9 @@ pub(crate) async fn run(out: Out, command: &Verify) -> Result<()> {
             })?;
             evidence(out, &given.evidence, &keys, &rules)
         }
-        VerifyOther::Receipt { file, nodes } => crate::receipt::verify(out, file, nodes),
+        VerifyOther::Receipt { file, nodes, genesis } => {
+            crate::receipt::verify(out, file, nodes.as_deref(), genesis.as_deref())
+        }
         VerifyOther::Certificate { file, genesis: path } => certificate(out, file, path),
     }
 }

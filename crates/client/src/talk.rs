@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use session_core::{Context, InboxAddress, List, Machine as _, MessageId, Time};
+use session_core::{Context, InboxAddress, List, Machine as _, MessageId, Span, Time};
 use session_crypto::DsaPublicKey;
 use session_messaging::messenger::Messenger;
 use session_messaging::messenger::api::{self, Event};
@@ -32,6 +32,9 @@ mod joining;
 pub use joining::{Joining, Voice};
 
 use errand::{Errand, Gathering};
+
+/// How often the messenger is told how far its mailboxes are read.
+const REPORT_PACE: Span = Span::from_secs(60);
 
 /// The doors of one call.
 pub type Cx<'a> = Context<'a, dyn Vault + 'a, Effect>;
@@ -158,6 +161,8 @@ pub struct Talker<M = Messenger> {
     orders: VecDeque<api::Effect>,
     /// What the client said and nobody has heard yet.
     heard: VecDeque<machine::Effect>,
+    /// When the messenger was last told how far its mailboxes are read.
+    reported: Option<Time>,
 }
 
 impl<M: Talks> Talker<M> {
@@ -172,6 +177,7 @@ impl<M: Talks> Talker<M> {
             errands_made: 0,
             orders: VecDeque::new(),
             heard: VecDeque::new(),
+            reported: None,
         }
     }
 
@@ -185,18 +191,25 @@ impl<M: Talks> Talker<M> {
         &self.client
     }
 
-    /// Tells whether nothing is on its way, and every mailbox was read since a time, or could not be.
+    /// Tells whether nothing is on its way or about to be, and every mailbox was read since a time, or
+    /// could not be.
     ///
     /// What could not be stored and waits for another try is not on its way.
     #[must_use]
-    pub fn is_idle(&self, since: Time) -> bool {
-        self.errands.is_empty() && self.client.unread_since(since) == 0
+    pub fn is_idle(&self, vault: &dyn Vault, now: Time, since: Time) -> bool {
+        self.errands.is_empty()
+            && self.messenger.deadline(vault).is_none_or(|due| due > now)
+            && self.client.unread_since(since) == 0
     }
 
     /// Handles one input.
     pub fn handle<'a>(&mut self, cx: &mut Cx<'a>, input: Input) {
         match input {
-            Input::Network(input) => self.tell_client(cx, machine::Input::Network(input)),
+            Input::Network(input) => {
+                self.tell_client(cx, machine::Input::Network(input));
+                self.settle(cx);
+                self.report(cx);
+            }
             Input::Command { id, command } => {
                 self.tell_messenger(cx, api::Input::Command { id, command });
             }
@@ -230,6 +243,17 @@ impl<M: Talks> Talker<M> {
             self.ask_messenger(cx, |messenger, cx| messenger.tick(cx));
         }
         self.settle(cx);
+    }
+
+    // Says how far the mailboxes are read: as soon as all of them are, then now and again.
+    fn report(&mut self, cx: &mut Cx<'_>) {
+        if self.reported.is_some_and(|at| cx.now < at + REPORT_PACE) {
+            return;
+        }
+        if let Some(at) = self.client.read_through() {
+            self.reported = Some(cx.now);
+            self.tell_messenger(cx, api::Input::CaughtUp { at });
+        }
     }
 
     fn tell_messenger(&mut self, cx: &mut Cx<'_>, input: api::Input) {

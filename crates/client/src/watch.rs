@@ -52,6 +52,8 @@ pub(crate) struct Watched {
     again: bool,
     /// When a reading last began of those that have ended, whatever came of them.
     read_at: Option<Time>,
+    /// When one began that told everything.
+    through_at: Option<Time>,
     /// When the one that is out began.
     began: Time,
     failures: u32,
@@ -90,6 +92,13 @@ impl Watch {
         self.boxes.values().filter(unread).count()
     }
 
+    /// Returns the time up to which every inbox was read; `None` if one was not read at all, or there
+    /// is none.
+    pub(crate) fn read_through(&self) -> Option<Time> {
+        let times = self.boxes.values().map(|it| it.through_at);
+        times.reduce(|first, next| first.min(next)).flatten()
+    }
+
     pub(crate) fn listens_to(&self, node: &NodeId) -> bool {
         self.pushing.contains_key(node)
     }
@@ -112,6 +121,7 @@ impl Watch {
                 poll: None,
                 again: false,
                 read_at: None,
+                through_at: None,
                 began: now,
                 failures: 0,
             },
@@ -226,6 +236,9 @@ impl Watch {
         watched.poll = None;
         if !more {
             watched.read_at = Some(watched.began);
+            if read {
+                watched.through_at = Some(watched.began);
+            }
         }
         let wait = if read {
             watched.failures = 0;

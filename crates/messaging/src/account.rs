@@ -37,8 +37,8 @@ use crate::secret::Secret;
 use crate::vault::{self, Table, Vault};
 
 pub use audit::{Finding, audit};
-pub use contacts::{Contact, contact, contacts, safety_number};
-pub(crate) use contacts::{meet, set_contact};
+pub use contacts::{Contact, contact, contacts, is_blocked, safety_number};
+pub(crate) use contacts::{meet, restore as restore_contact, set_contact};
 pub(crate) use intro::{Incoming, arrived_intro, make_intro};
 pub(crate) use keys::{export_keys, import_keys, sources};
 pub use known::known;
@@ -46,7 +46,7 @@ pub(crate) use known::{Learned, learn};
 pub(crate) use link::{add_device, link_legacy, revoke_device};
 pub use link::{arrived_link, linking, new_device};
 pub(crate) use manifest::{next_due, publish};
-pub(crate) use packages::{choose_packages, used_package};
+pub(crate) use packages::{choose_packages, keep_shown_once, used_package};
 
 /// Longest name of a device, in bytes: what a manifest has room for.
 pub const DEVICE_NAME_BYTES_MAX: usize = 64;

@@ -61,10 +61,7 @@ impl Decode for FileName {
 
 fn is_unsafe(c: char) -> bool {
     let separator_or_reserved = matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    let turns_direction = matches!(c,
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let breaks_lines = matches!(c, '\u{2028}' | '\u{2029}');
-    c.is_control() || separator_or_reserved || turns_direction || breaks_lines
+    separator_or_reserved || crate::shown::steers(c)
 }
 
 fn is_loose(c: char) -> bool {

@@ -42,7 +42,7 @@ mod trust;
 mod upkeep;
 mod wishes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::timers::Timers;
 use session_core::{AccountId, Digest, InboxAddress, List, Span, Text, Time, choice, record};
@@ -121,6 +121,14 @@ record! {
     }
 }
 
+impl Kind {
+    /// Whether it is a conversation of two accounts.
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        matches!(self, Self::Direct { .. })
+    }
+}
+
 /// When keys are renewed without anybody asking.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
@@ -168,7 +176,15 @@ impl Author<'_> {
 #[derive(Clone, Debug)]
 pub(crate) enum Heard {
     /// Somebody said something: the bytes of a [`Said`](crate::say::Said).
-    Said { group: GroupId, author: AccountId, device: DeviceId, said: Vec<u8> },
+    Said {
+        group: GroupId,
+        author: AccountId,
+        device: DeviceId,
+        said: Vec<u8>,
+        /// Whether own devices are in the group that could not read it: it was said before its
+        /// author knew of them.
+        overlooked: bool,
+    },
     /// A commit of ours brought devices in: each gets all of this in an introduction.
     Welcome(Box<Welcome>),
     /// Another epoch began: keys changed, and perhaps more.
@@ -212,6 +228,28 @@ pub(crate) struct Changed {
     pub(crate) agreed: Agreed,
 }
 
+/// Who sent a welcome: a device that the newest manifest of its account lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inviter {
+    pub(crate) account: AccountId,
+    /// Digest of the device's signing key.
+    pub(crate) key: Digest,
+}
+
+/// Why a group is not joined. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum JoinError {
+    /// This device is in it.
+    #[error("this device is in the group already")]
+    There,
+    /// The welcome is for a key package that is not, or no longer, here: another own device's.
+    #[error("the welcome is for none of our key packages")]
+    NotForUs,
+    /// The welcome, or the group, is not what it should be.
+    #[error("{0}")]
+    Refused(Error),
+}
+
 /// A group that this device came into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Joined {
@@ -220,8 +258,11 @@ pub(crate) struct Joined {
     pub(crate) agreed: Agreed,
     /// The key package that was used: it must not be used again.
     pub(crate) key_package: Digest,
-    /// Whether this device was in it before.
+    /// Whether this device was in it before, and had lost it.
     pub(crate) again: bool,
+    /// Accounts with devices of which it is not known whether they list them: to be looked up, and
+    /// [`Groups::known`] called.
+    pub(crate) unknown: Vec<AccountId>,
 }
 
 /// What a read on its way is for.
@@ -296,6 +337,23 @@ impl Groups {
         self.watch.all(vault, own, now, since)
     }
 
+    /// A copy of this device may use the keys of all groups: none is used here any more.
+    pub(crate) fn lose_all(&mut self, cx: &mut Cx<'_>) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for (group, mut state) in state::all(cx.store) {
+            if state.is_member() {
+                self.lose(cx, &group, &mut state, &mut heard);
+                state.save(cx.store, &group);
+            }
+        }
+        heard
+    }
+
+    /// The mailboxes of all groups may be others now.
+    pub(crate) fn touch_all(&mut self, vault: &dyn Vault) {
+        state::all(vault).into_iter().for_each(|(group, _)| self.watch.touch(group));
+    }
+
     /// Something was written: look at the group again, soon, and at its mailboxes.
     fn touch(&mut self, group: GroupId, now: Time) {
         self.timers.set(group, now);
@@ -332,6 +390,18 @@ pub(crate) fn roster(vault: &dyn Vault, group: &GroupId) -> Roster {
     let state = State::load(vault, group);
     let current = state.as_ref().and_then(State::current);
     current.map(|keys| Roster::load(vault, group, &keys.authenticator)).unwrap_or_default()
+}
+
+/// Whether changes of a group wait, or are on their way.
+pub(crate) fn is_changing(vault: &dyn Vault, group: &GroupId) -> bool {
+    let flies = State::load(vault, group).is_some_and(|state| state.flight.is_some());
+    flies || state::Part::Wish.any(vault, group)
+}
+
+/// Returns the accounts about whose devices it is not known whether they belong to them, although
+/// they have said something.
+pub(crate) fn unchecked(vault: &dyn Vault) -> BTreeSet<AccountId> {
+    trust::unchecked(vault)
 }
 
 /// Returns the accounts in a group and their roles.

@@ -16,7 +16,7 @@
 
 use session_core::{
     AccountId, Blob, Decode as _, DecodeError, Domain, Encode as _, Entropy, InboxAddress, List,
-    choice, record,
+    Time, choice, record,
 };
 use session_crypto::aead::{self, NONCE_SIZE, TAG_SIZE};
 use session_crypto::xwing::{XWING_CIPHERTEXT_SIZE, XWingCiphertext, XWingPublicKey, XWingSecret};
@@ -97,6 +97,8 @@ choice! {
         2 => Rejoin {
             /// The group.
             group: GroupId,
+            /// When it asks.
+            at: Time,
             /// A fresh key package of the device.
             key_package: Blob<{ 1 << 14 }>,
             /// By the device, over [`rejoin_statement`], under [`Domain::Rejoin`].
@@ -131,10 +133,12 @@ pub enum IntroError {
     Malformed(#[from] DecodeError),
 }
 
-/// Returns what a device signs to be added again.
+/// Returns what a device signs to be added again: to nobody else than `to`, and not for ever.
 #[must_use]
-pub fn rejoin_statement(group: &GroupId, key_package: &[u8]) -> Vec<u8> {
+pub fn rejoin_statement(group: &GroupId, to: &AccountId, at: Time, key_package: &[u8]) -> Vec<u8> {
     let mut statement = group.to_bytes();
+    to.encode(&mut statement);
+    at.encode(&mut statement);
     statement.extend_from_slice(key_package);
     statement
 }

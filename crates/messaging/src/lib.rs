@@ -40,6 +40,7 @@
 //! | [`intro`] | what is said to an account before there is a conversation |
 //! | [`safety`] | the number that two people compare |
 //! | [`file_name`] | names that are safe to show and to save under |
+//! | [`shown`] | what text of others may do to a screen |
 //! | [`backup`] | what a device remembers, as a file |
 //! | [`card`] | the item in which an account publishes its keys |
 
@@ -60,6 +61,7 @@ mod outbox;
 pub mod safety;
 pub mod say;
 mod secret;
+pub mod shown;
 pub mod thread;
 pub mod vault;
 

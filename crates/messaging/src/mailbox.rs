@@ -60,11 +60,11 @@ pub const fn day_of(time: Time) -> u64 {
 /// [`DAYS_BACK_MAX`] back; near midnight also the day before or after, because clocks differ by up to
 /// [`SKEW`].
 ///
-/// Who retries to store an item stores it where it was sealed for: `since` lies as far back as senders
-/// keep trying.
+/// Who could not store an item on its day seals it again for another one, soon after [`SKEW`] is over;
+/// twice that, a mailbox is looked at.
 #[must_use]
 pub fn days_to_watch(now: Time, since: Time) -> RangeInclusive<u64> {
-    let first = day_of(since.min(now) - SKEW).max(day_of(now).saturating_sub(DAYS_BACK_MAX));
+    let first = day_of(since.min(now) - SKEW - SKEW).max(day_of(now).saturating_sub(DAYS_BACK_MAX));
     first..=day_of(now + SKEW)
 }
 

@@ -32,8 +32,11 @@ mod devices;
 mod find;
 mod heard;
 mod links;
+mod marks;
 mod people;
 mod receipts;
+mod requests;
+mod unsaid;
 
 use api::{Answer, Effect, Error, Event, Input, NetFailure, Source, Stored, Warning};
 
@@ -42,6 +45,9 @@ const TTL: Span = TTL_MAX;
 
 /// The least, for what disappears soon: whoever is offline for an hour misses it no sooner.
 const TTL_LEAST: Span = Span::from_secs(3600);
+
+/// Who types is old news soon.
+const TTL_TYPING: Span = Span::from_secs(60);
 
 /// How often mailboxes are looked through for another day's.
 const DAY_CHECK: Span = Span::from_secs(600);
@@ -81,7 +87,12 @@ impl Default for Config {
 enum Waiter {
     Nobody,
     Command(u64),
-    Tally { command: u64, account: AccountId },
+    Tally {
+        command: u64,
+        account: AccountId,
+    },
+    /// What waits for a conversation with the account.
+    Talk(AccountId),
 }
 
 /// Accounts that are being added for one command.
@@ -98,6 +109,7 @@ pub struct Messenger {
     me: Me,
     groups: Groups,
     outbox: Outbox,
+    marking: marks::Marking,
     finder: find::Finder,
     tallies: BTreeMap<u64, Tally>,
     /// Who waits for which wish.
@@ -118,6 +130,8 @@ pub struct Messenger {
     admit_at: Time,
     /// When this device was last up to date: from then on mailboxes of past days are looked through.
     since: Time,
+    /// Whether it came into groups since then, of which it looks through more.
+    newly_in: bool,
 }
 
 impl Messenger {
@@ -144,6 +158,7 @@ impl Messenger {
             groups,
             since: vault::load(vault, &since_key()).unwrap_or(Time::ZERO),
             outbox: Outbox::open(vault),
+            marking: marks::Marking::default(),
             config,
             me,
             finder: find::Finder::default(),
@@ -156,6 +171,7 @@ impl Messenger {
             own: BTreeSet::new(),
             publish_at: Time::ZERO,
             admit_at: Time::ZERO,
+            newly_in: true,
         })
     }
 
@@ -191,6 +207,9 @@ impl Messenger {
     }
 
     fn stored(&mut self, cx: &mut Cx<'_>, id: u64, outcome: &Result<Stored, NetFailure>) {
+        if self.mark_stored(cx, id, outcome) {
+            return;
+        }
         let Some(waiting) = self.outbox.waiting(cx.store, id) else { return };
         if let Purpose::Commit { group, epoch } = waiting.purpose {
             return self.commit_answered(cx, id, group, epoch, outcome);
@@ -249,8 +268,26 @@ impl Messenger {
         }
     }
 
+    /// Every watched mailbox was read through after `at`: those of days before need not be looked
+    /// through any more.
+    fn caught_up(&mut self, cx: &mut Cx<'_>, at: Time) {
+        let at = at.min(cx.now);
+        self.join_again(cx, at);
+        if at <= self.since {
+            return;
+        }
+        let first = |since| *crate::mailbox::days_to_watch(cx.now, since).start();
+        if first(at) != first(self.since) || self.newly_in {
+            self.groups.touch_all(cx.store);
+            self.newly_in = false;
+            self.watch_stale = true;
+        }
+        self.since = at;
+        vault::save(cx.store, &since_key(), &at);
+    }
+
     fn read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: &Result<Vec<Item>, NetFailure>) {
-        if self.found(cx, id, outcome).is_some() {
+        if self.marks_read(cx, id, outcome) || self.found(cx, id, outcome).is_some() {
             return;
         }
         let Self { groups, me, .. } = self;
@@ -283,6 +320,11 @@ impl Messenger {
             Waiter::Nobody => {}
             Waiter::Command(id) => commands::answer_to(cx, id, result.map(|()| Answer::Done)),
             Waiter::Tally { command, account } => self.tally(cx, command, account, result),
+            Waiter::Talk(account) => {
+                if let Err(error) = result {
+                    self.give_up_talk(cx, account, &error);
+                }
+            }
         }
     }
 
@@ -301,9 +343,7 @@ impl Messenger {
             return;
         }
         if cx.now >= self.watch_at && self.watched.is_some() {
-            // Whoever was here until now has read what came before; mailboxes are looked back on for
-            // a day longer than that.
-            vault::save(cx.store, &since_key(), &cx.now);
+            self.ask_about_devices(cx);
         }
         self.watch_stale = false;
         self.watch_at = cx.now + DAY_CHECK;
@@ -332,9 +372,30 @@ impl Messenger {
         for account in links::waited_for(cx.store) {
             self.find(cx, account, find::Goal::Talk);
         }
+        self.ask_about_devices(cx);
         let account = self.me.account;
         self.find(cx, account, find::Goal::Refresh);
         self.outbox.fly(cx);
+    }
+}
+
+impl Messenger {
+    /// Says again, under the keys and in the mailbox of today, what could not be stored in time.
+    fn seal_late(&mut self, cx: &mut Cx<'_>) {
+        let epoch = |vault: &dyn Vault, group: &GroupId| {
+            let member = group::phase(vault, group) == Some(group::Phase::Member);
+            group::epoch(vault, group).filter(|_| member).map(|(epoch, _)| epoch)
+        };
+        for batch in self.outbox.take_late(cx, epoch) {
+            self.say_batch(cx, &batch);
+        }
+    }
+
+    /// Asks again about devices of which it is not known whether they belong to their accounts.
+    fn ask_about_devices(&mut self, cx: &mut Cx<'_>) {
+        for account in group::unchecked(cx.store) {
+            self.find(cx, account, find::Goal::Check);
+        }
     }
 }
 
@@ -352,7 +413,9 @@ impl Messenger {
             Input::Stored { id, outcome } => self.stored(cx, id, &outcome),
             Input::Read { id, outcome } => self.read(cx, id, &outcome),
             Input::Arrived { address, items } => self.arrived(cx, address, &items),
+            Input::CaughtUp { at } => self.caught_up(cx, at),
         }
+        self.mark(cx);
         self.watch(cx);
     }
 
@@ -366,6 +429,8 @@ impl Messenger {
             Some(self.publish_at),
             Some(self.admit_at),
             self.outbox.deadline(),
+            self.outbox.late_deadline(),
+            self.marking.deadline(),
             self.groups.deadline(),
             receipts::deadline(vault),
             thread::next_expiry(vault),
@@ -385,6 +450,7 @@ impl Messenger {
             let missing = self.admit(cx);
             self.admit_at = cx.now + if missing { ADMIT_PACE } else { ADMIT_CHECK };
         }
+        self.seal_late(cx);
         self.outbox.fly(cx);
         let Self { groups, outbox, me, .. } = self;
         let heard = groups.tick(cx, outbox, me.author());
@@ -393,8 +459,15 @@ impl Messenger {
             self.send_receipts(cx);
         }
         for (thread, places) in thread::expire(cx.store, cx.now) {
+            if let Some(gone) = thread::summary(cx.store, thread) {
+                unsaid::unsay(cx.store, cx.now, &gone.peer);
+            }
             self.show(cx, thread, places, false);
         }
+        if self.marking.deadline().is_some_and(|due| due <= cx.now) {
+            self.join_again(cx, cx.now);
+        }
+        self.mark(cx);
         self.watch(cx);
     }
 }

@@ -29,6 +29,7 @@ mod rules;
 mod store;
 
 use session_core::{Digest, Entropy};
+use session_crypto::DsaPublicKey;
 
 pub use error::MlsError;
 pub use id::{Credential, DeviceKey};
@@ -84,6 +85,17 @@ pub struct Joiner {
     pub credential: Credential,
     /// The hash of its signing key, as manifests list it.
     pub key_hash: Digest,
+}
+
+/// A group that this device was brought into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcomed {
+    /// Which.
+    pub group: GroupId,
+    /// The reference of the key package that was used.
+    pub key_package: Digest,
+    /// Whose welcome it is: the leaf that signed it.
+    pub by: u32,
 }
 
 /// What is known of the current epoch of a group.
@@ -192,6 +204,9 @@ pub trait KeyAgreement {
     /// When it is malformed, not signed, or of another kind than ours.
     fn read_key_package(&self, bytes: &[u8]) -> Result<(Credential, Digest, Digest), MlsError>;
 
+    /// Returns the signing key of the device that a key package is of, if it can be read.
+    fn signing_key(&self, key_package: &[u8]) -> Option<DsaPublicKey>;
+
     /// Makes a group of which this device is the only member.
     ///
     /// # Errors
@@ -205,19 +220,14 @@ pub trait KeyAgreement {
         agreed: &Agreed,
     ) -> Result<(), MlsError>;
 
-    /// Joins a group. Returns it, and the reference of the key package that was used: its private
-    /// half is still there, so that the same welcome could be read again. Call
-    /// [`forget_key_package`](Self::forget_key_package) when that must end.
+    /// Joins a group. The private half of the key package that was used is still there, so that the
+    /// same welcome could be read again. Call [`forget_key_package`](Self::forget_key_package) when
+    /// that must end. Whether the leaf that signed is whose it says it is, the caller has to find out.
     ///
     /// # Errors
     /// When the welcome is not for us, or not in order; [`MlsError::Exists`] when the group is
     /// known: to join again, [`forget`](Self::forget) it first.
-    fn join(
-        &self,
-        d: &mut Doors<'_>,
-        welcome: &[u8],
-        tree: &[u8],
-    ) -> Result<(GroupId, Digest), MlsError>;
+    fn join(&self, d: &mut Doors<'_>, welcome: &[u8], tree: &[u8]) -> Result<Welcomed, MlsError>;
 
     /// Returns what is known of a group; `None` if this device is not, or no longer, in it.
     fn info(&self, vault: &dyn Vault, group: &GroupId) -> Option<EpochInfo>;

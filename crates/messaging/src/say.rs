@@ -10,6 +10,7 @@ use session_core::{
 };
 use session_core::{choice, record};
 
+use crate::account::Contact;
 use crate::attachment::Manifest;
 use crate::content::TEXT_BYTES_MAX;
 use crate::secret::Secret;
@@ -22,6 +23,9 @@ pub const REACTION_BYTES_MAX: usize = 64;
 
 /// Most messages that one receipt names.
 pub const RECEIPT_IDS_MAX: usize = 256;
+
+/// Most contacts of which own devices tell each other at once.
+pub const CONTACTS_COPIED_MAX: usize = 128;
 
 /// Longest name of a person, group or device.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -224,6 +228,29 @@ choice! {
         5 => Keys {
             /// They; see [`crate::account`].
             sealed: Blob<8192>,
+        },
+        /// Heard in a conversation, from somebody who did not know of all own devices yet.
+        6 => Heard {
+            /// Where.
+            from: Peer,
+            /// Who said it.
+            author: AccountId,
+            /// On which device.
+            device: DeviceId,
+            /// What: a [`Said`].
+            said: Blob<SAID_BYTES_MAX>,
+        },
+        /// Whom the account knows: for a device that has just come in.
+        8 => Contacts {
+            /// They.
+            contacts: List<Contact, CONTACTS_COPIED_MAX>,
+        },
+        /// Decided about a group into which a stranger brought the account.
+        7 => Group {
+            /// The group.
+            group: GroupId,
+            /// What was decided.
+            standing: Standing,
         },
     }
 

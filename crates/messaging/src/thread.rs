@@ -31,7 +31,7 @@ use session_core::{AccountId, Text, Time, choice, record};
 use crate::attachment::Manifest;
 use crate::content::TEXT_BYTES_MAX;
 use crate::group::Role;
-use crate::say::{DeviceId, Disappear, NAME_BYTES_MAX, Peer, SayId, Standing};
+use crate::say::{DeviceId, Disappear, NAME_BYTES_MAX, Peer, Said, Say, SayId, Standing};
 use crate::secret::Secret;
 
 mod apply;
@@ -54,9 +54,10 @@ pub use list::{
     open_thread, set_disappear, set_members, set_muted, set_name, set_standing, summary, thread_of,
     threads,
 };
-pub use reading::{by_id, mark_read, message, messages, read_elsewhere};
+pub use reading::{by_id, mark_read, message, messages, read_elsewhere, unread};
 pub use search::{Hit, search};
-pub use status::{failed, proof, sent, stored};
+pub(crate) use status::is_said;
+pub use status::{failed, proof, sealed_again, sent, stored};
 
 record! {
     /// A thread of this device; numbers say nothing outside of it.
@@ -255,6 +256,21 @@ impl Message {
     #[must_use]
     pub const fn unsent(&self) -> bool {
         matches!(self.body, Body::Unsent)
+    }
+
+    /// Returns what its author would say to show it again as it is now; `None` for lines, and for what
+    /// was taken back.
+    pub(crate) fn said(&self) -> Option<Said> {
+        let reply_to = self.reply_to;
+        let say = match &self.body {
+            Body::Text { body } => Say::Text { body: body.clone(), reply_to },
+            Body::File { manifest, route, caption } => {
+                let (manifest, route) = (manifest.clone(), route.clone());
+                Say::File { manifest, route, caption: caption.clone(), reply_to }
+            }
+            Body::Unsent | Body::Line { .. } => return None,
+        };
+        Some(Said { id: self.id, sent_at: self.sent_at, say })
     }
 }
 

@@ -193,6 +193,18 @@ impl Policy {
     }
 }
 
+/// Returns the namespaces whose items are counted together: whoever may deposit in one of them may
+/// in the others too. Room that one class takes is not missing to the others, so that nobody keeps
+/// out those who have a capability or the key of the account.
+#[must_use]
+pub const fn room_of(policy: Policy) -> &'static [Namespace] {
+    match policy {
+        Policy::Deposit => &[MESSAGES, ATTACHMENTS],
+        Policy::Card | Policy::Manifest => &[IDENTITY_CARD, MANIFESTS],
+        Policy::Box | Policy::Slot => &[BOXES, COMMITS],
+    }
+}
+
 /// Returns the rules of a namespace, or `None` for one that does not exist.
 #[must_use]
 pub const fn policy(namespace: Namespace) -> Option<Policy> {

@@ -59,10 +59,11 @@ pub const SYNC_ROUND_BYTES_MAX: usize = 256 * 1024;
 /// Most element keys in one reconciliation want.
 pub const SYNC_KEYS_MAX: usize = 4096;
 
-/// Most items one inbox holds, so that nobody fills a node through one address.
+/// Most items one inbox holds in the namespaces of one class (`inbox::room_of`), so that nobody
+/// fills a node through one address.
 pub const INBOX_ITEMS_MAX: u64 = 100_000;
 
-/// Most bytes one inbox holds.
+/// Most bytes one inbox holds in the namespaces of one class.
 pub const INBOX_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Most owner operations remembered for one inbox.

@@ -150,6 +150,8 @@ struct Owner {
     linked: Vec<oneshot::Sender<()>>,
     /// What was asked in this transaction, answered when it is durable.
     changed: Vec<oneshot::Sender<()>>,
+    /// Queries that came meanwhile: they see nothing that may still be rolled back.
+    views: Vec<Query>,
 }
 
 /// What there is to do next.
@@ -188,6 +190,7 @@ impl Owner {
             idle: Vec::new(),
             linked: Vec::new(),
             changed: Vec::new(),
+            views: Vec::new(),
         };
         Ok((owner, request))
     }
@@ -263,11 +266,24 @@ impl Owner {
             // Whoever asked may have stopped waiting.
             let _ = done.send(());
         }
-        let talker = &self.talker;
-        for (_, done) in self.idle.extract_if(.., |(since, _)| talker.is_idle(*since)) {
+        self.show()?;
+        let (talker, vault, now) = (&self.talker, &self.vault, CLOCK.now());
+        for (_, done) in self.idle.extract_if(.., |(since, _)| talker.is_idle(vault, now, *since)) {
             let _ = done.send(());
         }
         Ok(())
+    }
+
+    /// Runs queries. A value that does not open fails the transaction, as it does elsewhere.
+    fn show(&mut self) -> Result<(), VaultError> {
+        if self.views.is_empty() {
+            return Ok(());
+        }
+        self.vault.begin()?;
+        for query in std::mem::take(&mut self.views) {
+            query(&self.vault);
+        }
+        self.vault.commit()
     }
 
     fn order(&mut self, order: Order, effects: &mut Vec<Effect>) {
@@ -284,7 +300,7 @@ impl Owner {
                 let command = *command;
                 self.call(effects, |talker, cx| talker.handle(cx, Input::Run { id, command }));
             }
-            Order::View(query) => query(&self.vault),
+            Order::View(query) => self.views.push(query),
             Order::Change(change, done) => {
                 change(&mut self.vault);
                 self.changed.push(done);
@@ -346,3 +362,6 @@ impl Owner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,12 +319,17 @@ impl Session {
     /// # Errors
     /// When the session has ended.
     pub async fn sync_until_idle(&self) -> Result<(), Error> {
-        self.idle().await?;
+        self.caught_up().await?;
         self.command(Command::Flush).await?;
-        self.idle().await
+        self.caught_up().await
     }
 
-    async fn idle(&self) -> Result<(), Error> {
+    /// Waits until everything that is new has been read, and nothing is on its way. What is said
+    /// after that is said under the newest keys that the swarm knows of.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn caught_up(&self) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
         self.order(Order::Idle(done)).await?;
         answer.await.map_err(|_| Error::Stopped)

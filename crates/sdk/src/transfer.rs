@@ -7,19 +7,20 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use session_client::command::{self as client, Inbox, NewItem};
 use session_core::{Encode as _, List, MessageId, Span, Text, Time, record};
 use session_messaging::attachment::{
-    AttachmentError, CHUNK_BYTES, FileHash, FileKey, Manifest, Opener, SealedPiece, Sealer,
+    AttachmentError, CHUNK_BYTES, FileHash, FileKey, Manifest, Opener, Pieces, SealedPiece, Sealer,
 };
 use session_messaging::mailbox;
-use session_messaging::say::{Peer, Say};
-use session_messaging::vault::{self, Table};
+use session_messaging::say::{Peer, Say, SayId};
+use session_messaging::thread::{self, Body};
+use session_messaging::vault::{self, Table, Vault};
 use session_messaging::{FileName, Secret};
 use session_protocol::inbox::{ATTACHMENTS, Mailbox};
-use session_protocol::limits::TTL_MAX;
+use session_protocol::limits::{IDS_MAX, TTL_MAX};
 use session_runtime::entropy::OsEntropy;
 
 use crate::session::{Error, Said, Session};
@@ -29,6 +30,9 @@ pub const FILE_BYTES_MAX: u64 = 100 * 1024 * 1024;
 
 /// Pieces in one request: below the size of a frame, and few to repeat after an interruption.
 const PIECES_AT_ONCE: usize = 8;
+
+/// How long taking a file back waits for the swarm to delete the pieces.
+pub const ERASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// File systems take names of 255 bytes: what is numbered must leave room for its number.
 const STEM_BYTES_MAX: usize = 200;
@@ -186,13 +190,7 @@ impl Session {
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
         let mut target = options.open(&part).map_err(disk(&part))?;
-        let mut opener = Opener::new(manifest.clone());
-        for some in opener.missing_indexes().chunks(PIECES_AT_ONCE) {
-            let ids: Vec<_> = some.iter().map(|(_, id)| *id).collect();
-            for ((index, _), item) in some.iter().zip(self.pieces(&mailbox, &ids).await?) {
-                opener.open_index(*index, &item)?;
-            }
-        }
+        let opener = self.indexes(manifest, &mailbox).await?;
         let mut hash = FileHash::new();
         let mut chunk = resume(&mut target, manifest, &mut hash).map_err(disk(&part))?;
         while chunk < manifest.chunks() {
@@ -218,6 +216,66 @@ impl Session {
         let name = free_name(folder, manifest.name().as_str());
         fs::rename(&part, &name).map_err(disk(&name))?;
         Ok(name)
+    }
+
+    /// Takes back a message of the own account; of a file, the swarm is asked to delete the pieces
+    /// too, for [`ERASE_PATIENCE`] at most. Whoever has fetched them has them.
+    ///
+    /// # Errors
+    /// As [`Session::say_this`]. That pieces could not be deleted is none: they expire.
+    pub async fn unsend(&self, to: Peer, of: SayId) -> Result<Said, Error> {
+        let find = move |vault: &dyn Vault| {
+            let found = thread::by_id(vault, thread::thread_of(vault, &to)?, of)?;
+            match found.body {
+                Body::File { manifest, route, .. } if found.own => {
+                    Some(FileRef { manifest, route })
+                }
+                _ => None,
+            }
+        };
+        let file = self.view(find).await?;
+        let said = self.say_this(to, Say::Unsend { of }).await?;
+        if let Some(file) = file {
+            let erased = tokio::time::timeout(ERASE_PATIENCE, self.erase(&file)).await;
+            match erased {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::info!(%error, "pieces of a file stay in the swarm"),
+                Err(_) => tracing::info!("the swarm does not answer: pieces of a file stay there"),
+            }
+        }
+        Ok(said)
+    }
+
+    /// Deletes the pieces of a file.
+    async fn erase(&self, file: &FileRef) -> Result<(), FileError> {
+        let mailbox = mailbox::of_file(&file.route);
+        let opener = self.indexes(&file.manifest, &mailbox).await?;
+        let chunks = (0..file.manifest.chunks()).filter_map(|chunk| opener.chunk_id(chunk));
+        let indexes = match file.manifest.pieces() {
+            Pieces::Chunks { .. } => &[][..],
+            Pieces::Indexes { ids } => ids,
+        };
+        let ids: Vec<MessageId> = chunks.chain(indexes.iter().copied()).collect();
+        for some in ids.chunks(IDS_MAX) {
+            let command = client::Command::Delete {
+                from: Inbox::Mailbox { rule: mailbox.rule(), token: mailbox.erase.clone() },
+                ids: List::new(some).expect("chunks of at most the bound"),
+            };
+            self.network(command).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches and opens what lists the pieces of a large file.
+    async fn indexes(&self, manifest: &Manifest, mailbox: &Mailbox) -> Result<Opener, FileError> {
+        let mut opener = Opener::new(manifest.clone());
+        for some in opener.missing_indexes().chunks(PIECES_AT_ONCE) {
+            let ids: Vec<_> = some.iter().map(|(_, id)| *id).collect();
+            for ((index, _), item) in some.iter().zip(self.pieces(mailbox, &ids).await?) {
+                opener.open_index(*index, &item)?;
+            }
+        }
+        Ok(opener)
     }
 
     async fn pieces(
@@ -352,8 +410,12 @@ fn slot(to: &Peer, path: &Path) -> Vec<u8> {
     Table::Transfer.key(&[hash.finish().as_bytes()])
 }
 
-/// Hashes the whole chunks that are there and cuts off the rest; returns the next chunk.
-fn resume(file: &mut File, manifest: &Manifest, hash: &mut FileHash) -> std::io::Result<u32> {
+/// Hashes the whole chunks of a download that are there and cuts off the rest; returns the next
+/// chunk.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn resume(file: &mut File, manifest: &Manifest, hash: &mut FileHash) -> std::io::Result<u32> {
     let whole = file.metadata()?.len().min(manifest.size()) / CHUNK_BYTES as u64;
     file.set_len(whole * CHUNK_BYTES as u64)?;
     file.seek(SeekFrom::Start(0))?;
@@ -366,7 +428,8 @@ fn resume(file: &mut File, manifest: &Manifest, hash: &mut FileHash) -> std::io:
 }
 
 /// Returns a name in `folder` that nothing has: `photo.jpg`, `photo (2).jpg`, …
-fn free_name(folder: &Path, name: &str) -> PathBuf {
+#[must_use]
+pub fn free_name(folder: &Path, name: &str) -> PathBuf {
     let (stem, ending) = match name.rsplit_once('.') {
         Some((stem, ending)) if !stem.is_empty() && ending.len() <= ENDING_BYTES_MAX => {
             (stem, format!(".{ending}"))

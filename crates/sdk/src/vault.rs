@@ -5,9 +5,9 @@
 //! vault, and a secret for each value); one program at a time; what is removed or replaced cannot be
 //! opened again by who has the file and the key, because its secret is overwritten in place (see
 //! `slots`), and nearly all of its bytes are overwritten besides.
-//! *Not provided:* secrecy of keys, which are local numbers, digests and account ids, and of the sizes and number
-//! of entries; protection against somebody who puts an old copy of the file back; that a disk which
-//! moves its blocks about forgets what was overwritten.
+//! *Not provided:* secrecy of keys, which are local numbers, digests and account ids, and of the
+//! sizes and number of entries; protection against somebody who puts an old copy of the file back;
+//! that a disk which moves its blocks about forgets what was overwritten.
 //!
 //! The journal is SQLite's rollback journal, truncated at each commit, and not a write-ahead log: a
 //! log keeps page images of many transactions, deleted secrets among them, until it happens to be

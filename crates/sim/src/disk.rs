@@ -159,8 +159,8 @@ impl Store for Disk {
         self.store.scan_tombstones(range, visitor);
     }
 
-    fn inbox_usage(&self, address: &InboxAddress) -> Usage {
-        self.store.inbox_usage(address)
+    fn inbox_usage(&self, address: &InboxAddress, namespace: Namespace) -> Usage {
+        self.store.inbox_usage(address, namespace)
     }
 
     // Forgetting what has expired needs no commit: a crash may forget it again.

@@ -613,8 +613,8 @@ impl Store for DiskStore {
         }
     }
 
-    fn inbox_usage(&self, address: &InboxAddress) -> Usage {
-        self.shard(address).index.usage(address)
+    fn inbox_usage(&self, address: &InboxAddress, namespace: Namespace) -> Usage {
+        self.shard(address).index.usage(address, namespace)
     }
 
     fn purge(&mut self, now: Time) -> Purged {

@@ -34,7 +34,7 @@ struct Inbox {
     items: BTreeMap<MessageId, StoredItem>,
     order: BTreeMap<(Namespace, u64), MessageId>,
     tombstones: BTreeMap<MessageId, Tombstone>,
-    bytes: u64,
+    usage: BTreeMap<Namespace, Usage>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,7 @@ impl MemoryStore {
 
     fn insert_item(&mut self, address: InboxAddress, item: StoredItem) {
         let inbox = self.inboxes.entry(address).or_default();
-        inbox.bytes += u64::from(item.meta.size);
+        inbox.usage.entry(item.meta.namespace).or_default().add(item.meta.size);
         inbox.order.insert((item.meta.namespace, item.meta.arrival), item.meta.id);
         self.items_due.insert((item.meta.expiry, item.meta.arrival), (address, item.meta.id));
         self.stats.items += 1;
@@ -130,7 +130,7 @@ impl MemoryStore {
     fn take_item(&mut self, address: &InboxAddress, id: &MessageId) -> Option<StoredItem> {
         let inbox = self.inboxes.get_mut(address)?;
         let item = inbox.items.remove(id)?;
-        inbox.bytes -= u64::from(item.meta.size);
+        inbox.usage.entry(item.meta.namespace).or_default().remove(item.meta.size);
         inbox.order.remove(&(item.meta.namespace, item.meta.arrival));
         self.items_due.remove(&(item.meta.expiry, item.meta.arrival));
         self.stats.items -= 1;
@@ -379,11 +379,9 @@ impl Store for MemoryStore {
         }
     }
 
-    fn inbox_usage(&self, address: &InboxAddress) -> Usage {
-        self.inboxes.get(address).map_or_else(Usage::default, |inbox| Usage {
-            items: inbox.items.len() as u64,
-            bytes: inbox.bytes,
-        })
+    fn inbox_usage(&self, address: &InboxAddress, namespace: Namespace) -> Usage {
+        let inbox = self.inboxes.get(address);
+        inbox.and_then(|inbox| inbox.usage.get(&namespace)).copied().unwrap_or_default()
     }
 
     fn purge(&mut self, now: Time) -> Purged {

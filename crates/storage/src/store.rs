@@ -95,13 +95,25 @@ pub struct Page {
     pub more: bool,
 }
 
-/// What an inbox holds.
+/// What a namespace of an inbox holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Items.
     pub items: u64,
     /// Bytes of their data.
     pub bytes: u64,
+}
+
+impl Usage {
+    pub(crate) fn add(&mut self, size: u32) {
+        self.items += 1;
+        self.bytes += u64::from(size);
+    }
+
+    pub(crate) fn remove(&mut self, size: u32) {
+        self.items -= 1;
+        self.bytes -= u64::from(size);
+    }
 }
 
 /// The tables of small records.
@@ -302,8 +314,8 @@ pub trait Store {
         visitor: &mut dyn FnMut(&InboxAddress, &MessageId, Time),
     );
 
-    /// Returns what an inbox holds, expired items included until they are purged.
-    fn inbox_usage(&self, address: &InboxAddress) -> Usage;
+    /// Returns what a namespace of an inbox holds, expired items included until they are purged.
+    fn inbox_usage(&self, address: &InboxAddress, namespace: Namespace) -> Usage;
 
     /// Forgets what has expired at `now`, at most [`PURGE_MAX`] of items and tombstones together
     /// and as many records, in the order of expiry.

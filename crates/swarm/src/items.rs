@@ -162,15 +162,22 @@ pub(crate) fn keep(
 }
 
 fn check_room(store: &dyn Store, item: &ReplicaItem) -> Result<(), Refusal> {
-    let usage = store.inbox_usage(&item.address);
+    let namespace = item.namespace;
+    let policy = inbox::policy(namespace).ok_or(Refusal::UnknownNamespace { namespace })?;
+    let (mut items, mut bytes) = (0, item.data.len() as u64);
+    for namespace in inbox::room_of(policy) {
+        let usage = store.inbox_usage(&item.address, *namespace);
+        items += usage.items;
+        bytes += usage.bytes;
+    }
     let full = |field: &str, limit| Refusal::InboxFull {
         field: session_core::Text::new(field).unwrap_or_default(),
         limit,
     };
-    if usage.items >= INBOX_ITEMS_MAX {
+    if items >= INBOX_ITEMS_MAX {
         return Err(full("items", INBOX_ITEMS_MAX));
     }
-    if usage.bytes.saturating_add(item.data.len() as u64) > INBOX_BYTES_MAX {
+    if bytes > INBOX_BYTES_MAX {
         return Err(full("bytes", INBOX_BYTES_MAX));
     }
     Ok(())

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use session_core::Span;
 use session_crypto::AccountRef;
+use session_crypto::account::ParseAccountError;
 use session_messaging::say::{GroupId, Peer};
+use session_runtime::http::client::Endpoint;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Account {
@@ -34,8 +36,23 @@ pub(crate) enum Account {
         #[arg(long)]
         plain: bool,
     },
-    /// Compare what is published with what this device signed: finds devices that nobody here added.
+    /// Compare what is published with what this device signed, and with the chain's anchor where a
+    /// chain is known: finds devices that nobody here added.
     Audit,
+    /// Anchor the newest manifest on the chain, so that nobody can be shown another one.
+    Anchor {
+        /// Where the chain is asked; without it, as for 'session chain'.
+        #[arg(long, value_name = "URL", env = "SESSION_CHAIN")]
+        url: Option<Endpoint>,
+    },
+    /// Publish that a classical account (05…) is the same person's: both keys sign it.
+    ///
+    /// Its seed is read from a file or standard input: 32 hex digits, as the classical client keeps
+    /// it, or 64, the whole Ed25519 seed.
+    Link05 {
+        /// The file with the seed; `-` for standard input.
+        file: PathBuf,
+    },
     /// Show the 24 words again, if this device holds them.
     Words {
         /// Yes, on this screen.
@@ -83,6 +100,11 @@ pub(crate) enum Contact {
         #[arg(long)]
         requests: bool,
     },
+    /// Show an account: what it publishes, its devices, its classical account (05…) if it has one.
+    Show {
+        /// The account.
+        account: AccountRef,
+    },
     /// Make an account a contact, and look it up.
     Add {
         /// The account.
@@ -91,7 +113,7 @@ pub(crate) enum Contact {
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
-    /// Accept a stranger: receipts are sent from now on.
+    /// Accept a stranger: it learns what was delivered, also of what came before.
     Accept {
         /// The account.
         account: AccountRef,
@@ -133,6 +155,9 @@ pub(crate) enum Contact {
 
 #[derive(Debug, Args)]
 pub(crate) struct Chat {
+    /// In the terminal, show who types, and tell the others of a conversation when you do.
+    #[arg(long, env = "SESSION_TYPING")]
+    pub(crate) typing: bool,
     #[command(subcommand)]
     pub(crate) command: Option<ChatCommand>,
 }
@@ -337,6 +362,18 @@ pub(crate) enum Group {
     },
     /// List the groups.
     List,
+    /// Accept a group into which a stranger brought this account.
+    Accept {
+        /// Which.
+        #[arg(value_parser = place, value_name = "GROUP")]
+        group: Where,
+    },
+    /// Decline such a group: leave it, and show nothing more of it.
+    Decline {
+        /// Which.
+        #[arg(value_parser = place, value_name = "GROUP")]
+        group: Where,
+    },
     /// Show a group and its members.
     Show {
         /// Which.
@@ -505,6 +542,10 @@ pub(crate) fn place(text: &str) -> Result<Where, String> {
         return Ok(Where::Thread(number));
     }
     let why = text.parse::<AccountRef>().expect_err("it was tried above");
+    // Whoever names a classical account means one: nothing else is offered for it.
+    if matches!(why, ParseAccountError::Legacy(_) | ParseAccountError::BrokenLegacy(_)) {
+        return Err(why.to_string());
+    }
     Err(format!(
         "an account ({why}), a group as group: and the start of its id, or the number of a thread \
          is needed"

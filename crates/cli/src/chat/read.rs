@@ -5,7 +5,6 @@ use session_core::Span;
 use session_messaging::messenger::api::Command;
 use session_messaging::say::Standing;
 use session_messaging::thread::{self, Message, Summary};
-use session_messaging::vault::Vault;
 use session_sdk::Session;
 
 use super::show;
@@ -18,7 +17,7 @@ use crate::out::{self, Out};
 /// How long reading waits for the network before it shows what is here.
 const PATIENCE: Span = Span::from_secs(30);
 
-/// New messages of one conversation that are shown at once.
+/// New messages of one conversation that are looked up at once.
 const NEW_MAX: usize = 1000;
 
 pub(super) fn list(home: &Home, out: Out) -> Result<()> {
@@ -43,8 +42,8 @@ fn row(summary: &Summary, names: &Names) -> String {
     let unread =
         if summary.unread > 0 { format!(" {} unread", summary.unread) } else { String::new() };
     let last = summary.last.as_ref().map(|last| show::body_text(&last.body, names));
-    let last = last.unwrap_or_default().replace('\n', " ");
-    out::harmless(&format!(
+    let last = last.unwrap_or_default();
+    out::one_line(&format!(
         "{:>3}  {}{mark}{unread}  {last}",
         summary.id.number,
         show::title(summary, names)
@@ -83,7 +82,7 @@ pub(super) fn search(home: &Home, out: Out, words: &str, limit: usize) -> Result
         let Some(summary) = thread::summary(&vault, hit.thread) else { continue };
         let title = show::title(&summary, &names);
         out.result(
-            || out::harmless(&format!("{title}  {}  {}", names.of(&hit.author), hit.snippet)),
+            || out::one_line(&format!("{title}  {}  {}", names.of(&hit.author), hit.snippet)),
             || {
                 json!({ "thread": hit.thread.number, "place": hit.place, "title": title,
                         "at_ms": hit.at.as_millis(), "snippet": hit.snippet })
@@ -106,42 +105,46 @@ pub(super) async fn unread(home: &Home, out: Out, of: Option<&Where>) -> Result<
                 Some(desk::view(session, move |vault| desk::place(vault, &of)).await??.thread()?)
             }
         };
-        let (names, news) = desk::view(session, move |vault| {
-            let threads = thread::threads(vault).into_iter();
-            let threads = threads.filter(|it| wanted.is_none_or(|wanted| it.id == wanted));
-            let news = threads.map(|it| (new(vault, &it), it));
-            (Names::load(vault), news.collect::<Vec<_>>())
-        })
-        .await?;
-        if news.iter().all(|(messages, _)| messages.is_empty()) {
+        let mut threads = desk::view(session, thread::threads).await?;
+        threads.retain(|it| {
+            let blocked = it.standing == Standing::Blocked;
+            !blocked && it.unread > 0 && wanted.is_none_or(|wanted| it.id == wanted)
+        });
+        if threads.is_empty() {
             out.remark("nothing new");
         }
-        for (messages, summary) in news {
-            let Some(last) = messages.last().map(|it| it.place) else { continue };
-            let request = summary.standing == Standing::Stranger;
-            let note = if request { " (a request: 'session contact accept ID')" } else { "" };
-            out.remark(&format!("== {}{note}", out::harmless(&show::title(&summary, &names))));
-            for message in &messages {
-                print(out, summary.id, message, &names);
-            }
-            // Strangers learn nothing, and stay new until somebody has decided.
-            if !request {
-                let command = Command::MarkRead { thread: summary.id, up_to: last };
-                session.command(command).await.map_err(desk::failure)?;
-            }
+        for summary in &threads {
+            show_new(session, out, summary).await?;
         }
         idle(session, PATIENCE).await.map(drop)
     })
     .await
 }
 
-/// Returns what is new in a conversation, in order.
-fn new(vault: &dyn Vault, summary: &Summary) -> Vec<Message> {
-    if summary.unread == 0 || summary.standing == Standing::Blocked {
-        return Vec::new();
+/// Shows what is new in a conversation, from the oldest on. What was shown counts as read.
+async fn show_new(session: &Session, out: Out, summary: &Summary) -> Result<()> {
+    let (thread, request) = (summary.id, summary.standing == Standing::Stranger);
+    let mut after = 0;
+    loop {
+        let (names, page) = desk::view(session, move |vault| {
+            (Names::load(vault), thread::unread(vault, thread, after, NEW_MAX))
+        })
+        .await?;
+        let Some(last) = page.last().map(|it| it.place) else { return Ok(()) };
+        if after == 0 {
+            let note = if request { " (a request: 'session contact accept ID')" } else { "" };
+            out.remark(&format!("== {}{note}", show::title(summary, &names)));
+        }
+        for message in &page {
+            print(out, thread, message, &names);
+        }
+        // Strangers learn nothing, and stay new until somebody has decided.
+        if !request {
+            let command = Command::MarkRead { thread, up_to: last };
+            session.command(command).await.map_err(desk::failure)?;
+        }
+        after = last;
     }
-    let newest = thread::messages(vault, summary.id, None, NEW_MAX);
-    newest.into_iter().filter(|it| !it.own && !it.read).collect()
 }
 
 pub(super) async fn sync(home: &Home, out: Out, patience: Span) -> Result<()> {

@@ -37,10 +37,7 @@ pub(super) async fn run(home: &Home, out: Out, command: &ChatCommand) -> Result<
             let say = |of: Option<_>| Ok(Say::Edit { of: of.unwrap_or_default(), body });
             said(home, out, of, wait, Some(message), say).await
         }
-        ChatCommand::Unsend { of, message, wait } => {
-            let say = |of: Option<_>| Ok(Say::Unsend { of: of.unwrap_or_default() });
-            said(home, out, of, wait, Some(message), say).await
-        }
+        ChatCommand::Unsend { of, message, wait } => unsend(home, out, of, message, wait).await,
         ChatCommand::React { of, message, emoji, off, wait } => {
             let emoji = Text::new(emoji.as_str())
                 .map_err(|error| Failure::usage(format!("the reaction: {error}")))?;
@@ -53,6 +50,19 @@ pub(super) async fn run(home: &Home, out: Out, command: &ChatCommand) -> Result<
         }
         _ => Err(Failure::usage("nothing is said with this command")),
     }
+}
+
+/// Takes a message back; of a file, the pieces too.
+async fn unsend(home: &Home, out: Out, of: &Where, message: &String, wait: &Wait) -> Result<()> {
+    desk::with(home, async |session| {
+        let (place, about) = find(session, of, Some(message)).await?;
+        let id = about.ok_or_else(|| Failure::not_found("there is no such message"))?;
+        let said = session.unsend(place.peer, id).await.map_err(desk::failure)?;
+        let status = desk::wait(session, out, Sent::Change, wait).await?;
+        report(out, said, status);
+        Ok(())
+    })
+    .await
 }
 
 fn body(text: &str) -> Result<Text<{ session_messaging::content::TEXT_BYTES_MAX }>> {
@@ -71,6 +81,7 @@ async fn said(
     say: impl FnOnce(Option<session_messaging::say::SayId>) -> Result<Say>,
 ) -> Result<()> {
     desk::with(home, async |session| {
+        desk::catch_up(session, wait).await;
         let (place, about) = find(session, to, about).await?;
         let say = say(about)?;
         let message = matches!(say, Say::Text { .. });
@@ -125,6 +136,7 @@ async fn timer(
         Some(span) => Disappear::AfterSend { span },
     };
     desk::with(home, async |session| {
+        desk::catch_up(session, wait).await;
         let (place, _) = find(session, of, None).await?;
         set_timer(session, place.peer, disappear).await?;
         desk::wait(session, out, Sent::Change, wait).await?;
@@ -181,6 +193,7 @@ pub(super) async fn file(
     wait: &Wait,
 ) -> Result<()> {
     desk::with(home, async |session| {
+        desk::catch_up(session, wait).await;
         let (place, _) = find(session, to, None).await?;
         let bar = transfer::bar(!out.is_json() && std::io::stderr().is_terminal(), "sending");
         let sent = session

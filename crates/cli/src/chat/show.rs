@@ -20,14 +20,14 @@ pub(crate) fn peer_json(peer: &Peer) -> Value {
     }
 }
 
-/// Returns the title of a conversation.
+/// Returns the title of a conversation, fit for one line.
 pub(crate) fn title(summary: &Summary, names: &Names) -> String {
     match &summary.peer {
         Peer::Account { account } => names.of(account),
         Peer::Group { group } if summary.name.is_empty() => {
             format!("group {}", hex::encode(&group.bytes[..4]))
         }
-        Peer::Group { .. } => summary.name.clone(),
+        Peer::Group { .. } => out::one_line(&summary.name),
     }
 }
 
@@ -136,19 +136,17 @@ pub(crate) fn status_json(status: &Status) -> Value {
 pub(crate) fn message_text(message: &Message, names: &Names) -> String {
     let id = &message.id.to_string()[..8];
     if let Body::Line { line } = &message.body {
-        return format!("— {}", out::harmless(&line_text(line, names)));
+        return format!("— {}", out::one_line(&line_text(line, names)));
     }
-    let author = out::harmless(&names.of(&message.author));
+    let author = names.of(&message.author);
     let status =
         if message.own { format!("  {}", progress(&message.status)) } else { String::new() };
     let edited = if message.edited.is_some() { " (edited)" } else { "" };
-    let body = out::harmless(&body_text(&message.body, names)).replace('\n', "\n  ");
+    let body = out::indented(&body_text(&message.body, names));
     let reactions: String = message
         .reactions
         .iter()
-        .map(|(who, emoji)| {
-            format!("\n  {} {}", out::harmless(emoji), out::harmless(&names.of(who)))
-        })
+        .map(|(who, emoji)| format!("\n  {} {}", out::one_line(emoji), names.of(who)))
         .collect();
     format!("{author}  [{id}]{edited}{status}\n  {body}{reactions}")
 }

@@ -31,6 +31,7 @@ pub(super) const fn is_slow(action: &Action) -> bool {
             | Action::Leave { .. }
             | Action::Info { .. }
             | Action::Timer { .. }
+            | Action::Unsend { .. }
             | Action::Name { .. }
     )
 }
@@ -63,8 +64,12 @@ async fn attempt(session: &Session, action: Action, tell: Tell<'_>) -> Result<Ve
         Action::Forget { thread, id } => {
             command(session, Command::Forget { thread, ids: vec![id] }).await.map(|()| Vec::new())
         }
-        Action::Say { .. } | Action::Edit { .. } | Action::Unsend { .. } | Action::React { .. } => {
+        Action::Say { .. } | Action::Edit { .. } | Action::React { .. } | Action::Typing { .. } => {
             speak(session, action).await.map(|()| Vec::new())
+        }
+        Action::Unsend { thread, id } => {
+            let unsent = session.unsend(peer(session, thread).await?, id).await;
+            unsent.map(|_| Vec::new()).map_err(desk::failure)
         }
         Action::First { account, text } => {
             let said = session.say(Peer::Account { account }, text).await.map_err(desk::failure)?;
@@ -144,13 +149,6 @@ async fn peer(session: &Session, thread: ThreadId) -> Result<Peer> {
     found.map(|it| it.peer).ok_or_else(|| Failure::not_found("the conversation is gone"))
 }
 
-async fn account_of(session: &Session, thread: ThreadId) -> Result<AccountId> {
-    match peer(session, thread).await? {
-        Peer::Account { account } => Ok(account),
-        Peer::Group { .. } => Err(Failure::usage("that is a group")),
-    }
-}
-
 async fn group_of(session: &Session, thread: ThreadId) -> Result<session_messaging::say::GroupId> {
     match peer(session, thread).await? {
         Peer::Group { group } => Ok(group),
@@ -170,8 +168,12 @@ async fn stand(
     standing: Standing,
     done: &str,
 ) -> Result<Vec<News>> {
-    let account = account_of(session, thread).await?;
-    contact::set(session, account, standing, None, None).await?;
+    match peer(session, thread).await? {
+        Peer::Account { account } => {
+            contact::set(session, account, standing, None, None).await?;
+        }
+        Peer::Group { group } => command(session, Command::SetGroup { group, standing }).await?,
+    }
     let mut news = vec![conversations(session).await?];
     news.extend(notice(done));
     Ok(news)
@@ -198,7 +200,7 @@ async fn speak(session: &Session, action: Action) -> Result<()> {
         Action::Edit { thread, id, text: body } => {
             (thread, Say::Edit { of: id, body: text(body)? })
         }
-        Action::Unsend { thread, id } => (thread, Say::Unsend { of: id }),
+        Action::Typing { thread, on } => (thread, Say::Typing { on }),
         Action::React { thread, id, emoji, on } => {
             let emoji = Text::new(emoji).map_err(Failure::usage)?;
             (thread, Say::React { to: id, emoji, on })

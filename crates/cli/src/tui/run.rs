@@ -15,6 +15,7 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::prelude::CrosstermBackend;
+use session_core::Time;
 use session_messaging::messenger::api::Event;
 use session_sdk::{Notice, Session};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,11 +25,12 @@ use super::deed;
 use super::load;
 use super::model::Transfer;
 use super::state::{Action, News, State};
+use super::typing::Typing;
 use super::view;
-use crate::desk;
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
 use crate::out::Out;
+use crate::{desk, person};
 
 /// Keys and actions that wait; a person types slower than that.
 const WAITING_MAX: usize = 1024;
@@ -40,7 +42,9 @@ const KEY_POLL: Duration = Duration::from_millis(200);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Shows the conversations until somebody quits.
-pub(crate) async fn run(home: &Home, out: Out) -> Result<()> {
+///
+/// With `typing`, it is shown who types, and others are told that this account does.
+pub(crate) async fn run(home: &Home, out: Out, typing: bool) -> Result<()> {
     if out.is_json() || !stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "'session chat' alone needs a terminal: for programs there is 'session chat send', \
@@ -51,7 +55,8 @@ pub(crate) async fn run(home: &Home, out: Out) -> Result<()> {
     let me = desk::view(&session, load::own).await?;
     let done = {
         let screen = Screen::open()?;
-        Room::new(&session, State::new(me)).serve(screen).await
+        let typing = typing.then(Typing::default);
+        Room::new(&session, State::new(me), typing).serve(screen).await
     };
     // What cannot be sent now is sent the next time.
     let _ = tokio::time::timeout(GOODBYE, session.sync_until_idle()).await;
@@ -118,15 +123,18 @@ struct Room<'a> {
     heard: mpsc::Receiver<Report>,
     transfers: BTreeMap<u64, Transfer>,
     next: u64,
+    /// Unless nobody asked for it.
+    typing: Option<Typing>,
 }
 
 impl<'a> Room<'a> {
-    fn new(session: &'a Session, state: State) -> Self {
+    fn new(session: &'a Session, state: State, typing: Option<Typing>) -> Self {
         let (quick, orders) = mpsc::channel(WAITING_MAX);
         let (reports, heard) = mpsc::channel(WAITING_MAX);
         tokio::spawn(work(session.clone(), orders, reports.clone()));
         let zone = TimeZone::system();
-        Self { session, state, zone, quick, reports, heard, transfers: BTreeMap::new(), next: 0 }
+        let transfers = BTreeMap::new();
+        Self { session, state, zone, quick, reports, heard, transfers, next: 0, typing }
     }
 
     async fn serve(mut self, mut screen: Screen) -> Result<()> {
@@ -150,6 +158,9 @@ impl<'a> Room<'a> {
                     Some(notice) => self.notice(notice, &mut screen).await?,
                     None => return Err(Failure::failed("the session has ended")),
                 },
+                () = still(self.typing.as_ref().and_then(Typing::deadline)) => {
+                    self.show_typing().await?;
+                }
                 _ = terminate.recv() => return Ok(()),
                 _ = hang_up.recv() => return Ok(()),
             }
@@ -173,12 +184,19 @@ impl<'a> Room<'a> {
 
     /// Returns whether somebody quits.
     async fn input(&mut self, input: Input) -> bool {
-        let actions = match input {
+        let mut actions = match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => self.state.key(key),
             Input::Paste(text) => self.state.paste(&text),
             // The next drawing has the new size.
             _ => Vec::new(),
         };
+        if let Some(typing) = &mut self.typing {
+            if actions.iter().any(|action| matches!(action, Action::Say { .. })) {
+                typing.sent();
+            }
+            let said = typing.writes(person::now(), self.state.writes_in());
+            actions.extend(said.into_iter().map(|(thread, on)| Action::Typing { thread, on }));
+        }
         self.order(actions).await
     }
 
@@ -211,6 +229,14 @@ impl<'a> Room<'a> {
                     // The bell; a terminal that cannot ring is no reason to end.
                     let _ = screen.0.backend_mut().write_all(b"\x07");
                 }
+                if let (Event::Typing { thread, account, on }, Some(typing)) =
+                    (&event, &mut self.typing)
+                {
+                    if *account != self.session.account() {
+                        typing.hear(person::now(), *thread, *account, *on);
+                    }
+                    return self.show_typing().await;
+                }
                 if let Event::Warning(warning) = &event {
                     let text = warning.to_string();
                     self.state.tell(News::Notice { text, bad: true });
@@ -221,6 +247,25 @@ impl<'a> Room<'a> {
             Notice::Failed(why) => Err(Failure::failed(why)),
             _ => Ok(()),
         }
+    }
+
+    /// Shows who types, if that is wanted.
+    async fn show_typing(&mut self) -> Result<()> {
+        let (Some(typing), Some(shown)) = (&mut self.typing, &self.state.shown) else {
+            return Ok(());
+        };
+        let (now, thread) = (person::now(), shown.thread);
+        typing.forget(now);
+        let who = typing.in_thread(now, thread);
+        let names = match who.is_empty() {
+            true => Vec::new(),
+            false => {
+                let names = desk::view(self.session, desk::Names::load).await?;
+                who.iter().map(|account| names.of(account)).collect()
+            }
+        };
+        self.state.tell(News::Typing(names));
+        Ok(())
     }
 
     /// Reads again what is shown.
@@ -235,7 +280,7 @@ impl<'a> Room<'a> {
             let actions = self.state.tell(news);
             self.order(actions).await;
         }
-        Ok(())
+        self.show_typing().await
     }
 
     /// Fetches what came while nobody was here.
@@ -273,6 +318,14 @@ impl<'a> Room<'a> {
             });
         }
         false
+    }
+}
+
+/// Waits until a time; for ever without one.
+async fn still(until: Option<Time>) {
+    match until {
+        Some(until) => tokio::time::sleep(desk::duration(until.since(person::now()))).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -71,6 +71,11 @@ pub(crate) enum Action {
         thread: ThreadId,
         id: SayId,
     },
+    /// Say that something is being written, or no longer.
+    Typing {
+        thread: ThreadId,
+        on: bool,
+    },
     Accept {
         thread: ThreadId,
     },
@@ -144,6 +149,8 @@ pub(crate) enum News {
     },
     /// How the network is.
     Network(String),
+    /// Who types in the conversation that is shown.
+    Typing(Vec<String>),
 }
 
 /// Where keys go.
@@ -259,6 +266,8 @@ pub(crate) struct State {
     pub(crate) writing: Writing,
     pub(crate) notice: Option<(String, bool)>,
     pub(crate) transfers: Vec<Transfer>,
+    /// Who types in the conversation that is shown.
+    pub(crate) typing: Vec<String>,
     drafts: BTreeMap<ThreadId, Line>,
     /// Where the cursor goes once messages are there that a search has found.
     wanted: Option<(ThreadId, u64)>,
@@ -307,6 +316,10 @@ impl State {
                 self.network = network;
                 Vec::new()
             }
+            News::Typing(names) => {
+                self.typing = names;
+                Vec::new()
+            }
         }
     }
 
@@ -320,6 +333,14 @@ impl State {
     pub(crate) fn row(&self) -> Option<usize> {
         let thread = self.shown.as_ref()?.thread;
         self.conversations.iter().position(|it| it.id == thread)
+    }
+
+    /// Returns the conversation for which something is being written. Strangers are not told.
+    pub(crate) fn writes_in(&self) -> Option<ThreadId> {
+        let here = self.conversation()?;
+        let told = !here.request && !here.blocked;
+        let new = matches!(self.writing, Writing::New | Writing::Reply { .. });
+        (told && new && self.focus == Focus::Input && !self.input.is_empty()).then_some(here.id)
     }
 
     /// Returns the message under the cursor.
@@ -372,6 +393,7 @@ impl State {
     /// Puts away what is shown, and keeps what was begun to be written there.
     fn leave(&mut self) {
         self.beginning = None;
+        self.typing.clear();
         if let Some(left) = self.shown.take() {
             // What edits or answers a message makes no sense in another thread.
             if self.writing == Writing::New && !self.input.is_empty() {

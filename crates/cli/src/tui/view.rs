@@ -53,7 +53,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, zone: &TimeZone) {
 
 /// Returns text of others in a form that steers no terminal, in one line.
 pub(crate) fn clean(text: &str) -> String {
-    crate::out::harmless(text).replace(['\n', '\t'], " ")
+    crate::out::one_line(text)
 }
 
 /// Returns hours and minutes.
@@ -183,7 +183,11 @@ fn draw_conversation(frame: &mut Frame<'_>, state: &State, zone: &TimeZone, area
     let [top, bottom] =
         Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(area);
 
-    let title = format!(" {} ", wrap::cut(&clean(title), width.saturating_sub(4)));
+    let title = match state.typing.as_slice() {
+        [] => clean(title),
+        names => format!("{} — {} …", clean(title), clean(&typing(names))),
+    };
+    let title = format!(" {} ", wrap::cut(&title, width.saturating_sub(4)));
     let block = pane(title, state.focus == Focus::Messages);
     let inner = block.inner(top);
     frame.render_widget(block, top);
@@ -203,6 +207,15 @@ fn draw_conversation(frame: &mut Frame<'_>, state: &State, zone: &TimeZone, area
     }
 }
 
+/// Says who types.
+fn typing(names: &[String]) -> String {
+    match names {
+        [one] => format!("{one} types"),
+        [one, two] => format!("{one} and {two} type"),
+        _ => format!("{} type", names.len()),
+    }
+}
+
 fn put_cursor(frame: &mut Frame<'_>, area: Rect, row: usize, column: usize) {
     let x = area.x.saturating_add(u16::try_from(column).unwrap_or(u16::MAX));
     let y = area.y.saturating_add(u16::try_from(row).unwrap_or(u16::MAX));
@@ -218,7 +231,11 @@ fn writing(state: &State) -> String {
     match &state.writing {
         Writing::Reply { to, .. } => format!("reply to: {} (Esc: no reply)", clean(to)),
         Writing::Edit { .. } => "edit (Esc: leave it)".to_owned(),
+        Writing::New if here.blocked && here.group => "declined".to_owned(),
         Writing::New if here.blocked => "blocked: b takes it back".to_owned(),
+        Writing::New if here.request && here.group => {
+            "a stranger's group: a accepts, b declines".to_owned()
+        }
         Writing::New if here.request => "a stranger: a accepts, b blocks".to_owned(),
         Writing::New => "message".to_owned(),
     }

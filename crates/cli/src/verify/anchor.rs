@@ -4,8 +4,9 @@
 
 use serde_json::json;
 use session_core::committee::MEMBERS_MAX;
-use session_core::{Blob, BlockId, Decode, Epoch, List, SessionId, record};
+use session_core::{Blob, BlockId, Decode, Digest, Epoch, List, SessionId, record};
 use session_crypto::{PublicIdentity, Signature};
+use session_protocol::chain::Block;
 use session_protocol::chain::block::BLOCK_BYTES_MAX;
 use session_vm::records::{
     CurrentEpoch, EpochRecord, NodeKeys, Only, PastEpochs, Sessions, Table, WorkloadSession,
@@ -33,7 +34,7 @@ record! {
 
     /// An entry of the state, and the block that has this state.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    struct Shown {
+    pub(super) struct Shown {
         /// Shows the entry.
         proof: Proof,
         /// The block with the root of that state.
@@ -107,7 +108,7 @@ impl Anchor {
 }
 
 impl Shown {
-    async fn fetch(rpc: &Rpc, key: &[u8]) -> Result<Self> {
+    pub(super) async fn fetch(rpc: &Rpc, key: &[u8]) -> Result<Self> {
         let answer = rpc.call("GetProof", json!({ "key": hex::encode(key) })).await?;
         let proof = Proof::decode_exact(&answer.bytes("proof")?)
             .map_err(|error| answer.wrong(&format!("proof: {error}")))?;
@@ -126,8 +127,23 @@ impl Shown {
         value.transpose().map_err(|error| Failure::failed(format!("the chain's entry: {error}")))
     }
 
+    pub(super) const fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// Returns the root and the height of its block, if that is one of the chain that is believed.
+    pub(super) fn sealed(&self, trust: &Trust) -> Result<(Digest, u64)> {
+        trust.sealed(&self.block, self.seal.as_ref())
+    }
+
+    /// Returns the root that its block names, unproven.
+    pub(super) fn claimed_root(&self) -> Result<Digest> {
+        let block = Block::decode_exact(&self.block);
+        block.map(|block| block.state_root).map_err(Failure::failed)
+    }
+
     fn verify<T: Decode>(&self, trust: &Trust, key: &[u8], what: &str) -> Result<(T, u64)> {
-        let (root, height) = trust.sealed(&self.block, self.seal.as_ref())?;
+        let (root, height) = self.sealed(trust)?;
         let value =
             self.proof.verify(key, &root).map_err(|error| not(&format!("{what}: {error}")))?;
         let value = value.ok_or_else(|| not(&format!("the chain does not have {what}")))?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "these tests live in the world and read its clock")]
 
+mod anchored;
 mod bad_days;
 mod chain;
 mod chains;

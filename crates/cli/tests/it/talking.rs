@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use session_messaging::say::SayId;
+use session_messaging::thread::{self, Body, ThreadId};
+use session_messaging::vault::Vault;
+use session_sdk::transfer::FileRef;
+use session_sdk::{FileError, Options, Session};
 
+use crate::chains::path;
 use crate::harness::{Network, PATIENCE, Person, text, write_file};
 
 /// Somebody with an account; returns the id too.
@@ -35,7 +40,7 @@ pub(crate) fn read_until(person: &Person, wanted: impl Fn(&Value) -> bool) -> Va
     }
 }
 
-fn is_text(wanted: &'static str) -> impl Fn(&Value) -> bool {
+pub(crate) fn is_text(wanted: &'static str) -> impl Fn(&Value) -> bool {
     move |message| message["text"] == wanted
 }
 
@@ -44,12 +49,8 @@ fn accept(person: &Person, id: &str) {
     person.json(&["contact", "accept", id]);
 }
 
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a path that is text")
-}
-
 /// Two who know each other: bob has accepted alice.
-fn friends(network: &Network) -> ((Person, String), (Person, String)) {
+pub(crate) fn friends(network: &Network) -> ((Person, String), (Person, String)) {
     let (alice, alice_id) = person(network, "alice");
     let (bob, bob_id) = person(network, "bob");
     alice.json(&["chat", "send", &bob_id, "first words"]);
@@ -84,17 +85,15 @@ fn two_people_meet_and_talk() {
     let answer = read_until(&alice, is_text("hello alice"));
     assert_eq!(answer["reply_to"], message);
 
-    // What was said before bob accepted is never called delivered; what is said now is.
+    // What was said before bob accepted is delivered since, and so is what is said now.
     let second = alice.json(&["chat", "send", &bob_id, "and again"]);
     read_until(&bob, is_text("and again"));
-    let all = wait_history(&alice, &bob_id, |all| {
-        all.iter().any(|it| it["id"] == second[0]["id"] && it["status"]["delivered"] == 1)
+    wait_history(&alice, &bob_id, |all| {
+        let delivered = |wanted: &Value| {
+            all.iter().any(|it| it["id"] == *wanted && it["status"]["delivered"] == 1)
+        };
+        delivered(&sent[0]["id"]) && delivered(&second[0]["id"])
     });
-    let first = all.iter().find(|it| it["id"] == sent[0]["id"]).expect("the first message");
-    assert_eq!(
-        (&first["status"]["stored"], &first["status"]["delivered"]),
-        (&true.into(), &0.into())
-    );
 
     // Edit, react, unsend: each changes what is there, on the other side.
     let answer = answer["id"].as_str().expect("an id");
@@ -129,7 +128,11 @@ fn two_people_meet_and_talk() {
     assert!(bob.json(&["chat", "search", "bob"]).is_empty(), "what was taken back is not found");
 }
 
-fn wait_history(person: &Person, of: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(crate) fn wait_history(
+    person: &Person,
+    of: &str,
+    wanted: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
     let started = Instant::now();
     loop {
         person.json(&["chat", "sync"]);
@@ -191,6 +194,82 @@ fn three_people_have_a_group() {
 }
 
 #[test]
+fn a_strangers_group_is_accepted_or_declined() {
+    let network = Network::start(4);
+    let (carol, _) = person(&network, "carol");
+    let (bob, bob_id) = person(&network, "bob");
+    let mut groups = Vec::new();
+    for (name, words) in [("wanted", "please join"), ("unwanted", "buy this")] {
+        let made = carol.json(&["group", "create", name, &bob_id]);
+        let group = format!("group:{}", made[0]["group"].as_str().expect("an id"));
+        let sent = carol.json(&["chat", "send", &group, words]);
+        read_until(&bob, is_text(words));
+        groups.push((group, sent[0]["id"].clone()));
+    }
+    let [(wanted, first), (unwanted, second)] = &groups[..] else { panic!() };
+    let standing = |group: &str| {
+        let all = bob.json(&["chat", "list"]);
+        let found =
+            all.iter().find(|it| group.ends_with(it["peer"]["group"].as_str().unwrap_or("-")));
+        found.unwrap_or_else(|| panic!("{group} is not among {all:?}"))["standing"].clone()
+    };
+    assert_eq!((standing(wanted), standing(unwanted)), ("stranger".into(), "stranger".into()));
+    bob.json(&["group", "accept", wanted]);
+    bob.json(&["group", "decline", unwanted]);
+    assert_eq!((standing(wanted), standing(unwanted)), ("accepted".into(), "blocked".into()));
+
+    // What came before is delivered now; whoever declined tells nothing, and is gone.
+    wait_history(&carol, wanted, |all| {
+        all.iter().any(|it| it["id"] == *first && it["status"]["delivered"] == 1)
+    });
+    let started = Instant::now();
+    while carol.json(&["group", "show", unwanted])[0]["members"].as_array().map(Vec::len) != Some(1)
+    {
+        carol.json(&["chat", "sync"]);
+        assert!(started.elapsed() < PATIENCE, "bob is still in it");
+    }
+    let told = carol.json(&["chat", "history", unwanted]);
+    let told = told.iter().find(|it| it["id"] == *second).expect("the message");
+    assert_eq!(told["status"]["delivered"], 0);
+    assert_eq!(bob.fails(&["group", "accept", unwanted]).0, 5, "there is no way back alone");
+}
+
+#[test]
+fn a_file_that_is_taken_back_is_deleted_from_the_swarm() {
+    let network = Network::start(4);
+    let ((alice, _), (_, bob_id)) = friends(&network);
+    let file = network.dir.path().join("photo.jpg");
+    write_file(&file, 200_000);
+    let sent = alice.json(&["chat", "file", &bob_id, path(&file)]);
+    let id = sent[0]["id"].as_str().expect("an id");
+    // Whoever kept what the message says can fetch the pieces without it.
+    let thread = ThreadId { number: sent[0]["thread"].as_u64().expect("a thread") as u32 };
+    let message = SayId(<[u8; 16]>::try_from(hex::decode(id).expect("hex")).expect("an id"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let nodes = session_sdk::Network::from_file(&network.file()).expect("a network");
+    let open = || {
+        runtime
+            .block_on(Session::open(alice.home(), nodes.clone(), Options::default()))
+            .expect("it opens")
+    };
+    let session = open();
+    let find = move |vault: &dyn Vault| match thread::by_id(vault, thread, message)?.body {
+        Body::File { manifest, route, .. } => Some(FileRef { manifest, route }),
+        _ => None,
+    };
+    let kept = runtime.block_on(session.view(find)).expect("it runs").expect("a file");
+    let into = network.dir.path().join("kept");
+    runtime.block_on(session.save(&kept, &into, |_| {})).expect("the pieces are there");
+    runtime.block_on(session.stop());
+    alice.json(&["chat", "unsend", &bob_id, id]);
+    let session = open();
+    let again = network.dir.path().join("again");
+    let saved = runtime.block_on(session.save(&kept, &again, |_| {}));
+    assert!(matches!(saved, Err(FileError::Gone { missing: 1.. })), "{saved:?}");
+    runtime.block_on(session.stop());
+}
+
+#[test]
 fn files_arrive_whole() {
     let network = Network::start(10);
     let ((alice, _), (bob, alice_id_from_bob)) = {
@@ -210,37 +289,6 @@ fn files_arrive_whole() {
     bob.json(&["chat", "save", &alice_id_from_bob, id, "--into", path(&into)]);
     assert_eq!(fs::read(into.join("photo.jpg")).expect("it was saved"), bytes);
     assert_eq!(alice.fails(&["chat", "file", &bob_id, path(dir)]).0, 2, "a folder is no file");
-}
-
-#[test]
-fn receipts_convince_without_a_network() {
-    let network = Network::start(10);
-    let ((alice, _), (_, bob_id)) = friends(&network);
-    let sent = alice.json(&["chat", "send", &bob_id, "for the record"]);
-    let id = sent[0]["id"].as_str().expect("an id");
-    let file = network.dir.path().join("receipt");
-    alice.json(&["receipt", "export", &bob_id, id, "--out", path(&file)]);
-
-    let nobody = Person::new(network.dir.path(), "nobody", None);
-    let nodes = network.file();
-    let check = |file: &Path| {
-        nobody.output(&["--json", "verify", "receipt", path(file), "--nodes", path(&nodes)])
-    };
-    let checked = check(&file);
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
-    let said: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
-    assert!(said["signed_by"].as_u64() >= Some(7), "{said}");
-
-    // Any byte that is another one is noticed.
-    let bytes = fs::read(&file).expect("it was written");
-    for place in (0..bytes.len()).step_by(bytes.len() / 40) {
-        let mut wrong = bytes.clone();
-        wrong[place] ^= 1;
-        let tampered = network.dir.path().join("tampered");
-        fs::write(&tampered, &wrong).expect("it is written");
-        let code = check(&tampered).status.code();
-        assert_eq!(code, Some(4), "byte {place} of {}", bytes.len());
-    }
 }
 
 #[test]
@@ -333,9 +381,9 @@ impl Drop for Guard {
 }
 
 #[test]
-fn a_second_device_is_linked_and_listed() {
+fn a_second_device_joins_and_is_revoked() {
     let network = Network::start(4);
-    let ((alice, alice_id), _) = friends(&network);
+    let ((alice, alice_id), (bob, bob_id)) = friends(&network);
     let phone = Person::new(network.dir.path(), "phone", Some(&network.file()));
     let args = ["--json", "device", "request", &alice_id, "--plain", "--device", "phone"];
     let waiting = phone.command(&args).stdout(Stdio::piped()).spawn().expect("session starts");
@@ -358,6 +406,27 @@ fn a_second_device_is_linked_and_listed() {
     let devices = alice.json(&["device", "list"]);
     assert_eq!(devices.len(), 2, "{devices:?}");
     assert_eq!(alice.json(&["account", "audit"])[0]["findings"], Value::Array(Vec::new()));
+    // The phone follows once alice has let it into her conversations.
+    alice.json(&["chat", "sync"]);
+    phone.json(&["chat", "sync"]);
+    bob.json(&["chat", "send", &alice_id, "to both of you"]);
+    for device in [&phone, &alice] {
+        read_until(device, is_text("to both of you"));
+    }
+    phone.json(&["chat", "send", &bob_id, "from the phone"]);
+    read_until(&bob, is_text("from the phone"));
+    wait_history(&alice, &bob_id, |all| all.iter().any(|it| it["text"] == "from the phone"));
+
+    let phone_id =
+        devices.iter().find(|it| it["name"] == "phone").expect("it is listed")["device"].clone();
+    alice.json(&["device", "revoke", phone_id.as_str().expect("an id")]);
+    alice.json(&["chat", "sync"]);
+    bob.json(&["chat", "send", &alice_id, "only to one"]);
+    read_until(&alice, is_text("only to one"));
+    // Whether it still may read or not: it opens nothing new.
+    let _ = phone.output(&["chat", "sync"]);
+    let history = phone.json(&["chat", "history", &bob_id]);
+    assert!(history.iter().all(|it| it["text"] != "only to one"), "{history:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use pty_process::blocking::{Command, Pty};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Network, PATIENCE, Person};
-use crate::talking::person;
+use crate::talking::{friends, person};
 
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
@@ -29,9 +29,13 @@ struct Screen {
 
 impl Screen {
     fn open(person: &Person) -> Self {
+        Self::open_with(person, &["chat"])
+    }
+
+    fn open_with(person: &Person, args: &[&str]) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
         pty.resize(Size::new(ROWS, COLUMNS)).expect("it has a size");
-        let usual = person.command(&["chat"]);
+        let usual = person.command(args);
         let mut command = Command::new(usual.get_program());
         command = command.args(usual.get_args()).env("TERM", "xterm-256color").env("TZ", "UTC");
         let child = command.spawn(pts).expect("session starts");
@@ -171,6 +175,54 @@ fn two_people_chat_in_their_terminals() {
     // Everything is still there the next time.
     let again = Screen::open(&alice);
     again.wait("hello from the right");
+}
+
+#[test]
+fn who_types_is_shown_where_both_want_it() {
+    let network = Network::start(4);
+    let ((alice, _), (bob, _)) = friends(&network);
+    let (left, right) = (Screen::open_with(&alice, &["chat", "--typing"]), Screen::open(&bob));
+    left.wait("first words");
+    right.wait("first words");
+    // Bob did not ask for it: he neither tells nor is told.
+    right.press("\t\tno word of this");
+    left.press("\t\tI am just wri");
+    right.wait("no word of this");
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!left.text().contains("types") && !right.text().contains("types"));
+    drop(right);
+    let right = Screen::open_with(&bob, &["chat", "--typing"]);
+    right.wait("first words");
+    // Some keys each few seconds, as somebody does who thinks.
+    let started = Instant::now();
+    while !right.text().contains(" types …") {
+        left.press("x");
+        assert!(started.elapsed() < PATIENCE, "{}", right.text());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    left.press("\r");
+    right.wait("I am just wri");
+    let started = Instant::now();
+    while right.text().contains(" types …") {
+        assert!(started.elapsed() < PATIENCE, "{}", right.text());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_strangers_group_is_decided_about_in_the_terminal() {
+    let network = Network::start(4);
+    let (carol, _) = person(&network, "carol");
+    let (bob, bob_id) = person(&network, "bob");
+    let made = carol.json(&["group", "create", "hikers", &bob_id]);
+    let group = format!("group:{}", made[0]["group"].as_str().expect("an id"));
+    carol.json(&["chat", "send", &group, "please join"]);
+    let screen = Screen::open(&bob);
+    screen.wait("please join");
+    screen.wait("a accepts, b declines");
+    screen.press("a");
+    screen.wait("accepted");
+    assert!(!screen.text().contains("b declines"), "{}", screen.text());
 }
 
 #[test]

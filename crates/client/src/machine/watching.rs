@@ -38,6 +38,13 @@ impl Client {
         self.watch.unread_since(time)
     }
 
+    /// Returns the time up to which every watched inbox was read, by somebody who answered; `None` while
+    /// one was not read at all.
+    #[must_use]
+    pub fn read_through(&self) -> Option<Time> {
+        self.watch.read_through()
+    }
+
     pub(super) fn watches(&self, address: &InboxAddress) -> bool {
         self.watch.get(address).is_some()
     }

@@ -127,6 +127,16 @@ pub enum BadReceiptFile {
         /// Who signed.
         node: NodeId,
     },
+    /// The receipts are not in the order of the nodes' ids.
+    #[error("receipt {receipt} of part {part}, of node {node}, is out of order")]
+    Order {
+        /// The part.
+        part: usize,
+        /// The receipt.
+        receipt: usize,
+        /// Who signed.
+        node: NodeId,
+    },
     /// A receipt does not hold.
     #[error("receipt {receipt} of part {part}: {why}")]
     Receipt {
@@ -150,7 +160,7 @@ pub enum BadReceiptFile {
         /// Receipts that make a quorum.
         needed: usize,
     },
-    /// The file promises more than the receipts.
+    /// The file promises something else than the receipts.
     #[error("part {part} claims to be kept until {claimed}, a quorum promised {proven}")]
     Expiry {
         /// The part.
@@ -159,6 +169,18 @@ pub enum BadReceiptFile {
         claimed: Time,
         /// What the receipts say.
         proven: Time,
+    },
+    /// The file counts otherwise than who the members are.
+    #[error("part {part} claims a {what} of {claimed}, it is {counted}")]
+    Count {
+        /// The part.
+        part: usize,
+        /// `swarm` or `quorum`.
+        what: &'static str,
+        /// What the file says.
+        claimed: u16,
+        /// What was counted.
+        counted: usize,
     },
 }
 
@@ -252,6 +274,10 @@ impl Part {
             if !signers.insert(node) {
                 return Err(BadReceiptFile::Twice { part, receipt, node });
             }
+            // One order only, so that a file is the same whoever joins it.
+            if signers.last() != Some(&node) {
+                return Err(BadReceiptFile::Order { part, receipt, node });
+            }
             let checked = proof.verify(membership, verifier);
             checked.map_err(|why| BadReceiptFile::Receipt { part, receipt, why })?;
         }
@@ -267,8 +293,15 @@ impl Part {
         times.sort_unstable();
         let (expiry, stored_at) = (expiries[needed - 1], times[needed - 1]);
         let claimed = self.proof.expiry;
-        if claimed > expiry {
+        if claimed != expiry {
             return Err(BadReceiptFile::Expiry { part, claimed, proven: expiry });
+        }
+        for (what, claimed, counted) in
+            [("swarm", self.proof.of, of), ("quorum", self.proof.needed, needed)]
+        {
+            if usize::from(claimed) != counted {
+                return Err(BadReceiptFile::Count { part, what, claimed, counted });
+            }
         }
         Ok(Proven { item, swarm, good, needed, of, stored_at, expiry })
     }

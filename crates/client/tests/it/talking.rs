@@ -33,7 +33,9 @@ impl Script {
     }
 
     fn take(&self) -> Vec<api::Input> {
-        std::mem::take(&mut self.0.borrow_mut().heard)
+        let heard = std::mem::take(&mut self.0.borrow_mut().heard);
+        let progress = |it: &api::Input| matches!(it, api::Input::CaughtUp { .. });
+        heard.into_iter().filter(|it| !progress(it)).collect()
     }
 }
 
@@ -64,6 +66,10 @@ struct Device {
 }
 
 impl Device {
+    fn is_idle(&self) -> bool {
+        self.talker.is_idle(&self.vault, START, START)
+    }
+
     fn call(
         &mut self,
         cx: &mut Context<'_, (), Effect>,
@@ -165,7 +171,7 @@ fn what_is_to_be_stored_is_stored_and_proven() {
         let proof = StoredProof::decode_exact(&stored.proof).unwrap();
         assert_eq!((proof.message, proof.expiry), (stored.item, stored.expiry));
     }
-    assert!(world.client.talker.is_idle(START));
+    assert!(world.client.is_idle());
 }
 
 #[test]
@@ -184,7 +190,7 @@ fn each_failure_is_what_the_messenger_calls_it() {
     }
     script.order(store(4, target(&it, BOXES), b"nobody"));
     script.order(api::Effect::Read { id: 5, from: source(&it) });
-    assert!(!world.client.talker.is_idle(START) || !script.0.borrow().orders.is_empty());
+    assert!(!world.client.is_idle(), "what is about to begin is not idle");
     world.pass(Span::from_secs(60));
     let mut outcomes = BTreeMap::new();
     for input in script.take() {
@@ -199,7 +205,7 @@ fn each_failure_is_what_the_messenger_calls_it() {
     assert!(matches!(outcomes[&3], Some(NetFailure::Refused(_))), "{outcomes:?}");
     assert!(matches!(outcomes[&4], Some(NetFailure::Unreachable(_))), "{outcomes:?}");
     assert!(matches!(outcomes[&5], Some(NetFailure::Unreachable(_))), "{outcomes:?}");
-    assert!(world.client.talker.is_idle(START), "nothing is on its way any more");
+    assert!(world.client.is_idle(), "nothing is on its way any more");
 }
 
 #[test]
@@ -294,4 +300,28 @@ fn programs_have_commands_of_their_own() {
         "{done:?}"
     );
     assert!(matches!(&script.take()[..], [api::Input::Stored { id: 1, outcome: Ok(_) }]));
+}
+
+#[test]
+fn how_far_mailboxes_are_read_is_told_when_all_are() {
+    let (mut world, script) = device(7, 3, MemoryVault::new());
+    let (one, other) = (mailbox(1), mailbox(2));
+    let sources = [&one, &other].map(|it| (it.address(), source(it)));
+    script.order(api::Effect::Watch { sources: sources.into_iter().collect() });
+    let told = |script: &Script| {
+        let heard = std::mem::take(&mut script.0.borrow_mut().heard);
+        heard.into_iter().find_map(|it| match it {
+            api::Input::CaughtUp { at } => Some(at),
+            _ => None,
+        })
+    };
+    world.pass(Span::from_secs(2));
+    let first = told(&script).expect("both were read");
+    assert!(first >= START);
+    // Nobody answers any more: it gets no later.
+    for node in 0..3 {
+        world.vanish(node);
+    }
+    world.pass(Span::from_secs(600));
+    assert!(told(&script).is_none_or(|at| at < first + Span::from_secs(120)));
 }

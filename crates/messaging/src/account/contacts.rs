@@ -67,6 +67,12 @@ pub fn contact(vault: &dyn Vault, account: &AccountId) -> Option<Contact> {
     vault::load(vault, &Contact::key(account))
 }
 
+/// Whether nothing of an account is shown or answered.
+#[must_use]
+pub fn is_blocked(vault: &dyn Vault, account: &AccountId) -> bool {
+    contact(vault, account).is_some_and(|it| it.standing == Standing::Blocked)
+}
+
 /// Returns everybody who is known: accepted, blocked, and strangers.
 #[must_use]
 pub fn contacts(vault: &dyn Vault) -> Vec<Contact> {
@@ -144,7 +150,7 @@ pub(super) fn forget_contact(vault: &mut dyn Vault, account: &AccountId) {
 }
 
 /// Takes over what another device of the account has decided.
-pub(super) fn restore(vault: &mut dyn Vault, contact: &Contact) {
+pub(crate) fn restore(vault: &mut dyn Vault, contact: &Contact) {
     contact.save(vault);
 }
 

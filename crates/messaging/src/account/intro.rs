@@ -1,24 +1,22 @@
 //! First contact: introductions, sent and received.
 
-use openmls::prelude::{MlsMessageBodyIn, MlsMessageIn};
 use session_core::{AccountId, Decode as _, Domain, Entropy, InboxAddress, Span, Time, record};
 use session_crypto::xwing::XWingSecret;
-use session_crypto::{DsaPublicKey, RealVerifier, Signature, Verifier as _};
+use session_crypto::{RealVerifier, Signature, Verifier as _};
 use session_protocol::inbox::BOXES;
 use session_protocol::limits::TTL_MAX;
 use session_protocol::manifest::{IntroRoute, SignedManifest};
 use session_protocol::request::{Item, ItemBytes};
-use tls_codec::DeserializeBytes as _;
 
 use super::keys::IntroKey;
 use super::known::{Learned, learn_one};
-use super::{Me, Refused, contact, known};
+use super::{Me, Refused, is_blocked, known};
 use crate::Cx;
 use crate::boxes::{Assembly, Piece};
 use crate::intro::{self, Intro, IntroBody};
 use crate::messenger::api::{Error, Target};
 use crate::mls::KeyAgreement;
-use crate::say::{DeviceId, Standing};
+use crate::say::DeviceId;
 use crate::vault::{self, Table, Vault};
 
 /// Introductions of which only some pieces have arrived: with one more, the oldest is dropped.
@@ -45,8 +43,9 @@ pub(crate) struct Letter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Incoming {
     /// Who says to have written it. For a welcome only the group shows whether that is true: the
-    /// account has to be among its members, with a key that its manifest lists. Asking to be added
-    /// again is signed by the device, and was checked.
+    /// leaf that signed it has to have the key that the manifest of the account lists
+    /// ([`crate::group`] checks it). Asking to be added again is signed by the device, and was
+    /// checked.
     pub(crate) from: AccountId,
     /// On which device; the account's manifest lists it.
     pub(crate) device: DeviceId,
@@ -120,12 +119,16 @@ pub(crate) fn arrived_intro(
     let Some(whole) = collect(cx.store, cx.now, address, piece)? else { return Ok(None) };
     let intro = read(&whole)?;
     let from = intro.sender.account();
-    if contact(cx.store, &from).is_some_and(|it| it.standing == Standing::Blocked) {
+    if is_blocked(cx.store, &from) {
         return Ok(None);
     }
     check_sender(cx.store, cx.now, me, &intro)?;
-    if let IntroBody::Rejoin { group, key_package, signature } = &intro.body {
-        let statement = intro::rejoin_statement(group, key_package);
+    if let IntroBody::Rejoin { group, at, key_package, signature } = &intro.body {
+        if cx.now.distance(*at) > TTL_MAX {
+            let why = "it was asked for long ago, or will be";
+            return Err(Refused::Invalid { field: "time of a device that asks to rejoin", why });
+        }
+        let statement = intro::rejoin_statement(group, &me.account, *at, key_package);
         check_rejoin(cx.store, kx, &intro, key_package, &statement, signature)?;
     }
     make_room(cx.store, address);
@@ -188,17 +191,10 @@ fn check_rejoin(
     if device.is_none_or(|device| device.key != hash) {
         return Err(Refused::Impostor { device: intro.device, account: manifest.account() });
     }
-    let key = signing_key(key_package).ok_or_else(|| wrong("it shows no key"))?;
+    let key = kx.signing_key(key_package).ok_or_else(|| wrong("it shows no key"))?;
     RealVerifier
         .verify(&key, Domain::Rejoin, statement, signature)
         .map_err(|_| wrong("the device did not sign that it asks"))
-}
-
-/// Returns the key of the device that a key package, checked before, is of.
-fn signing_key(key_package: &[u8]) -> Option<DsaPublicKey> {
-    let message = MlsMessageIn::tls_deserialize_exact_bytes(key_package).ok()?;
-    let MlsMessageBodyIn::KeyPackage(package) = message.extract() else { return None };
-    DsaPublicKey::try_from(package.unverified_credential().signature_key.as_slice()).ok()
 }
 
 /// Puts pieces together; those that wait are bounded.

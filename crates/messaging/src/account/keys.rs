@@ -4,7 +4,7 @@
 use session_core::{Blob, Decode as _, Encode as _, Entropy, InboxAddress, List, Time, record};
 use session_crypto::xwing::{XWingPublicKey, XWingSecret};
 use session_protocol::inbox::{BOXES, Mailbox};
-use session_protocol::manifest::{Directory, IntroRoute};
+use session_protocol::manifest::{Directory, IntroRoute, SignedManifest};
 
 use super::intro::forget_taken;
 use super::{HOLD, Refused};
@@ -188,6 +188,17 @@ pub(crate) fn export_keys(vault: &dyn Vault) -> Option<Blob<KEYS_BYTES_MAX>> {
     let intros = List::new(intros(vault)).expect("no more are kept");
     let shared = Shared { version: 1, seq, directory, intros };
     Some(Blob::new(shared.to_bytes()).expect("48 intro keys are 4 KiB"))
+}
+
+/// Whether secrets are those behind what a manifest publishes, and no others are among them that are
+/// in use.
+pub(super) fn belong_to(bytes: &[u8], manifest: &SignedManifest) -> bool {
+    let Ok(shared) = Shared::decode_exact(bytes) else { return false };
+    let routes = Routes { seq: shared.seq, directory: shared.directory };
+    let mut current = shared.intros.iter().filter(|key| key.replaced.is_none());
+    shared.seq <= manifest.manifest.seq
+        && routes.published() == manifest.manifest.directory
+        && current.all(|key| key.route() == manifest.manifest.intro)
 }
 
 /// Takes over the secrets that another device of the account says are in use. Older ones than those

@@ -7,8 +7,7 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use session_core::{
-    AccountId, Blob, Decode as _, Digest, Domain, Encode as _, Entropy, List, Text, Time, digest,
-    record,
+    AccountId, Blob, Decode as _, Digest, Domain, Encode as _, Entropy, Text, Time, digest, record,
 };
 use session_crypto::RealVerifier;
 use session_crypto::xwing::{XWingPublicKey, XWingSecret};
@@ -17,19 +16,16 @@ use session_protocol::inbox::{BOXES, Mailbox};
 use session_protocol::manifest::{DEVICES_MAX, Device, IntroRoute, LegacyLink, SignedManifest};
 use session_protocol::request::Item;
 
-use super::contacts::Contact;
 use super::keys::{self, KEYS_BYTES_MAX, intro_route};
 use super::known::{is_listed, keep_shown};
 use super::manifest::{Draft, issue};
-use super::{
-    Begun, DEVICE_NAME_BYTES_MAX, Me, Own, Refused, Todo, contacts, device_name, known, vacant,
-};
+use super::{Begun, DEVICE_NAME_BYTES_MAX, Me, Own, Refused, Todo, device_name, known, vacant};
 use crate::Cx;
 use crate::intro::IntroBody;
 use crate::messenger::api::{Error, Source};
 use crate::mls::DeviceKey;
 use crate::outbox::{Outbox, Purpose};
-use crate::say::{DeviceId, Standing};
+use crate::say::DeviceId;
 use crate::secret::Secret;
 use crate::vault::{self, Table, Vault};
 
@@ -38,9 +34,6 @@ const PREFIX: &str = "luxlink1";
 
 /// Longest text of a request that is looked at.
 const REQUEST_TEXT_MAX: usize = 4096;
-
-/// Most bytes of contacts that an answer takes along; the others follow in the device group.
-const CONTACT_BYTES_MAX: usize = 48 << 10;
 
 record! {
     /// What a new device keeps until it is answered.
@@ -71,10 +64,9 @@ record! {
     }
 
     /// What it is answered.
-    struct Reply {
-        version: u16,
-        keys: Blob<KEYS_BYTES_MAX>,
-        contacts: List<Contact, 4096>,
+    pub(super) struct Reply {
+        pub(super) version: u16,
+        pub(super) keys: Blob<KEYS_BYTES_MAX>,
     }
 }
 
@@ -204,10 +196,12 @@ pub fn arrived_link(
     if !is_listed(&manifest, &key.id(), &key.key_hash()) {
         return Err(Refused::Impostor { device: key.id(), account: manifest.account() });
     }
-    keys::import_keys(vault, now, &reply.keys)?;
-    for contact in reply.contacts {
-        contacts::restore(vault, &contact);
+    // Nobody signs the answer; the account has signed which keys are its own.
+    if !keys::belong_to(&reply.keys, &manifest) {
+        let why = "its keys are not those that the account publishes";
+        return Err(Refused::Invalid { field: "answer", why });
     }
+    keys::import_keys(vault, now, &reply.keys)?;
     let own = Own {
         version: 1,
         account: manifest.account(),
@@ -259,27 +253,14 @@ pub(crate) fn add_device(
 
 fn answer(cx: &mut Cx<'_>, outbox: &mut Outbox, me: &Me, request: &Request) -> Result<(), Error> {
     let keys = keys::export_keys(cx.store).ok_or(Error::NotFound { what: "key of the account" })?;
-    let reply = Reply { version: 1, keys, contacts: told_contacts(cx.store) };
-    let payload = Blob::new(reply.to_bytes()).expect("keys and contacts are cut below 64 KiB");
+    let reply = Reply { version: 1, keys };
+    let payload = Blob::new(reply.to_bytes()).expect("keys are below 64 KiB");
     let to = request.answer_route();
     let body = IntroBody::Link { payload };
     for letter in super::intro::make_letters(cx.rng, cx.store, me, &to, body)? {
         outbox.send(cx, Purpose::Published, letter.to, letter.ttl, letter.data);
     }
     Ok(())
-}
-
-/// Returns the contacts that fit into an answer: those known longest first, no strangers.
-fn told_contacts(vault: &dyn Vault) -> List<Contact, 4096> {
-    let mut all = contacts::contacts(vault);
-    all.retain(|it| it.standing != Standing::Stranger);
-    all.sort_by_key(|it| (it.since, it.account));
-    let mut bytes = 0;
-    all.retain(|it| {
-        bytes += it.to_bytes().len();
-        bytes <= CONTACT_BYTES_MAX
-    });
-    List::new(all).expect("a contact has more than 12 bytes")
 }
 
 /// Excludes a device: it is told no new keys, and new ones are drawn for first contact.

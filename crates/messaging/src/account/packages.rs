@@ -203,6 +203,22 @@ fn offer(
     outbox.send(cx, Purpose::Published, to, LIFE, data);
 }
 
+/// Remembers a key package that is shown to nobody but whoever is asked to add this device again,
+/// so that its private half is erased when its time is over.
+pub(crate) fn keep_shown_once(cx: &mut Cx<'_>, reference: &Digest) {
+    let expires = cx.now + LIFE;
+    let package = OwnPackage {
+        item: MessageId::default(),
+        directory: InboxAddress::default(),
+        last_resort: false,
+        made: cx.now,
+        expires,
+        offered: false,
+        erase: expires + HOLD,
+    };
+    package.save(cx.store, reference);
+}
+
 /// Notes that a welcome used a key package of this device: it is withdrawn, and erased a day later.
 /// The one of last resort stays; a warning tells how often it was used.
 pub(crate) fn used_package(cx: &mut Cx<'_>, reference: &Digest) -> Option<Warning> {

@@ -174,6 +174,9 @@ impl Merge<'_> {
             }
             Entry::Gone { from, id, author, at } => {
                 let Some(&thread) = self.threads.get(&from) else { return };
+                if id == SayId::default() {
+                    return record::forget_lines(self.vault, thread, at.as_millis());
+                }
                 let key = record::index_key(thread, id, author);
                 if self.vault.get(&key).is_none() {
                     vault::save(self.vault, &key, &Found::Gone { at });

@@ -7,8 +7,9 @@ use super::file::CHUNK_BYTES;
 use super::{BackupError, Report, export, import};
 use crate::messenger::api::Stored;
 use crate::say::{DeviceId, Disappear, Peer, Said, Say, SayId, Standing};
+use crate::thread::record::{Kept, message_key};
 use crate::thread::{self, Message, SystemLine, ThreadId};
-use crate::vault::{MemoryVault, Table, Vault as _};
+use crate::vault::{self, MemoryVault, Table, Vault as _};
 
 const SEALED: usize = CHUNK_BYTES + 16;
 const HEADER: usize = 41;
@@ -172,6 +173,35 @@ fn what_was_deleted_does_not_come_back() {
     let two = thread::thread_of(&new, &peer(2)).expect("it is there");
     assert_eq!(say(&mut new, at(2001), two, 2, 11, "again"), 0);
     assert!(everything(&new, 2).iter().all(|it| it.id != SayId([11; 16])));
+}
+
+#[test]
+fn forgotten_lines_and_messages_without_a_name_stay_away() {
+    let mut old = device();
+    let two = thread::thread_of(&old, &peer(2)).expect("it is there");
+    let Message { place, .. } = everything(&old, 2).pop().expect("it is there");
+    // What a program may have kept that took any name.
+    let own = thread::by_id(&old, two, SayId([32; 16])).expect("it is there");
+    let mut kept: Kept = vault::load(&old, &message_key(two, own.place)).expect("it is there");
+    kept.id = SayId::default();
+    vault::save(&mut old, &message_key(two, place + 1), &kept);
+    let bytes = backup(&old);
+    let mut new = MemoryVault::new();
+    let report = import(&mut new, &key(), at(61), &bytes).expect("it is whole");
+    assert_eq!((report.messages, report.gone), (13, 1));
+
+    let two = thread::thread_of(&new, &peer(2)).expect("it is there");
+    thread::forget_all(&mut new, at(62), two);
+    thread::note(&mut new, at(63), two, SystemLine::Gap);
+    let report = import(&mut new, &key(), at(64), &bytes).expect("it is whole");
+    assert_eq!((report.messages, report.known, report.gone), (0, 1, 13));
+    assert_eq!(everything(&new, 2).len(), 1, "what happened since is not forgotten");
+    // A device that learns of it from a backup does not take them either.
+    let mut third = MemoryVault::new();
+    for bytes in [backup(&new), bytes] {
+        import(&mut third, &key(), at(65), &bytes).expect("it is whole");
+    }
+    assert_eq!(everything(&third, 2), everything(&new, 2));
 }
 
 #[test]

@@ -266,7 +266,7 @@ impl Groups {
         }
     }
 
-    fn lose(
+    pub(super) fn lose(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,

@@ -1,11 +1,17 @@
 //! How an epoch begins and ends, and how a group does.
 
-use session_core::{Digest, Domain, List, Time};
+use session_core::{AccountId, Digest, Domain, List, Time};
 use session_crypto::kdf;
+use session_protocol::limits::TTL_MAX;
 
 use super::seal::invalid;
-use super::state::{EPOCHS_MAX, EpochKeys, Known, Leaf, Part, Phase, Roster, Route, State, Usage};
-use super::{Agreed, Author, Changed, Groups, HORIZON, Heard, Joined, Kind, RETAIN, doors, policy};
+use super::state::{
+    EPOCHS_MAX, EpochKeys, Known, Leaf, Part, Phase, Recent, Roster, Route, State, Usage,
+};
+use super::{
+    Agreed, Author, Changed, Groups, HORIZON, Heard, Inviter, JoinError, Joined, Kind, RETAIN,
+    doors, policy,
+};
 use crate::Cx;
 use crate::boxes;
 use crate::chain::Chain;
@@ -62,29 +68,30 @@ impl Groups {
             .create(&mut doors(cx), me.key, me.credential, &group, &agreed)
             .map_err(|why| invalid("group", why))?;
         let info = self.mls.info(cx.store, &group).ok_or(Error::NotFound { what: "group" })?;
-        self.begin(cx, &group, info, route).map_err(|why| invalid("group", why))?;
+        self.begin(cx, &group, info, route, cx.now).map_err(|why| invalid("group", why))?;
         Ok(group)
     }
 
     /// Joins a group that `from` has added this device to.
     ///
     /// # Errors
-    /// When the welcome is not for us, replayed, or the group is not what it should be. Nothing has
-    /// changed then.
+    /// When the welcome is not for us, replayed, not signed by that device, or the group is not what
+    /// it should be. Nothing has changed then.
     #[expect(clippy::too_many_arguments, reason = "a welcome has parts")]
     pub(crate) fn join(
         &mut self,
         cx: &mut Cx<'_>,
         me: Author<'_>,
         group: &GroupId,
-        from: &session_core::AccountId,
+        from: &Inviter,
         welcome: &[u8],
         tree: &[u8],
         route: &Secret,
-    ) -> Result<Joined, Error> {
+    ) -> Result<Joined, JoinError> {
         let before = State::load(cx.store, group);
-        if before.as_ref().is_some_and(|state| matches!(state.phase, Phase::Member)) {
-            return Err(invalid("welcome", MlsError::Exists(*group)));
+        let alone = before.as_ref().is_some_and(|state| is_alone(cx, group, state));
+        if !alone && before.as_ref().is_some_and(State::is_member) {
+            return Err(JoinError::There);
         }
         // Until it is certain that the welcome is good, there is a way back.
         let old = self.mls.snapshot(cx.store, group);
@@ -96,15 +103,25 @@ impl Groups {
                 self.mls.forget(&mut doors(cx), group);
                 if !old.is_empty() {
                     let back = self.mls.restore(&mut doors(cx), group, &old);
-                    back.map_err(|why| invalid("group", why))?;
+                    back.map_err(|why| JoinError::Refused(invalid("group", why)))?;
                 }
                 return Err(why);
             }
         };
         let (epoch, agreed) = (info.epoch, info.agreed.clone());
+        let again = before.is_some_and(|state| state.phase == Phase::Lost);
+        let unheard = if alone { Part::Recent.list::<Recent>(cx.store, group) } else { Vec::new() };
         self.wipe(cx, group);
-        self.begin(cx, group, info, route.clone()).map_err(|why| invalid("welcome", why))?;
-        Ok(Joined { group: *group, epoch, agreed, key_package, again: before.is_some() })
+        // What was said to this device may have been said as soon as it was added.
+        let since = cx.now - TTL_MAX;
+        self.begin(cx, group, info, route.clone(), since)
+            .map_err(|why| JoinError::Refused(invalid("welcome", why)))?;
+        // Nobody heard what was said alone: it is said again.
+        for (_, recent) in unheard {
+            Part::Recent.append(cx.store, group, &recent);
+        }
+        let unknown = unknown(cx, group, me);
+        Ok(Joined { group: *group, epoch, agreed, key_package, again, unknown })
     }
 
     #[expect(clippy::too_many_arguments, reason = "a welcome has parts")]
@@ -113,33 +130,46 @@ impl Groups {
         cx: &mut Cx<'_>,
         me: Author<'_>,
         group: &GroupId,
-        from: &session_core::AccountId,
+        from: &Inviter,
         welcome: &[u8],
         tree: &[u8],
         before: Option<&State>,
-    ) -> Result<(EpochInfo, Digest), Error> {
+    ) -> Result<(EpochInfo, Digest), JoinError> {
+        let refused = |why: &dyn core::fmt::Display| JoinError::Refused(invalid("welcome", why));
         let joined = self.mls.join(&mut doors(cx), welcome, tree);
-        let (found, key_package) = joined.map_err(|why| invalid("welcome", why))?;
-        if found != *group {
-            self.mls.forget(&mut doors(cx), &found);
-            return Err(invalid("welcome", "it is to another group"));
+        let joined = joined.map_err(|why| match why {
+            MlsError::NoKeyPackage => JoinError::NotForUs,
+            why => refused(&why),
+        })?;
+        if joined.group != *group {
+            self.mls.forget(&mut doors(cx), &joined.group);
+            return Err(refused(&"it is to another group"));
         }
         let info = self.mls.info(cx.store, group);
-        let info = info.ok_or_else(|| invalid("welcome", "the group is not there"))?;
-        policy::check_joined(&info, me.account(), from).map_err(|why| invalid("welcome", why))?;
-        if before.is_some_and(|state| info.epoch <= state.epoch) {
-            return Err(invalid("welcome", "it is to an epoch that this device has left"));
+        let info = info.ok_or_else(|| refused(&"the group is not there"))?;
+        policy::check_joined(&info, me.account(), joined.by, from).map_err(|why| refused(&why))?;
+        let left = |state: &State| match state.is_member() {
+            // Alone on a branch that nobody else follows, this device goes over to another one.
+            true => state.epochs.iter().any(|keys| keys.authenticator == info.authenticator),
+            false => info.epoch <= state.epoch,
+        };
+        if before.is_some_and(left) {
+            return Err(refused(&"it is to an epoch that this device has left"));
         }
-        Ok((info, key_package))
+        if before.is_some_and(|state| info.agreed.kind != state.agreed.kind) {
+            return Err(refused(&"the group was of another kind"));
+        }
+        Ok((info, joined.key_package))
     }
 
-    /// Writes the first state of a group.
+    /// Writes the first state of a group in which something may have been said since `since`.
     fn begin(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         info: EpochInfo,
         seed: Secret,
+        since: Time,
     ) -> Result<(), MlsError> {
         let route = Route { seed, epoch: info.epoch, ended: Time::MAX };
         let mut state = State {
@@ -148,6 +178,7 @@ impl Groups {
             epoch: info.epoch,
             own_leaf: info.own_leaf,
             joined: cx.now,
+            since,
             routes: List::new([route]).expect("one is below the bound"),
             epochs: empty(),
             usage: Usage::default(),
@@ -248,8 +279,7 @@ impl Groups {
         self.touch(*group, cx.now);
     }
 
-    /// Forgets a group altogether, as a device does whose state was taken away.
-    #[cfg(test)]
+    /// Forgets a group altogether, without a word to anybody.
     pub(crate) fn forget(&mut self, cx: &mut Cx<'_>, group: &GroupId) {
         self.mls.forget(&mut doors(cx), group);
         self.wipe(cx, group);
@@ -312,6 +342,24 @@ pub(super) fn difference(
         before: before.0.clone(),
         agreed: state.agreed.clone(),
     }
+}
+
+/// Whether nobody else has been heard in a group since this device came into it: its branch may have
+/// lost before it came.
+fn is_alone(cx: &Cx<'_>, group: &GroupId, state: &State) -> bool {
+    state.phase == Phase::Member && state.is_welcomed() && !Part::Heed.any(cx.store, group)
+}
+
+/// Accounts with devices of which it is not known whether they list them.
+fn unknown(cx: &Cx<'_>, group: &GroupId, me: Author<'_>) -> Vec<AccountId> {
+    let Some(state) = State::load(cx.store, group) else { return Vec::new() };
+    let Some(keys) = state.current() else { return Vec::new() };
+    let roster = Roster::load(cx.store, group, &keys.authenticator);
+    let account = |heard| match heard {
+        Heard::Check { account } if account != *me.account() => Some(account),
+        _ => None,
+    };
+    checks(cx.store, &roster, state.own_leaf).into_iter().filter_map(account).collect()
 }
 
 /// Asks about each device whose account has not confirmed it.

@@ -19,8 +19,11 @@ use crate::mls::{KeyAgreement as _, MlsError, Processed};
 use crate::say::GroupId;
 use crate::vault::{self, Table, Vault};
 
-/// Boxes of a group that wait for a commit.
-const HELD_MAX: usize = 64;
+/// Boxes of a group that wait for a commit: of days in which keys changed several times.
+const HELD_MAX: usize = 2048;
+
+/// How often it is counted how many wait.
+const HELD_COUNTED: u64 = 32;
 
 /// Messages of a group of which only some boxes are there.
 const PARTIAL_MAX: usize = 8;
@@ -60,8 +63,10 @@ impl Groups {
         let taken = self.take(cx, me, &mut state, &place, &item.data, cx.now, &mut heard);
         if taken != Taken::Done && state.is_member() {
             let held = Held { at: cx.now, place, data: item.data.clone() };
-            Part::Held.append(cx.store, &place.group, &held);
-            Part::Held.bound(cx.store, &place.group, HELD_MAX);
+            let number = Part::Held.append(cx.store, &place.group, &held);
+            if number.is_multiple_of(HELD_COUNTED) {
+                Part::Held.bound(cx.store, &place.group, HELD_MAX);
+            }
         }
         if taken == Taken::Hold {
             look_soon(cx, &mut state);
@@ -211,7 +216,7 @@ impl Groups {
                 return self.offer(cx, state, &group, candidate, since, heard);
             }
             kind::SIGNED if !matches!(state.agreed.kind, Kind::Direct { .. }) => {
-                return self.take_signed(cx, state, &group, &keys, &message, heard);
+                return self.take_signed(cx, me, state, &group, &keys, &message, heard);
             }
             kind::PROPOSAL => self.take_proposal(cx, me, state, &group, &message),
             _ => heard.push(refused("a box holds nothing that belongs there")),
@@ -244,6 +249,7 @@ impl Groups {
                         vault::save(cx.store, &key, &chain);
                         self.heard_inner(
                             cx,
+                            me,
                             state,
                             &place.group,
                             keys,
@@ -260,9 +266,11 @@ impl Groups {
         false
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what, where, and the doors")]
     fn take_signed(
         &mut self,
         cx: &mut Cx<'_>,
+        me: Author<'_>,
         state: &mut State,
         group: &GroupId,
         keys: &EpochKeys,
@@ -275,7 +283,7 @@ impl Groups {
                 let leaf = roster.at(leaf).filter(|leaf| leaf.device == author.device);
                 match leaf {
                     Some(leaf) => {
-                        self.heard_inner(cx, state, group, keys, leaf, &bytes, heard);
+                        self.heard_inner(cx, me, state, group, keys, leaf, &bytes, heard);
                     }
                     None => heard.push(refused("a message names an author who was not there")),
                 }
@@ -300,6 +308,7 @@ impl Groups {
     fn heard_inner(
         &mut self,
         cx: &mut Cx<'_>,
+        me: Author<'_>,
         state: &mut State,
         group: &GroupId,
         keys: &EpochKeys,
@@ -319,7 +328,8 @@ impl Groups {
         }
         note(cx, group, state, leaf, keys.epoch);
         self.in_use(cx, state);
-        self.trusted(cx, group, leaf, inner.said, heard);
+        let overlooked = overlooked(cx, me, group, state, keys);
+        self.trusted(cx, group, leaf, inner.said, overlooked, heard);
     }
 
     /// A member asks to be removed: whoever may, commits it, one after another until it is done.
@@ -454,6 +464,22 @@ pub(super) fn forget_seen(vault: &mut dyn Vault, now: Time) {
 fn stays(cx: &Cx<'_>, group: &GroupId, state: &State, leaf: &Leaf) -> bool {
     let roster = state.current().map(|keys| Roster::load(cx.store, group, &keys.authenticator));
     roster.is_some_and(|roster| roster.of(&leaf.account).any(|it| it.key == leaf.key))
+}
+
+/// Whether own devices came in after an epoch, so that they cannot read what is said in it.
+fn overlooked(
+    cx: &Cx<'_>,
+    me: Author<'_>,
+    group: &GroupId,
+    state: &State,
+    keys: &EpochKeys,
+) -> bool {
+    let Some(current) = state.current().filter(|current| current.epoch > keys.epoch) else {
+        return false;
+    };
+    let then = Roster::load(cx.store, group, &keys.authenticator);
+    let now = Roster::load(cx.store, group, &current.authenticator);
+    now.of(me.account()).any(|leaf| then.of(me.account()).all(|it| it.key != leaf.key))
 }
 
 /// Notes in which epoch somebody speaks: whether our last commit has come through.

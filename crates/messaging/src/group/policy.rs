@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use session_core::AccountId;
 
 use super::state::{Leaf, Roster};
-use super::{Agreed, Kind, MEMBERS_MAX};
+use super::{Agreed, Inviter, Kind, MEMBERS_MAX};
 use crate::mls::{EpochInfo, Joiner, Member, Summary};
 
 /// Devices of one account in a group.
@@ -27,6 +27,9 @@ pub(crate) enum Refusal {
     /// Somebody who does not belong in a group of this kind.
     #[error("a commit brings in an account that does not belong")]
     Stranger,
+    /// Whoever signed the welcome is not the device that it is said to be of.
+    #[error("it is not signed by the device that it is said to be of")]
+    Impostor,
     /// What was agreed changed in a way that nobody may.
     #[error("a commit changes what is fixed")]
     Fixed,
@@ -154,11 +157,15 @@ fn count(devices: impl Iterator<Item = (AccountId, session_core::Digest)>) -> Re
     if accounts.len() > MEMBERS_MAX { Err(Refusal::TooMany) } else { Ok(()) }
 }
 
-/// Checks a group that this device was brought into by `from`.
+/// Checks a group that this device was brought into by `from`; the leaf `by` signed the welcome.
+///
+/// What leaves say of themselves proves nothing: everybody can claim every account. The leaf that
+/// signed has to have the key that the manifest of `from` lists.
 pub(super) fn check_joined(
     info: &EpochInfo,
     own: &AccountId,
-    from: &AccountId,
+    by: u32,
+    from: &Inviter,
 ) -> Result<(), Refusal> {
     let kind = &info.agreed.kind;
     if info.agreed.version != 1 {
@@ -172,8 +179,9 @@ pub(super) fn check_joined(
     if info.members.iter().any(|member| !belongs(kind, &member.credential.account)) {
         return Err(Refusal::Stranger);
     }
-    if !info.members.iter().any(|member| member.credential.account == *from) {
-        return Err(Refusal::Stranger);
+    let signed = info.members.iter().find(|member| member.leaf == by && by != info.own_leaf);
+    if signed.is_none_or(|it| it.credential.account != from.account || it.key_hash != from.key) {
+        return Err(Refusal::Impostor);
     }
     count(info.members.iter().map(|it| (it.credential.account, it.key_hash)))
 }

@@ -212,9 +212,11 @@ fn mailboxes(
 ) -> Vec<(Place, Source)> {
     let lane = lane_of(&state.agreed.kind, own, false);
     let watched = |route: &&Route| route.ended == Time::MAX || now < route.ended + RETAIN;
+    // Whoever was up to date before it came in has not read what waited for it.
+    let since = if since > state.joined { since } else { state.since };
     let mut found = Vec::new();
     for route in state.routes.iter().filter(watched) {
-        for day in mailbox::days_to_watch(now, since.max(state.joined)) {
+        for day in mailbox::days_to_watch(now, since) {
             let mailbox = mailbox::lane(&route.seed, &lane, day);
             let place = Place { group: *group, address: mailbox.address(), what: What::Lane };
             found.push((place, source(&mailbox, BOXES)));

@@ -1,6 +1,6 @@
 //! What is said, sealed for the members of the current epoch.
 
-use session_core::{Blob, Encode as _, Span};
+use session_core::{Blob, Encode as _, List, Span};
 use session_protocol::request::ItemBytes;
 
 use super::routes::{self, Place};
@@ -11,7 +11,7 @@ use crate::boxes::{self, Piece};
 use crate::chain::Chain;
 use crate::messenger::api::Error;
 use crate::mls::KeyAgreement as _;
-use crate::outbox::{Outbox, Purpose};
+use crate::outbox::{Batch, Outbox, Purpose};
 use crate::say::{GroupId, SAID_BYTES_MAX};
 use crate::vault;
 
@@ -94,15 +94,23 @@ impl Groups {
             }
         };
         if cx.now < keys.began + HORIZON {
-            let authenticator = keys.authenticator;
-            let recent = Recent { at: cx.now, authenticator, purpose, ttl, said: inner.said };
+            let (authenticator, said) = (keys.authenticator, inner.said.clone());
+            let recent = Recent { at: cx.now, authenticator, purpose, ttl, said };
             Part::Recent.append(cx.store, group, &recent);
             Part::Recent.bound(cx.store, group, RECENT_MAX);
         }
         let count = items.len() as u32;
-        for item in items {
-            outbox.send(cx, purpose, target.clone(), ttl, item);
-        }
+        let batch = Batch {
+            group: *group,
+            epoch: keys.epoch,
+            at: cx.now,
+            purpose,
+            ttl,
+            said: inner.said,
+            items: List::default(),
+            stored: None,
+        };
+        outbox.send_said(cx, batch, &target, items);
         Ok(count)
     }
 

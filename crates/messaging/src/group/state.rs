@@ -95,6 +95,8 @@ record! {
         pub(super) own_leaf: u32,
         /// When this device came in.
         pub(super) joined: Time,
+        /// Since when something may have been said to it: before that, for who was added while away.
+        pub(super) since: Time,
         /// Oldest first; the last one is current.
         pub(super) routes: List<Route, 8>,
         /// Oldest first; the last one is current.
@@ -201,6 +203,8 @@ record! {
         pub(super) at: Time,
         pub(super) leaf: Leaf,
         pub(super) said: Blob<{ crate::say::SAID_BYTES_MAX }>,
+        /// As in [`Heard::Said`](super::Heard::Said).
+        pub(super) overlooked: bool,
     }
 
     /// Something that this device said a short while ago: said again if its epoch loses.
@@ -416,6 +420,11 @@ impl State {
     /// The seed that names the commit mailbox of an epoch.
     pub(super) fn route_of(&self, epoch: u64) -> Option<&Route> {
         self.routes.iter().rev().find(|route| route.epoch <= epoch)
+    }
+
+    /// Whether this device was brought into the group, and did not make it.
+    pub(super) fn is_welcomed(&self) -> bool {
+        self.since < self.joined
     }
 
     /// Whether this device takes part.

@@ -1,5 +1,7 @@
 //! Devices and their accounts: what one says whose account has not confirmed it waits.
 
+use std::collections::BTreeSet;
+
 use session_core::{AccountId, Blob, Digest, List};
 
 use super::state::{Known, Leaf, Part, Roster, State, Unchecked, all};
@@ -7,9 +9,10 @@ use super::{Author, Groups, Heard, Wish, is_admin, open, wishes};
 use crate::Cx;
 use crate::messenger::api::Warning;
 use crate::say::{GroupId, SAID_BYTES_MAX};
+use crate::vault::{self, Table, Vault};
 
 /// Messages of a group that wait for an answer about their author.
-const UNCHECKED_MAX: usize = 64;
+const UNCHECKED_MAX: usize = 256;
 
 impl Groups {
     /// These are the keys of the devices that the newest manifest of an account lists. Answers
@@ -44,13 +47,13 @@ impl Groups {
         heard: &mut Vec<Heard>,
     ) {
         for (key, waiting) in Part::Unchecked.list::<Unchecked>(cx.store, group) {
-            let Unchecked { leaf, said, .. } = waiting;
+            let Unchecked { leaf, said, overlooked, .. } = waiting;
             if leaf.account != *account {
                 continue;
             }
             cx.store.remove(&key);
             if keys.contains(&leaf.key) {
-                heard.push(said_by(group, &leaf, said));
+                heard.push(said_by(group, &leaf, said, overlooked));
             } else {
                 let warning = Warning::Impostor { device: leaf.device, account: leaf.account };
                 heard.push(Heard::Warning(warning));
@@ -91,23 +94,28 @@ impl Groups {
         group: &GroupId,
         leaf: &Leaf,
         said: Blob<SAID_BYTES_MAX>,
+        overlooked: bool,
         heard: &mut Vec<Heard>,
     ) {
         let known = Known::load(cx.store, &leaf.account);
         if known.is_some_and(|known| known.keys.contains(&leaf.key)) {
-            return heard.push(said_by(group, leaf, said));
+            return heard.push(said_by(group, leaf, said, overlooked));
         }
-        let waiting = Part::Unchecked.list::<Unchecked>(cx.store, group);
-        if !waiting.iter().any(|(_, waiting)| waiting.leaf.key == leaf.key) {
-            heard.push(Heard::Check { account: leaf.account });
-        }
-        let waiting = Unchecked { at: cx.now, leaf: leaf.clone(), said };
+        heard.push(Heard::Check { account: leaf.account });
+        let waiting = Unchecked { at: cx.now, leaf: leaf.clone(), said, overlooked };
         Part::Unchecked.append(cx.store, group, &waiting);
         Part::Unchecked.bound(cx.store, group, UNCHECKED_MAX);
     }
 }
 
-fn said_by(group: &GroupId, leaf: &Leaf, said: Blob<SAID_BYTES_MAX>) -> Heard {
-    let Leaf { account, device, .. } = leaf;
-    Heard::Said { group: *group, author: *account, device: *device, said: said.into_vec() }
+/// Accounts of devices that wait for an answer about them.
+pub(super) fn unchecked(vault: &dyn Vault) -> BTreeSet<AccountId> {
+    let prefix = Table::Pending.key(&[b"u"]);
+    let waiting = vault::list::<Unchecked>(vault, &prefix, &[], false, usize::MAX);
+    waiting.into_iter().map(|(_, waiting)| waiting.leaf.account).collect()
+}
+
+fn said_by(group: &GroupId, leaf: &Leaf, said: Blob<SAID_BYTES_MAX>, overlooked: bool) -> Heard {
+    let (author, device) = (leaf.account, leaf.device);
+    Heard::Said { group: *group, author, device, said: said.into_vec(), overlooked }
 }

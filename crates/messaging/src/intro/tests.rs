@@ -108,10 +108,11 @@ fn golden_bytes_of_bodies() {
     );
     let rejoin = IntroBody::Rejoin {
         group,
+        at: Time::from_millis(7),
         key_package: Blob::new([0x6b; 2]).expect("short"),
         signature: Signature::from([0x33; 3309]),
     };
-    check_codec(&rejoin, &format!("02 {b62} 00000002 6b6b {}", "33".repeat(3309)));
+    check_codec(&rejoin, &format!("02 {b62} 0000000000000007 00000002 6b6b {}", "33".repeat(3309)));
     let link = IntroBody::Link { payload: Blob::new([0x6c; 2]).expect("short") };
     check_codec(&link, "03 00000002 6c6c");
 }
@@ -261,6 +262,9 @@ fn what_a_stranger_seals_is_checked() {
 #[test]
 fn a_rejoin_is_for_one_group_and_package() {
     let (one, other) = (GroupId { bytes: [1; 32] }, GroupId { bytes: [2; 32] });
-    assert_eq!(rejoin_statement(&one, b"package"), [&[1; 32][..], b"package"].concat());
-    assert_ne!(rejoin_statement(&one, b"package"), rejoin_statement(&other, b"package"));
+    let (to, at) = (AccountId::from([9; 32]), Time::from_millis(7));
+    let said = |group, to, at| rejoin_statement(group, to, at, b"package");
+    let whole = [&[1; 32][..], &[9; 32], &7_u64.to_be_bytes(), b"package"].concat();
+    assert_eq!(said(&one, &to, at), whole);
+    assert_ne!(said(&one, &to, at), said(&other, &to, at));
 }

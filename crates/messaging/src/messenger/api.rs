@@ -50,6 +50,14 @@ pub enum Command {
         /// Whether its safety number was compared; `None` leaves it.
         verified: Option<bool>,
     },
+    /// Accept a group into which a stranger brought this account, or decline it: it is left then.
+    /// Answered by [`Answer::Done`].
+    SetGroup {
+        /// The group.
+        group: GroupId,
+        /// [`Standing::Accepted`], or [`Standing::Blocked`] to decline.
+        standing: Standing,
+    },
     /// Fetch the manifest of an account. Answered by [`Answer::Account`].
     LookUp {
         /// The account.
@@ -275,6 +283,11 @@ pub enum Input {
         id: u64,
         /// What came of it.
         outcome: Result<Vec<Item>, NetFailure>,
+    },
+    /// Everything that lay in the watched mailboxes at a time has been handed over.
+    CaughtUp {
+        /// When the reading began that was the last one to end.
+        at: Time,
     },
     /// New items of a watched mailbox. Handed over once they are read, kept nowhere else.
     Arrived {

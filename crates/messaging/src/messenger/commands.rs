@@ -5,7 +5,7 @@ use session_core::{AccountId, Encode as _, List, Span, Text};
 use super::api::{Answer, Command, Effect, Error, Event};
 use super::find::{Found, Goal};
 use super::links::{self, Link, Waiting};
-use super::{Messenger, TTL, Tally, Waiter};
+use super::{Messenger, TTL, Tally, Waiter, unsaid};
 use crate::Cx;
 use crate::account;
 use crate::group::{self, Agreed, Kind, Phase, Seat, Wish};
@@ -29,6 +29,7 @@ impl Messenger {
             Command::SetContact { account, standing, name, verified } => {
                 self.set_contact(cx, account, standing, name.as_deref(), verified).map(Some)
             }
+            Command::SetGroup { group, standing } => self.set_group(cx, group, standing).map(Some),
             Command::LookUp { account } => {
                 self.find(cx, account, Goal::Answer { command: id });
                 Ok(None)
@@ -77,19 +78,41 @@ impl Messenger {
             }
         } else if let Peer::Group { group } = to {
             Self::member(cx, &group)?;
+            if group::phase(cx.store, &group) == Some(Phase::Leaving) {
+                return Err(Error::NoConversation(to));
+            }
+        }
+        if !links::has_room(cx.store, &to) {
+            let (got, limit) = (links::WAITING_MAX + 1, links::WAITING_MAX);
+            return Err(Error::TooMany { field: "messages that wait", got, limit });
         }
         let thread = self.open_thread(cx, &to);
-        if let Peer::Group { .. } = to {
+        if let Peer::Group { group } = to
+            && thread::summary(cx.store, thread).is_some_and(|it| it.standing == Standing::Stranger)
+        {
             // Whoever talks in a group has accepted it.
-            thread::set_standing(cx.store, thread, Standing::Accepted);
+            self.copy(cx, Copied::Group { group, standing: Standing::Accepted });
+            self.stand(cx, thread, Standing::Accepted);
         }
         let transient = matches!(said.say, Say::Typing { .. });
         if !transient {
             self.keep_own(cx, thread, to, &said);
             self.copy(cx, Copied::Said { to, said: encoded(&said) });
         }
+        if let Say::Unsend { of } = &said.say
+            && unsaid::unsay(cx.store, cx.now, &to).contains(of)
+        {
+            // It never left: there is nothing to take back.
+            return Ok(Answer::Said { thread, id });
+        }
         let purpose = if shows(&said.say) { Purpose::Said { thread, id } } else { Purpose::Quiet };
-        self.send_or_wait(cx, to, purpose, &said)?;
+        if let Err(error) = self.send_or_wait(cx, to, purpose, &said) {
+            // It is kept already, and not said: that is shown, too.
+            if let Some((place, status)) = thread::failed(cx.store, thread, id) {
+                cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
+            }
+            return Err(error);
+        }
         Ok(Answer::Said { thread, id })
     }
 
@@ -114,7 +137,7 @@ impl Messenger {
         self.show(cx, thread, applied.places, false);
     }
 
-    fn audience(&self, cx: &Cx<'_>, to: Peer) -> Vec<AccountId> {
+    pub(super) fn audience(&self, cx: &Cx<'_>, to: Peer) -> Vec<AccountId> {
         match to {
             Peer::Account { account } => vec![account],
             Peer::Group { group } => {
@@ -125,7 +148,7 @@ impl Messenger {
     }
 
     /// Sends to the conversation with a peer, or begins one.
-    fn send_or_wait(
+    pub(super) fn send_or_wait(
         &mut self,
         cx: &mut Cx<'_>,
         to: Peer,
@@ -136,16 +159,12 @@ impl Messenger {
             Peer::Group { group } => Some(group),
             Peer::Account { account } => links::primary(cx.store, &account),
         };
-        let ready = group.filter(|group| Self::can_talk(cx, group));
+        let ready = group.filter(|group| self.can_talk(cx, group));
         if let Some(group) = ready {
             return self.send(cx, &group, purpose, said);
         }
         if !matches!(said.say, Say::Typing { .. }) {
-            let waiting = Waiting { purpose, said: encoded(said) };
-            if !links::wait(cx.store, &to, &waiting) {
-                let (got, limit) = (links::WAITING_MAX + 1, links::WAITING_MAX);
-                return Err(Error::TooMany { field: "messages that wait", got, limit });
-            }
+            links::wait(cx.store, &to, &Waiting { purpose, said: encoded(said) });
             if let Peer::Account { account } = to {
                 self.find(cx, account, Goal::Talk);
             }
@@ -153,10 +172,15 @@ impl Messenger {
         Ok(())
     }
 
-    /// Whether somebody else is in a group already, and this device too.
-    fn can_talk(cx: &Cx<'_>, group: &GroupId) -> bool {
+    /// Whether this device is in a group, and somebody else who could hear it: of two, the other
+    /// one, and not only own devices.
+    fn can_talk(&self, cx: &Cx<'_>, group: &GroupId) -> bool {
+        let direct = matches!(group::agreed(cx.store, group), Some(it) if it.kind.is_direct());
+        let heard = |leaf: &group::Leaf| {
+            if direct { leaf.account != self.me.account } else { leaf.device != self.me.device }
+        };
         group::phase(cx.store, group) == Some(Phase::Member)
-            && group::roster(cx.store, group).leaves.len() > 1
+            && group::roster(cx.store, group).leaves.iter().any(heard)
     }
 
     /// Seals and sends.
@@ -167,7 +191,10 @@ impl Messenger {
         purpose: Purpose,
         said: &Said,
     ) -> Result<(), Error> {
-        let ttl = self.ttl(cx, group);
+        let ttl = match said.say {
+            Say::Typing { .. } => super::TTL_TYPING,
+            _ => self.ttl(cx, group),
+        };
         let bytes = said.to_bytes();
         let Self { groups, outbox, me, .. } = self;
         let items = groups.say(cx, outbox, me.author(), group, purpose, &bytes, ttl)?;
@@ -189,9 +216,10 @@ impl Messenger {
 
     /// Sends what waited for a conversation.
     pub(super) fn send_waiting(&mut self, cx: &mut Cx<'_>, peer: &Peer, group: &GroupId) {
-        if !Self::can_talk(cx, group) {
+        if !self.can_talk(cx, group) {
             return;
         }
+        unsaid::unsay(cx.store, cx.now, peer);
         for waiting in links::take_waiting(cx.store, peer) {
             let Some(said) = decoded(&waiting.said) else { continue };
             if self.send(cx, group, waiting.purpose, &said).is_err()
@@ -239,6 +267,7 @@ impl Messenger {
         } else {
             (ids.to_vec(), thread::forget(cx.store, cx.now, thread, ids))
         };
+        unsaid::unsay(cx.store, cx.now, &summary.peer);
         for some in ids.chunks(crate::say::RECEIPT_IDS_MAX) {
             let ids = List::new(some.to_vec()).expect("chunks of at most the bound");
             self.copy(cx, Copied::Forgotten { to: summary.peer, ids });
@@ -270,7 +299,7 @@ impl Messenger {
     pub(super) fn contact_changed(&mut self, cx: &mut Cx<'_>, account: AccountId) {
         let Some(contact) = account::contact(cx.store, &account) else { return };
         if let Some(thread) = thread::thread_of(cx.store, &Peer::Account { account }) {
-            thread::set_standing(cx.store, thread, contact.standing);
+            self.stand(cx, thread, contact.standing);
             if !contact.name.is_empty() {
                 thread::set_name(cx.store, thread, &contact.name);
             }
@@ -461,8 +490,10 @@ impl Messenger {
         found: &Found,
     ) -> Result<(), Error> {
         let peer = Peer::Account { account };
+        // Alone in it, unless the other one is being added, nobody is reached by it.
         if let Some(group) = links::primary(cx.store, &account)
             && group::phase(cx.store, &group) == Some(Phase::Member)
+            && (self.can_talk(cx, &group) || group::is_changing(cx.store, &group))
         {
             self.send_waiting(cx, &peer, &group);
             return Ok(());
@@ -479,7 +510,7 @@ impl Messenger {
         let thread = self.open_thread(cx, &peer);
         links::set_link(cx.store, &group, Link { thread, peer });
         links::set_primary(cx.store, &account, Some(group));
-        self.add(cx, group, account, found, Waiter::Nobody)?;
+        self.add(cx, group, account, found, Waiter::Talk(account))?;
         if account::devices(cx.store).len() > 1 {
             self.find(cx, self.me.account, Goal::Add { group, tally: None });
         }

@@ -4,13 +4,18 @@ use session_core::{AccountId, List, Text};
 
 use super::api::{Answer, Error};
 use super::find::Goal;
-use super::{ADMIT_PACE, Messenger, Waiter, links};
+use super::{ADMIT_PACE, Messenger, Waiter, links, unsaid};
 use crate::Cx;
 use crate::account::{self, Todo};
 use crate::group::{self, Agreed, Kind, Phase, Wish};
 use crate::outbox::Purpose;
-use crate::say::{Copied, DeviceId, Disappear, Peer, Said, Say, SayId, Standing};
+use crate::say::{
+    CONTACTS_COPIED_MAX, Copied, DeviceId, Disappear, Peer, Said, Say, SayId, Standing,
+};
 use crate::thread;
+
+/// Messages that a device is told of which it could not read, of each conversation.
+const MISSED_MAX: usize = 100;
 
 impl Messenger {
     pub(super) fn add_device(
@@ -54,9 +59,8 @@ impl Messenger {
         for todo in todos {
             match todo {
                 Todo::ShareKeys => {
-                    if let Some(sealed) = account::export_keys(cx.store) {
-                        self.copy(cx, Copied::Keys { sealed });
-                    }
+                    links::set_keys_unshared(cx.store, true);
+                    self.share_keys(cx);
                 }
                 // Its key packages are there once it has read its answer.
                 Todo::Admit { .. } => self.admit_at = cx.now + ADMIT_PACE,
@@ -66,6 +70,79 @@ impl Messenger {
                     self.find(cx, account, Goal::Refresh);
                 }
             }
+        }
+    }
+
+    /// Tells the own other devices the secrets with which the account is reached, once no device is
+    /// among them that the account does not list any more.
+    pub(super) fn share_keys(&mut self, cx: &mut Cx<'_>) {
+        if !links::keys_unshared(cx.store) {
+            return;
+        }
+        let own = self.me.account;
+        let listed = account::known(cx.store, &own);
+        let excluded = |leaf: &group::Leaf| {
+            let device = listed.as_ref().and_then(|it| it.device(&leaf.device.0));
+            device.is_none_or(|device| device.key != leaf.key)
+        };
+        if let Some(group) = links::devices(cx.store)
+            && group::roster(cx.store, &group).of(&own).any(excluded)
+        {
+            return;
+        }
+        links::set_keys_unshared(cx.store, false);
+        if let Some(sealed) = account::export_keys(cx.store) {
+            self.copy(cx, Copied::Keys { sealed });
+        }
+    }
+
+    /// The devices of the account are others than before.
+    pub(super) fn devices_changed(&mut self, cx: &mut Cx<'_>, changed: &group::Changed) {
+        self.share_keys(cx);
+        let by_me = changed.by.as_ref().is_some_and(|leaf| leaf.device == self.me.device);
+        if by_me && !changed.added.is_empty() {
+            self.copy_contacts(cx);
+        }
+    }
+
+    /// An own device that came into a conversation could not read what was said since it is one.
+    pub(super) fn bring_up_to_date(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: Peer,
+        thread: thread::ThreadId,
+        changed: &group::Changed,
+    ) {
+        let own = self.me.account;
+        if changed.by.as_ref().is_none_or(|leaf| leaf.device != self.me.device) {
+            return;
+        }
+        let manifest = account::known(cx.store, &own);
+        let since = changed.added.iter().filter(|leaf| leaf.account == own).filter_map(|leaf| {
+            let device = manifest.as_ref()?.device(&leaf.device.0)?;
+            Some(device.added)
+        });
+        let Some(since) = since.min() else { return };
+        let missed = thread::messages(cx.store, thread, None, MISSED_MAX);
+        for message in missed.into_iter().filter(|message| message.received_at >= since) {
+            let Some(said) = message.said() else { continue };
+            let (said, author, device) =
+                (super::commands::encoded(&said), message.author, message.device);
+            let copied = match message.own {
+                true => Copied::Said { to: peer, said },
+                false => Copied::Heard { from: peer, author, device, said },
+            };
+            self.copy(cx, copied);
+        }
+    }
+
+    /// Tells a new device whom the account knows.
+    fn copy_contacts(&mut self, cx: &mut Cx<'_>) {
+        let mut known = account::contacts(cx.store);
+        known.retain(|it| it.standing != Standing::Stranger);
+        for some in known.chunks(CONTACTS_COPIED_MAX) {
+            let contacts = List::new(some.to_vec()).expect("a chunk of the bound");
+            self.copy(cx, Copied::Contacts { contacts });
         }
     }
 
@@ -135,14 +212,18 @@ impl Messenger {
                     return;
                 }
                 let thread = self.open_thread(cx, &to);
-                let audience = match to {
-                    Peer::Account { account } => vec![account],
-                    Peer::Group { group } => group::roster(cx.store, &group).accounts(),
-                };
-                let me = self.me.account;
-                let applied =
-                    thread::apply(cx.store, cx.now, thread, me, device, true, &said, &audience);
-                self.show(cx, thread, applied.places, false);
+                self.take_up(cx, thread, self.me.account, device, &said);
+                unsaid::unsay(cx.store, cx.now, &to);
+            }
+            Copied::Heard { from, author, device, said } => {
+                let Some(said) = super::commands::decoded(&said) else { return };
+                let transient = matches!(said.say, Say::Copy { .. } | Say::Typing { .. });
+                if transient || account::is_blocked(cx.store, &author) {
+                    return;
+                }
+                let thread = self.open_thread(cx, &from);
+                // The device that heard it tells its author.
+                let _receipt_due = self.take_up(cx, thread, author, device, &said);
             }
             Copied::Read { to, ids } => {
                 if let Some(thread) = thread::thread_of(cx.store, &to) {
@@ -154,15 +235,34 @@ impl Messenger {
                 let name = Some(&*name).filter(|name| !name.is_empty());
                 let kept = account::set_contact(cx.store, cx.now, &account, standing, name, None);
                 if kept.is_ok() {
-                    if standing == Standing::Accepted {
-                        self.open_thread(cx, &Peer::Account { account });
+                    self.contact_copied(cx, account, standing);
+                }
+            }
+            Copied::Contacts { contacts } => {
+                for contact in contacts {
+                    // What was decided here counts; that somebody is in a conversation decides nothing.
+                    let here = account::contact(cx.store, &contact.account);
+                    let undecided = here.is_none_or(|here| {
+                        contact.since < here.since
+                            && here.name.is_empty()
+                            && here.verified.is_none()
+                    });
+                    if undecided {
+                        account::restore_contact(cx.store, &contact);
+                        self.contact_copied(cx, contact.account, contact.standing);
                     }
-                    self.contact_changed(cx, account);
+                }
+            }
+            Copied::Group { group, standing } => {
+                if let Some(thread) = thread::thread_of(cx.store, &Peer::Group { group }) {
+                    self.stand(cx, thread, standing);
+                    self.show(cx, thread, Vec::new(), false);
                 }
             }
             Copied::Forgotten { to, ids } => {
                 if let Some(thread) = thread::thread_of(cx.store, &to) {
                     let places = thread::forget(cx.store, cx.now, thread, &ids);
+                    unsaid::unsay(cx.store, cx.now, &to);
                     self.show(cx, thread, places, false);
                 }
             }
@@ -174,5 +274,12 @@ impl Messenger {
                 }
             }
         }
+    }
+
+    fn contact_copied(&mut self, cx: &mut Cx<'_>, account: AccountId, standing: Standing) {
+        if standing == Standing::Accepted {
+            self.open_thread(cx, &Peer::Account { account });
+        }
+        self.contact_changed(cx, account);
     }
 }

@@ -14,7 +14,7 @@ use crate::group::{self, Changed, Heard, Kind, Phase, Role, Welcome};
 use crate::intro::IntroBody;
 use crate::mls::{Doors, KeyAgreement as _};
 use crate::outbox::Purpose;
-use crate::say::{DeviceId, GroupId, Peer, Said, Say, SayId, Standing};
+use crate::say::{Copied, DeviceId, GroupId, Peer, Said, Say, SayId, Standing};
 use crate::thread::{self, SystemLine};
 
 /// Something that a member of a group said.
@@ -23,6 +23,8 @@ struct Spoken {
     author: AccountId,
     device: DeviceId,
     said: Vec<u8>,
+    /// Whether own devices could not read it.
+    overlooked: bool,
 }
 
 impl Messenger {
@@ -34,8 +36,8 @@ impl Messenger {
 
     fn hear(&mut self, cx: &mut Cx<'_>, heard: Heard) {
         match heard {
-            Heard::Said { group, author, device, said, .. } => {
-                self.spoken(cx, &Spoken { group, author, device, said });
+            Heard::Said { group, author, device, said, overlooked } => {
+                self.spoken(cx, &Spoken { group, author, device, said, overlooked });
             }
             Heard::Welcome(welcome) => self.welcome_all(cx, *welcome),
             Heard::Changed(changed) => self.changed(cx, &changed),
@@ -94,9 +96,8 @@ impl Messenger {
         }
         let Some(link) = links::link(cx.store, &spoken.group) else { return };
         let standing = thread::summary(cx.store, link.thread).map(|it| it.standing);
-        let blocked = standing == Some(Standing::Blocked)
-            || account::contact(cx.store, &spoken.author)
-                .is_some_and(|it| it.standing == Standing::Blocked);
+        let blocked =
+            standing == Some(Standing::Blocked) || account::is_blocked(cx.store, &spoken.author);
         if blocked || matches!(said.say, Say::Copy { .. } | Say::Seen) {
             return;
         }
@@ -111,36 +112,56 @@ impl Messenger {
         if let Say::Profile { name } = &said.say {
             return self.profile(cx, spoken.author, name);
         }
-        let audience = group::roster(cx.store, &spoken.group).accounts();
-        let applied = thread::apply(
-            cx.store,
-            cx.now,
-            link.thread,
-            spoken.author,
-            spoken.device,
-            own,
-            &said,
-            &audience,
-        );
-        if let Some(on) = applied.typing {
-            let (thread, account) = (link.thread, spoken.author);
-            cx.effects.push(Effect::Event(Event::Typing { thread, account, on }));
+        if spoken.overlooked && !matches!(said.say, Say::Typing { .. }) {
+            self.pass_on(cx, link.peer, spoken);
         }
-        for (place, status) in applied.status {
-            let thread = link.thread;
-            cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
-        }
-        if applied.receipt_due {
+        let receipt_due = self.take_up(cx, link.thread, spoken.author, spoken.device, &said);
+        if receipt_due {
             let at = self.receipt_time(cx);
             receipts::note(cx.store, at, spoken.group, &[(said.id, spoken.author)], false);
         }
-        if !applied.places.is_empty() || applied.timer.is_some() {
-            self.show(cx, link.thread, applied.places, applied.alert);
+    }
+
+    /// Tells own devices what they could not read.
+    fn pass_on(&mut self, cx: &mut Cx<'_>, from: Peer, spoken: &Spoken) {
+        let Ok(said) = session_core::Blob::new(spoken.said.as_slice()) else { return };
+        let (author, device) = (spoken.author, spoken.device);
+        self.copy(cx, Copied::Heard { from, author, device, said });
+    }
+
+    /// Shows what somebody said. Returns whether its author may be told that it arrived.
+    pub(super) fn take_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        thread: thread::ThreadId,
+        author: AccountId,
+        device: DeviceId,
+        said: &Said,
+    ) -> bool {
+        let own = author == self.me.account;
+        let audience = match thread::summary(cx.store, thread).map(|it| it.peer) {
+            Some(peer) => self.audience(cx, peer),
+            None => return false,
+        };
+        let (store, now) = (&mut *cx.store, cx.now);
+        let applied = thread::apply(store, now, thread, author, device, own, said, &audience);
+        if let Some(on) = applied.typing {
+            cx.effects.push(Effect::Event(Event::Typing { thread, account: author, on }));
         }
+        for (place, status) in applied.status {
+            cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
+        }
+        if !applied.places.is_empty() || applied.timer.is_some() {
+            self.show(cx, thread, applied.places, applied.alert);
+        }
+        applied.receipt_due
     }
 
     /// A name that somebody gives itself is shown where its owner has given none.
     fn profile(&mut self, cx: &mut Cx<'_>, author: AccountId, name: &str) {
+        if !crate::shown::is_name(name) {
+            return;
+        }
         let Some(contact) = account::contact(cx.store, &author) else { return };
         if contact.name.is_empty() && contact.standing != Standing::Blocked {
             let standing = contact.standing;
@@ -186,6 +207,9 @@ impl Messenger {
     }
 
     fn changed(&mut self, cx: &mut Cx<'_>, changed: &Changed) {
+        if Some(changed.group) == links::devices(cx.store) {
+            return self.devices_changed(cx, changed);
+        }
         let Some(link) = links::link(cx.store, &changed.group) else { return };
         let mut places = Vec::new();
         if let Peer::Group { group } = link.peer {
@@ -199,6 +223,7 @@ impl Messenger {
         if !places.is_empty() {
             self.show(cx, link.thread, places, false);
         }
+        self.bring_up_to_date(cx, link.peer, link.thread, changed);
         self.send_waiting(cx, &link.peer, &changed.group);
     }
 
@@ -249,7 +274,7 @@ impl Messenger {
         others.dedup();
         // Two are enough: one may be away, and whoever comes second finds it done.
         for account in others.into_iter().take(2) {
-            match self.rejoin(cx, group) {
+            match self.rejoin(cx, group, &account) {
                 Ok(body) => self.welcome(cx, account, group, body),
                 Err(what) => self.warn(cx, Warning::Refused { what }),
             }
@@ -257,16 +282,23 @@ impl Messenger {
     }
 
     /// What asks a member to add this device again, with a fresh key package.
-    fn rejoin(&mut self, cx: &mut Cx<'_>, group: GroupId) -> Result<IntroBody, String> {
+    fn rejoin(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: GroupId,
+        to: &AccountId,
+    ) -> Result<IntroBody, String> {
         let (key, who) = (&self.me.key, &self.me.credential);
         let agreement = self.groups.agreement();
         let mut doors = Doors { vault: &mut *cx.store, rng: &mut *cx.rng };
-        let (package, _) =
+        let (package, reference) =
             agreement.key_package(&mut doors, key, who).map_err(|why| why.to_string())?;
-        let statement = crate::intro::rejoin_statement(&group, &package);
+        account::keep_shown_once(cx, &reference);
+        let at = cx.now;
+        let statement = crate::intro::rejoin_statement(&group, to, at, &package);
         let signature = self.me.key.sign(Domain::Rejoin, &statement, cx.rng);
         let key_package = session_core::Blob::new(package).map_err(|over| over.to_string())?;
-        Ok(IntroBody::Rejoin { group, key_package, signature })
+        Ok(IntroBody::Rejoin { group, at, key_package, signature })
     }
 }
 

@@ -3,7 +3,7 @@
 //! A thread with an account can have several groups over time, when both sides begin at once or one
 //! of them has lost its state. All of them are read; the primary one is written to.
 
-use session_core::{AccountId, Blob, List, record};
+use session_core::{AccountId, Blob, Decode as _, Encode as _, List, Reader, record};
 
 use crate::group::MEMBERS_MAX;
 use crate::outbox::Purpose;
@@ -52,12 +52,8 @@ fn accounts_key(group: &GroupId) -> Vec<u8> {
     Table::Meta.key(&[b"m/accounts/", &group.bytes])
 }
 
-fn waiting_prefix(peer: &Peer) -> Vec<u8> {
-    let peer: [u8; 32] = match peer {
-        Peer::Account { account } => *account.as_bytes(),
-        Peer::Group { group } => group.bytes,
-    };
-    Table::Pending.key(&[b"w", &peer])
+pub(super) fn waiting_prefix(peer: &Peer) -> Vec<u8> {
+    Table::Pending.key(&[b"w", &peer.to_bytes()])
 }
 
 /// Returns what a group is for.
@@ -67,6 +63,14 @@ pub(super) fn link(vault: &dyn Vault, group: &GroupId) -> Option<Link> {
 
 pub(super) fn set_link(vault: &mut dyn Vault, group: &GroupId, link: Link) {
     vault::save(vault, &link_key(group), &link);
+}
+
+/// Forgets a group; returns what it was for.
+pub(super) fn remove_link(vault: &mut dyn Vault, group: &GroupId) -> Option<Link> {
+    let before = link(vault, group);
+    vault.remove(&link_key(group));
+    vault.remove(&accounts_key(group));
+    before
 }
 
 /// Returns the group that carries what is said to an account.
@@ -90,6 +94,23 @@ pub(super) fn set_devices(vault: &mut dyn Vault, group: GroupId) {
     vault::save(vault, &devices_key(), &group);
 }
 
+fn keys_unshared_key() -> Vec<u8> {
+    Table::Meta.key(&[b"m/unshared"])
+}
+
+/// Whether own devices are still to be told the secrets with which the account is reached.
+pub(super) fn keys_unshared(vault: &dyn Vault) -> bool {
+    vault.get(&keys_unshared_key()).is_some()
+}
+
+pub(super) fn set_keys_unshared(vault: &mut dyn Vault, unshared: bool) {
+    if unshared {
+        vault.put(&keys_unshared_key(), &[]);
+    } else {
+        vault.remove(&keys_unshared_key());
+    }
+}
+
 /// Returns who was last known to be in a group.
 pub(super) fn accounts(vault: &dyn Vault, group: &GroupId) -> Vec<AccountId> {
     let known = vault::load::<Accounts>(vault, &accounts_key(group)).unwrap_or_default();
@@ -102,20 +123,21 @@ pub(super) fn set_accounts(vault: &mut dyn Vault, group: &GroupId, accounts: &[A
     }
 }
 
-/// Keeps something until there is a conversation. Returns whether there was room.
-pub(super) fn wait(vault: &mut dyn Vault, peer: &Peer, waiting: &Waiting) -> bool {
-    let prefix = waiting_prefix(peer);
+/// Whether one more may wait for a peer.
+pub(super) fn has_room(vault: &dyn Vault, peer: &Peer) -> bool {
     let mut count = 0;
-    vault.scan(&prefix, &[], false, &mut |_, _| {
+    vault.scan(&waiting_prefix(peer), &[], false, &mut |_, _| {
         count += 1;
         true
     });
-    if count >= WAITING_MAX {
-        return false;
-    }
+    count < WAITING_MAX
+}
+
+/// Keeps something until there is a conversation.
+pub(super) fn wait(vault: &mut dyn Vault, peer: &Peer, waiting: &Waiting) {
     let number = crate::counter(vault, b"waiting");
-    vault::save(vault, &[prefix, number.to_be_bytes().to_vec()].concat(), waiting);
-    true
+    let key = [waiting_prefix(peer), number.to_be_bytes().to_vec()].concat();
+    vault::save(vault, &key, waiting);
 }
 
 /// Takes what waits for a peer, in order.
@@ -131,11 +153,11 @@ pub(super) fn take_waiting(vault: &mut dyn Vault, peer: &Peer) -> Vec<Waiting> {
 pub(super) fn waited_for(vault: &dyn Vault) -> Vec<AccountId> {
     let mut found = Vec::new();
     vault.scan(&Table::Pending.key(&[b"w"]), &[], false, &mut |key, _| {
-        if let Some(bytes) = key.get(2..).and_then(|rest| rest.first_chunk::<32>()) {
-            let account = AccountId::from(*bytes);
-            if found.last() != Some(&account) {
-                found.push(account);
-            }
+        let peer = key.get(2..).and_then(|rest| Peer::decode(&mut Reader::new(rest)).ok());
+        if let Some(Peer::Account { account }) = peer
+            && found.last() != Some(&account)
+        {
+            found.push(account);
         }
         true
     });

@@ -8,14 +8,14 @@ use super::api::{Answer, Event, Warning};
 use super::api::{Effect, Error};
 use super::find::{Found, Goal};
 use super::links::{self, Link};
-use super::{Messenger, Waiter, commands};
+use super::{Messenger, Waiter, commands, requests};
 use crate::Cx;
 use crate::account::{self, Incoming};
-use crate::group::{self, Kind, Package, Wish};
+use crate::group::{self, Inviter, JoinError, Kind, Package, Phase, Wish};
 use crate::intro::{IntroBody, Past};
 use crate::outbox::Purpose;
-use crate::say::{DeviceId, GroupId, Peer, Said, Standing};
-use crate::thread::{self, Body, SystemLine};
+use crate::say::{DeviceId, GroupId, Peer, Say, Standing};
+use crate::thread::{self, SystemLine};
 
 impl Messenger {
     /// Takes manifests of an account as they were found; returns the newest.
@@ -106,7 +106,7 @@ impl Messenger {
                     self.tally(cx, command, account, Err(error));
                 }
             }
-            // Whoever cannot be looked up now is asked about again with the next thing it says.
+            // Whoever cannot be looked up now is asked about again, with the next thing it says or later.
             (Goal::Check, Ok(_)) => self.devices_known(cx, account),
             (Goal::Check, Err(_)) => {}
         }
@@ -114,7 +114,7 @@ impl Messenger {
 
     /// The account cannot be reached now: what waits is kept, and tried with the next message or
     /// after the next start.
-    fn give_up_talk(&mut self, cx: &mut Cx<'_>, account: AccountId, error: &Error) {
+    pub(super) fn give_up_talk(&mut self, cx: &mut Cx<'_>, account: AccountId, error: &Error) {
         let what = format!("{error}; what you wrote waits");
         self.warn(cx, Warning::Refused { what });
         if let Some(thread) = thread::thread_of(cx.store, &Peer::Account { account }) {
@@ -180,9 +180,17 @@ impl Messenger {
         self.learned(cx, from, learned);
         match body {
             IntroBody::Welcome { group, epoch: _, route, welcome, tree, history } => {
-                let me = self.me.author();
-                match self.groups.join(cx, me, &group, &from, &welcome, &tree, &route) {
+                let inviter = self.may_invite(cx, &from, &device, &group);
+                let joined = inviter.map_err(JoinError::Refused).and_then(|inviter| {
+                    let me = self.me.author();
+                    self.groups.join(cx, me, &group, &inviter, &welcome, &tree, &route)
+                });
+                let alone = account::devices(cx.store).len() < 2;
+                match joined {
                     Ok(joined) => self.joined(cx, from, &joined, &history),
+                    // Own devices share one mailbox, and are added more than once at times.
+                    Err(JoinError::There) => {}
+                    Err(JoinError::NotForUs) if !alone => {}
                     Err(error) => {
                         let what = format!("an invitation of {from}: {error}");
                         self.warn(cx, Warning::Refused { what });
@@ -203,6 +211,42 @@ impl Messenger {
         }
     }
 
+    /// Checks who invites before anything is joined; returns whose key has to have signed.
+    fn may_invite(
+        &self,
+        cx: &mut Cx<'_>,
+        from: &AccountId,
+        device: &DeviceId,
+        group: &GroupId,
+    ) -> Result<Inviter, Error> {
+        let wrong = |why: &str| Error::Invalid { field: "welcome", why: why.to_owned() };
+        let manifest = account::known(cx.store, from);
+        let key = manifest.and_then(|it| it.device(&device.0).map(|device| device.key));
+        let key = key.ok_or_else(|| wrong("its account does not list the device"))?;
+        let there = links::accounts(cx.store, group);
+        if group::phase(cx.store, group) == Some(Phase::Lost)
+            && !there.is_empty()
+            && !there.contains(from)
+        {
+            return Err(wrong("its sender was not in the group"));
+        }
+        if !self.trusts(cx, from) {
+            let got = requests::groups_of(cx.store, from).iter().filter(|it| *it != group).count();
+            if got >= STRANGER_GROUPS_MAX {
+                let (field, limit) = ("groups of one stranger", STRANGER_GROUPS_MAX);
+                return Err(Error::TooMany { field, got: got + 1, limit });
+            }
+        }
+        Ok(Inviter { account: *from, key })
+    }
+
+    /// Whether an account may bring this one into groups without being asked about it.
+    fn trusts(&self, cx: &Cx<'_>, account: &AccountId) -> bool {
+        *account == self.me.account
+            || account::contact(cx.store, account)
+                .is_some_and(|it| it.standing == Standing::Accepted)
+    }
+
     /// This device is in a group from now on.
     fn joined(
         &mut self,
@@ -212,6 +256,7 @@ impl Messenger {
         history: &[Past],
     ) {
         self.watch_stale = true;
+        self.newly_in = true;
         if let Some(warning) = account::used_package(cx, &joined.key_package) {
             self.warn(cx, warning);
         }
@@ -224,11 +269,14 @@ impl Messenger {
                 Peer::Account { account }
             }
             Kind::Group => Peer::Group { group },
-            Kind::Devices { .. } => {
-                links::set_devices(cx.store, group);
-                return;
-            }
+            Kind::Devices { .. } => return self.devices_joined(cx, group),
         };
+        for account in &joined.unknown {
+            self.find(cx, *account, Goal::Check);
+        }
+        if !self.trusts(cx, &from) {
+            self.note_stranger(cx, from, group);
+        }
         let known = thread::thread_of(cx.store, &peer).is_some();
         let thread = self.open_thread(cx, &peer);
         links::set_link(cx.store, &group, Link { thread, peer });
@@ -236,12 +284,9 @@ impl Messenger {
             Peer::Account { account } => self.direct_joined(cx, account, group, own),
             Peer::Group { .. } => self.group_joined(cx, from, thread, joined, own),
         }
-        for past in history {
-            if let Some(said) = commands::decoded(&past.said) {
-                let device = DeviceId::default();
-                let mine = past.author == self.me.account;
-                thread::apply(cx.store, cx.now, thread, past.author, device, mine, &said, &[]);
-            }
+        if joined.agreed.kind == Kind::Group && !joined.again {
+            let most = usize::from(joined.agreed.history);
+            self.take_history(cx, thread, &history[history.len().saturating_sub(most)..]);
         }
         if joined.again {
             let place = thread::note(cx.store, cx.now, thread, SystemLine::Gap);
@@ -257,13 +302,34 @@ impl Messenger {
         self.send_waiting(cx, &peer, &group);
     }
 
+    /// Shows what was said before, as far as the group shows that to those who join. It is the word
+    /// of whoever invites, so it stands under no device, and the own account said none of it.
+    fn take_history(&mut self, cx: &mut Cx<'_>, thread: thread::ThreadId, history: &[Past]) {
+        for past in history.iter().filter(|past| past.author != self.me.account) {
+            let said = commands::decoded(&past.said);
+            if let Some(said) = said.filter(|it| matches!(it.say, Say::Text { .. })) {
+                let (device, author) = (DeviceId::default(), past.author);
+                thread::apply(cx.store, cx.now, thread, author, device, false, &said, &[]);
+            }
+        }
+    }
+
+    /// Of two device groups that were made at once, the lower one counts on all devices.
+    fn devices_joined(&mut self, cx: &mut Cx<'_>, group: GroupId) {
+        let alive = |it: &GroupId| {
+            group::phase(cx.store, it) == Some(Phase::Member)
+                && group::roster(cx.store, it).leaves.len() > 1
+        };
+        let before = links::devices(cx.store).filter(alive);
+        links::set_devices(cx.store, before.map_or(group, |before| before.min(group)));
+    }
+
     /// Of two conversations with the same account that began at once, both sides write to that with
     /// the lower id. One that was made because the other was lost takes its place.
     fn direct_joined(&mut self, cx: &mut Cx<'_>, account: AccountId, group: GroupId, own: bool) {
         for dropped in account::meet(cx.store, cx.now, &account) {
-            let peer = Peer::Account { account: dropped };
-            if let Some(thread) = thread::thread_of(cx.store, &peer) {
-                thread::forget_all(cx.store, cx.now, thread);
+            for group in requests::groups_of(cx.store, &dropped) {
+                self.drop_group(cx, &dropped, &group);
             }
         }
         if own {
@@ -273,7 +339,7 @@ impl Messenger {
         self.contact_changed(cx, account);
         let before = links::primary(cx.store, &account);
         let fresh = before.is_none_or(|before| {
-            let alive = group::phase(cx.store, &before) == Some(group::Phase::Member);
+            let alive = group::phase(cx.store, &before) == Some(Phase::Member);
             // Whoever begins again after both had talked has lost what was there.
             let talked = group::epoch(cx.store, &before).is_some_and(|(epoch, _)| epoch > 1);
             !alive || talked || group < before
@@ -293,13 +359,12 @@ impl Messenger {
     ) {
         thread::set_name(cx.store, thread, &joined.agreed.name);
         thread::set_disappear(cx.store, cx.now, thread, joined.agreed.disappear);
-        let trusted = own
-            || account::contact(cx.store, &from)
-                .is_some_and(|it| it.standing == Standing::Accepted);
+        let trusted = own || self.trusts(cx, &from);
         let standing = if trusted { Standing::Accepted } else { Standing::Stranger };
         let before = thread::summary(cx.store, thread).map(|it| it.standing);
-        if before != Some(Standing::Accepted) {
-            thread::set_standing(cx.store, thread, standing);
+        // Whoever was removed from a group has not accepted what a stranger makes of it.
+        if before != Some(Standing::Accepted) || (!trusted && !joined.again) {
+            self.stand(cx, thread, standing);
         }
         if !joined.again {
             let line = SystemLine::Joined { account: self.me.account, by: from };
@@ -355,12 +420,8 @@ impl Messenger {
         let mut bytes = 0;
         let mut shown = Vec::new();
         for message in thread::messages(cx.store, link.thread, None, most).into_iter().rev() {
-            let Body::Text { body } = message.body else { continue };
-            if message.expires.is_some() {
-                continue;
-            }
-            let say = crate::say::Say::Text { body, reply_to: message.reply_to };
-            let said = Said { id: message.id, sent_at: message.sent_at, say };
+            let said = message.said().filter(|said| matches!(said.say, Say::Text { .. }));
+            let Some(said) = said.filter(|_| message.expires.is_none()) else { continue };
             let said = commands::encoded(&said);
             bytes += said.len();
             if bytes > HISTORY_BYTES_MAX {
@@ -372,6 +433,9 @@ impl Messenger {
         List::new(shown).unwrap_or_default()
     }
 }
+
+/// Groups into which one stranger may bring this account.
+const STRANGER_GROUPS_MAX: usize = 4;
 
 /// Bytes of history in one introduction: it stays within two items.
 const HISTORY_BYTES_MAX: usize = 32 << 10;

@@ -2,4 +2,8 @@
 
 mod basics;
 mod devices;
+mod intruders;
+mod late;
+mod requests;
+mod unsaid;
 mod world;

@@ -13,6 +13,7 @@ use openmls::prelude::{
     ProcessedMessageContent, ProtocolMessage, ProtocolVersion, RatchetTreeIn, Sender,
 };
 use session_core::{Blob, Decode as _, Digest, Encode as _, List, record};
+use session_crypto::DsaPublicKey;
 use tls_codec::{Deserialize as _, Serialize as _};
 use zeroize::Zeroizing;
 
@@ -20,7 +21,7 @@ use super::provider::{Crypto, Provider};
 use super::store::{self, StoreError};
 use super::{
     CHAIN_COMPONENT, Change, Credential, DeviceKey, Doors, EpochInfo, KeyAgreement, Made, MlsError,
-    Processed, Summary, rules,
+    Processed, Summary, Welcomed, rules,
 };
 use crate::Secret;
 use crate::group::Agreed;
@@ -142,6 +143,11 @@ impl KeyAgreement for OpenMls {
         Ok((credential, key_hash, reference(&package, &crypto)?))
     }
 
+    fn signing_key(&self, key_package: &[u8]) -> Option<DsaPublicKey> {
+        let package = validated(key_package, &Crypto::new([0; 32])).ok()?; // nothing is drawn
+        DsaPublicKey::try_from(package.leaf_node().signature_key().as_slice()).ok()
+    }
+
     fn create(
         &self,
         d: &mut Doors<'_>,
@@ -163,12 +169,7 @@ impl KeyAgreement for OpenMls {
         })
     }
 
-    fn join(
-        &self,
-        d: &mut Doors<'_>,
-        welcome: &[u8],
-        tree: &[u8],
-    ) -> Result<(GroupId, Digest), MlsError> {
+    fn join(&self, d: &mut Doors<'_>, welcome: &[u8], tree: &[u8]) -> Result<Welcomed, MlsError> {
         const WHAT: &str = "a welcome";
         let MlsMessageBodyIn::Welcome(welcome) = message(WHAT, welcome)? else {
             return Err(MlsError::malformed(WHAT, "it is a message of another kind"));
@@ -190,7 +191,7 @@ impl KeyAgreement for OpenMls {
                 id.try_into().map_err(|_| MlsError::refused(WHAT, "its group id is not ours"))?;
             let group = GroupId { bytes: id };
             let package = processed.own_key_package().ok_or(MlsError::NoKeyPackage)?;
-            let used = reference(package, provider.crypto())?;
+            let key_package = reference(package, provider.crypto())?;
             if load(provider, &group).is_ok() {
                 return Err(MlsError::Exists(group));
             }
@@ -199,9 +200,10 @@ impl KeyAgreement for OpenMls {
                 .skip_lifetime_validation()
                 .build()
                 .map_err(refused)?;
+            let by = staged.welcome_sender_index().u32();
             let joined = staged.into_group(provider).map_err(refused)?;
             described(&joined)?;
-            Ok((group, used))
+            Ok(Welcomed { group, key_package, by })
         })
     }
 

@@ -11,8 +11,14 @@ use crate::vault::{self, Vault};
 /// How far the clocks of devices may differ for a timer to reach messages that overtook it.
 const SKEW: Span = Span::from_secs(3600);
 
+/// Whoever typed longer ago is not typing now.
+const TYPING_FRESH: Span = Span::from_secs(60);
+
 /// Messages that a timer looks at for having overtaken it.
 const OVERTAKEN_MAX: usize = 1000;
+
+/// The shortest time to disappear after: with less, a message is gone before anybody sees it.
+const DISAPPEAR_MIN: Span = Span::from_secs(5);
 
 /// What came of something said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +55,10 @@ pub fn apply(
     said: &Said,
     audience: &[AccountId],
 ) -> Applied {
+    // Nobody draws the name that lines have; what has it could be neither found nor deleted.
+    if said.id == SayId::default() {
+        return Applied::default();
+    }
     let Some(mut scene) = Scene::open(vault, now, thread) else { return Applied::default() };
     let version = Version { at: said.sent_at, by: said.id };
     let say = Saying { author, device, own, id: said.id, sent_at: said.sent_at, audience };
@@ -74,7 +84,10 @@ pub fn apply(
         Say::Timer { disappear } if matches!(scene.thread.peer, Peer::Account { .. }) => {
             scene.timer(&say, *disappear)
         }
-        Say::Typing { on } => return Applied { typing: Some(*on), ..Applied::default() },
+        Say::Typing { on } => {
+            let fresh = now.since(said.sent_at) <= TYPING_FRESH;
+            return Applied { typing: fresh.then_some(*on), ..Applied::default() };
+        }
         Say::Delivered { .. }
         | Say::Timer { .. }
         | Say::Profile { .. }
@@ -85,6 +98,15 @@ pub fn apply(
     applied.places.dedup();
     scene.close();
     applied
+}
+
+/// Returns how messages disappear that are to disappear so.
+pub(super) fn bounded(disappear: Disappear) -> Disappear {
+    match disappear {
+        Disappear::Never => Disappear::Never,
+        Disappear::AfterSend { span } => Disappear::AfterSend { span: span.max(DISAPPEAR_MIN) },
+        Disappear::AfterRead { span } => Disappear::AfterRead { span: span.max(DISAPPEAR_MIN) },
+    }
 }
 
 /// Adds a line that nobody wrote. Returns its place, or `None` if there is no such thread.
@@ -120,7 +142,12 @@ impl Scene<'_> {
             return Applied::default();
         }
         let mut kept = self.kept(say, body, reply_to);
-        kept.disappear = self.thread.disappear_at(say.sent_at);
+        kept.disappear = match self.thread.peer {
+            // Said in the epoch that brought the timer or later, whenever its author says it was.
+            Peer::Group { .. } => self.thread.disappear(),
+            // A clock that is behind does not make it stay.
+            Peer::Account { .. } => self.thread.disappear_at(say.sent_at + SKEW),
+        };
         if say.own {
             let (id, thread) = (self.id, &mut self.thread);
             let (audience, accounts) =
@@ -216,34 +243,47 @@ impl Scene<'_> {
         if record::find(self.vault, self.id, say.id, say.author).is_some() {
             return Applied::default();
         }
+        let disappear = bounded(disappear);
         // A clock that is ahead does not outlast the next change.
         let version = Version { at: say.sent_at.min(self.now), by: say.id };
         let line = SystemLine::Timer { by: say.author, disappear };
         let kept = self.kept(say, Body::Line { line }, None);
         let mut places: Vec<_> = self.arrive(kept, None).into_iter().collect();
-        places.extend(self.set_timer(version, disappear));
+        places.extend(self.set_timer(version, disappear, say.own));
         Applied { places, new: true, timer: Some(self.thread.disappear()), ..Applied::default() }
     }
 
     /// Sets the timer, also for messages that were sent after it and arrived before. Returns the
     /// places of those.
-    pub(super) fn set_timer(&mut self, version: Version, disappear: Disappear) -> Vec<u64> {
-        if !self.thread.set_timer(version, disappear) {
+    ///
+    /// When it was set is the word of its author, and whoever sets it back must not erase what lies
+    /// here: messages that arrived earlier stay as they are, and so do own ones unless `own` says
+    /// that the own account sets it. In groups nothing overtakes it.
+    pub(super) fn set_timer(
+        &mut self,
+        version: Version,
+        disappear: Disappear,
+        own: bool,
+    ) -> Vec<u64> {
+        let set = self.thread.set_timer(version, disappear);
+        if !set || matches!(self.thread.peer, Peer::Group { .. }) {
             return Vec::new();
         }
         let prefix = record::messages_prefix(self.id);
         let mut overtaken = Vec::new();
-        let mut left = OVERTAKEN_MAX;
         let (vault, thread) = (&*self.vault, &self.thread);
         let all = vault::list::<Kept>(vault, &prefix, &[], true, OVERTAKEN_MAX);
         for (key, mut kept) in all {
-            left -= 1;
-            if left == 0 || kept.received_at + SKEW < version.at {
+            if kept.received_at + SKEW < self.now {
                 break;
+            }
+            let settled = kept.disappear == thread.disappear_at(kept.sent_at + SKEW);
+            if settled || (kept.own && !own) || matches!(kept.body, Body::Line { .. }) {
+                continue;
             }
             let disappear = thread.disappear_at(kept.sent_at);
             let Some((_, place)) = record::place_of(&key) else { continue };
-            if disappear != kept.disappear && !matches!(kept.body, Body::Line { .. }) {
+            if disappear != kept.disappear {
                 kept.disappear = disappear;
                 overtaken.push((place, kept));
             }

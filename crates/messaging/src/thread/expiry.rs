@@ -87,6 +87,7 @@ pub fn forget_all(vault: &mut dyn Vault, now: Time, thread: ThreadId) -> Vec<Say
             }
         }
     }
+    record::forget_lines(scene.vault, thread, scene.thread.last);
     early::clear(&mut scene);
     scene.thread.unread = 0;
     scene.thread.seen = scene.thread.last;

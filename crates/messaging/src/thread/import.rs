@@ -29,7 +29,9 @@ pub(crate) fn import(
 ) -> Imported {
     let Some(mut scene) = Scene::open(vault, now, thread) else { return Imported::Gone };
     if kept.id == SayId::default() {
-        return line(scene, place, &kept);
+        // Only lines have no name.
+        let is_line = matches!(kept.body, Body::Line { .. });
+        return if is_line { line(scene, place, &kept) } else { Imported::Gone };
     }
     match record::find(scene.vault, thread, kept.id, kept.author) {
         Some(Found::At { .. }) => return Imported::Known,
@@ -46,6 +48,9 @@ pub(crate) fn import(
 
 /// A line has no name: it is known by its place and words.
 fn line(mut scene: Scene<'_>, mut place: u64, kept: &Kept) -> Imported {
+    if record::lines_gone(scene.vault, scene.id).is_some_and(|gone| place <= gone) {
+        return Imported::Gone;
+    }
     while let Some(there) = record::load_message(scene.vault, scene.id, place) {
         if matches!(there.body, Body::Line { .. }) && there == *kept {
             return Imported::Known;

@@ -6,7 +6,7 @@ use session_core::{Text, Time};
 
 use super::change::Scene;
 use super::record::{self, Kept, Thread, Version};
-use super::{Preview, Summary, ThreadId};
+use super::{Preview, Summary, ThreadId, apply};
 use crate::say::{Disappear, NAME_BYTES_MAX, Peer, SayId, Standing};
 use crate::vault::{self, Table, Vault};
 
@@ -80,14 +80,15 @@ pub fn set_members(vault: &mut dyn Vault, thread: ThreadId, members: u32) {
     update(vault, thread, |it| it.members = members);
 }
 
-/// Sets how messages sent from now on disappear. For direct conversations,
+/// Sets how messages that arrive from now on disappear. For direct conversations,
 /// [`Say::Timer`](crate::say::Say::Timer) does it; groups agree on it elsewhere. Returns whether it
 /// was different before.
 pub fn set_disappear(vault: &mut dyn Vault, now: Time, thread: ThreadId, to: Disappear) -> bool {
     let Some(mut scene) = Scene::open(vault, now, thread) else { return false };
+    let to = apply::bounded(to);
     let different = scene.thread.disappear() != to;
     if different {
-        scene.set_timer(Version { at: now, by: SayId([0xFF; 16]) }, to);
+        scene.set_timer(Version { at: now, by: SayId([0xFF; 16]) }, to, true);
         scene.close();
     }
     different

@@ -42,6 +42,30 @@ pub fn by_id(vault: &dyn Vault, thread: ThreadId, id: SayId) -> Option<Message> 
     })
 }
 
+/// Returns what others said behind a place and nobody has looked at, the oldest first, at most
+/// `limit` messages. Whoever wants all of it goes on behind the last one.
+#[must_use]
+pub fn unread(vault: &dyn Vault, thread: ThreadId, after: u64, limit: usize) -> Vec<Message> {
+    let Some(it) = record::load_thread(vault, thread).filter(|it| it.unread > 0) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let from = record::message_key(thread, it.seen.max(after).saturating_add(1));
+    vault.scan(&record::messages_prefix(thread), &from, false, &mut |key, value| {
+        if found.len() == limit {
+            return false;
+        }
+        if let Some((_, place)) = record::place_of(key)
+            && let Ok(kept) = Kept::decode_exact(value)
+            && kept.is_unread()
+        {
+            found.push(kept.show(place));
+        }
+        true
+    });
+    found
+}
+
 /// Everything up to a place has been looked at. Returns what was not read before and who said it,
 /// for read receipts.
 pub fn mark_read(
@@ -57,7 +81,7 @@ pub fn mark_read(
     }
     let mut read = Vec::new();
     if scene.thread.unread > 0 {
-        for (place, mut kept) in unread(scene.vault, thread, scene.thread.seen, up_to) {
+        for (place, mut kept) in unseen(scene.vault, thread, scene.thread.seen, up_to) {
             if kept.is_unread() {
                 scene.thread.unread = scene.thread.unread.saturating_sub(1);
                 read.push((kept.id, kept.author));
@@ -73,7 +97,7 @@ pub fn mark_read(
 }
 
 /// Returns what others said behind one place and up to another, and was never looked at.
-fn unread(vault: &dyn Vault, thread: ThreadId, seen: u64, up_to: u64) -> Vec<(u64, Kept)> {
+fn unseen(vault: &dyn Vault, thread: ThreadId, seen: u64, up_to: u64) -> Vec<(u64, Kept)> {
     let mut found = Vec::new();
     let from = record::message_key(thread, seen.saturating_add(1));
     vault.scan(&record::messages_prefix(thread), &from, false, &mut |key, value| {

@@ -323,6 +323,23 @@ pub(crate) fn index_key(thread: ThreadId, id: SayId, author: AccountId) -> Vec<u
     Table::MessageIndex.key(&[&thread.to_bytes(), &id.to_bytes(), author.as_ref()])
 }
 
+/// Remembers that lines up to a place are gone: they have no name, so that one entry stands for all
+/// of them, under the name that none has. What it holds as a time is the place.
+pub(crate) fn forget_lines(vault: &mut dyn Vault, thread: ThreadId, up_to: u64) {
+    if lines_gone(vault, thread).is_none_or(|before| before < up_to) {
+        let key = index_key(thread, SayId::default(), AccountId::default());
+        vault::save(vault, &key, &Found::Gone { at: Time::from_millis(up_to) });
+    }
+}
+
+/// Returns the place up to which lines are gone, if any are.
+pub(super) fn lines_gone(vault: &dyn Vault, thread: ThreadId) -> Option<u64> {
+    match find(vault, thread, SayId::default(), AccountId::default())? {
+        Found::Gone { at } => Some(at.as_millis()),
+        Found::At { .. } => None,
+    }
+}
+
 /// The beginning of the keys of all index entries of a thread.
 pub(crate) fn index_prefix(thread: ThreadId) -> Vec<u8> {
     Table::MessageIndex.key(&[&thread.to_bytes()])

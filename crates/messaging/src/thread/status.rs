@@ -4,7 +4,7 @@ use session_core::{Blob, Decode as _, Encode as _, Reader, Time, record};
 
 use super::change;
 use super::record::{self, Found, Kept};
-use super::{Status, ThreadId};
+use super::{Body, Status, ThreadId};
 use crate::messenger::api::Stored;
 use crate::say::SayId;
 use crate::vault::{self, Table, Vault};
@@ -33,6 +33,17 @@ pub fn sent(vault: &mut dyn Vault, thread: ThreadId, id: SayId, items: u32) {
     let Some((place, mut kept)) = own(vault, thread, id) else { return };
     if let Some(progress) = &mut kept.progress {
         progress.items = progress.items.saturating_add(items);
+        record::save_message(vault, thread, place, &kept);
+    }
+}
+
+/// An own message is sealed anew: what was promised of its items before says nothing any more.
+pub fn sealed_again(vault: &mut dyn Vault, thread: ThreadId, id: SayId) {
+    let Some((place, mut kept)) = own(vault, thread, id) else { return };
+    if let Some(progress) = &mut kept.progress {
+        progress.items = 0;
+        progress.stored = None;
+        forget_proofs(vault, thread, id);
         record::save_message(vault, thread, place, &kept);
     }
 }
@@ -75,6 +86,14 @@ pub fn failed(vault: &mut dyn Vault, thread: ThreadId, id: SayId) -> Option<(u64
     progress.failed = true;
     record::save_message(vault, thread, place, &kept);
     Some((place, change::status(&kept)))
+}
+
+/// Returns whether an own message is still to be read by others: it is here, was not taken back, and
+/// its time is not over.
+pub(crate) fn is_said(vault: &dyn Vault, now: Time, thread: ThreadId, id: SayId) -> bool {
+    own(vault, thread, id).is_some_and(|(_, kept)| {
+        !matches!(kept.body, Body::Unsent) && kept.expires.is_none_or(|at| at > now)
+    })
 }
 
 /// Returns the proofs that the items of an own message are stored, until they expire.

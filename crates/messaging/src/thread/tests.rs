@@ -8,7 +8,7 @@ use super::{
     Applied, Body, Message, Status, SystemLine, ThreadId, apply, by_id, expire, failed, forget,
     forget_all, mark_read, message, messages, next_expiry, note, open_thread, proof,
     read_elsewhere, search, sent, set_disappear, set_members, set_muted, set_name, set_standing,
-    stored, summary, thread_of, threads,
+    stored, summary, thread_of, threads, unread,
 };
 use crate::attachment::{FileKey, Sealer};
 use crate::file_name::FileName;
@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::vault::{MemoryVault, Table, Vault as _};
 
 mod orders;
+mod timers;
 mod words;
 
 fn me() -> AccountId {
@@ -496,12 +497,21 @@ fn a_group_does_not_take_a_timer_from_one_member() {
 fn typing_and_the_like_are_not_kept() {
     let mut device = Device::with_alice();
     let before = device.vault.entries().count();
-    let typing = device.hear(alice(), &said(1, 10, Say::Typing { on: true }));
+    let typing = device.hear(alice(), &said(1, 990, Say::Typing { on: true }));
     assert_eq!(typing, Applied { typing: Some(true), ..Applied::default() });
     for say in [Say::Seen, Say::Profile { name: Text::new("Alice").expect("short") }] {
         assert_eq!(device.hear(alice(), &said(2, 10, say)), Applied::default());
     }
     assert_eq!(device.vault.entries().count(), before);
+}
+
+#[test]
+fn typing_of_long_ago_is_not_shown() {
+    let mut device = Device::with_alice();
+    for (sent, shown) in [(940, Some(true)), (939, None), (10, None), (5000, Some(true))] {
+        let heard = device.hear(alice(), &said(1, sent, Say::Typing { on: true }));
+        assert_eq!(heard, Applied { typing: shown, ..Applied::default() }, "sent at {sent}");
+    }
 }
 
 #[test]

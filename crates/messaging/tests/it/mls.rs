@@ -6,6 +6,7 @@ use session_messaging::group::{Agreed, Kind};
 use session_messaging::mls::{
     AGREED_EXTENSION, CHAIN_COMPONENT, Change, Credential, DeviceKey, Doors, EpochInfo,
     KeyAgreement as _, Made, MlsError, OpenMls, PAST_EPOCHS, Processed, SUITE, Summary, TOLERANCE,
+    Welcomed,
 };
 use session_messaging::say::{Disappear, GroupId};
 use session_messaging::vault::MemoryVault;
@@ -88,7 +89,7 @@ impl Device {
         summary
     }
 
-    fn join(&mut self, made: &Made) -> Result<(GroupId, Digest), MlsError> {
+    fn join(&mut self, made: &Made) -> Result<Welcomed, MlsError> {
         let before = self.vault.clone();
         let welcome = made.welcome.as_ref().unwrap();
         let result = MLS.join(&mut self.doors(), welcome, &made.tree);
@@ -349,10 +350,11 @@ fn a_welcome_opens_once_and_only_in_order() {
         assert!(bob.join(&Made { tree, ..made.clone() }).is_err(), "{place}");
     }
     assert!(bob.join(&Made { tree: Vec::new(), ..made.clone() }).is_err());
-    assert_eq!(bob.join(&made), Ok((GROUP, reference)));
+    let welcomed = Welcomed { group: GROUP, key_package: reference, by: 0 };
+    assert_eq!(bob.join(&made), Ok(welcomed));
     assert_eq!(bob.join(&made), Err(MlsError::Exists(GROUP)));
     MLS.forget(&mut bob.doors(), &GROUP);
-    assert_eq!(bob.join(&made), Ok((GROUP, reference)), "until the package is forgotten");
+    assert_eq!(bob.join(&made), Ok(welcomed), "until the package is forgotten");
     MLS.forget(&mut bob.doors(), &GROUP);
     MLS.forget_key_package(&mut bob.doors(), &reference);
     assert_eq!(bob.join(&made), Err(MlsError::NoKeyPackage));

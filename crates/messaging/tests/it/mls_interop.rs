@@ -27,7 +27,7 @@ use session_crypto::{DsaPublicKey, hpke};
 use session_messaging::Secret;
 use session_messaging::mls::{
     AGREED_EXTENSION, Change, Credential, DeviceKey, Doors, KeyAgreement as _, Made, MlsError,
-    OpenMls, Processed, SUITE,
+    OpenMls, Processed, SUITE, Welcomed,
 };
 use session_messaging::say::GroupId;
 use session_messaging::vault::MemoryVault;
@@ -454,7 +454,8 @@ fn we_join_them() {
     theirs.apply_pending_commit().unwrap();
     let welcome = made.welcome_messages[0].to_bytes().unwrap();
     let tree = made.ratchet_tree.unwrap().to_bytes().unwrap();
-    assert_eq!(ours.call(|d, _| MLS.join(d, &welcome, &tree)), Ok((GROUP, reference)));
+    let welcomed = Welcomed { group: GROUP, key_package: reference, by: 0 };
+    assert_eq!(ours.call(|d, _| MLS.join(d, &welcome, &tree)), Ok(welcomed));
     compare(&mut ours, &mut theirs);
     take_turns(&mut ours, &mut theirs);
 

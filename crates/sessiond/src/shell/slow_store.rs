@@ -124,8 +124,8 @@ impl Store for SlowStore {
     ) {
         self.memory.scan_tombstones(range, visitor);
     }
-    fn inbox_usage(&self, address: &InboxAddress) -> Usage {
-        self.memory.inbox_usage(address)
+    fn inbox_usage(&self, address: &InboxAddress, namespace: Namespace) -> Usage {
+        self.memory.inbox_usage(address, namespace)
     }
     fn purge(&mut self, now: Time) -> Purged {
         self.memory.purge(now)

@@ -94,11 +94,33 @@ impl Entry {
 #[derive(Debug)]
 struct Inbox {
     address: InboxAddress,
-    bytes: u64,
+    /// What each namespace holds that holds anything: one or two, as a rule.
+    usage: Vec<(u16, Usage)>,
     /// Slots of items, by arrival.
     order: VecDeque<u32>,
     /// Slots of tombstones.
     graves: Vec<u32>,
+}
+
+impl Inbox {
+    fn add(&mut self, entry: &Entry) {
+        let place = self.usage.iter().position(|(namespace, _)| *namespace == entry.namespace);
+        let place = place.unwrap_or_else(|| {
+            self.usage.reserve_exact(1);
+            self.usage.push((entry.namespace, Usage::default()));
+            self.usage.len() - 1
+        });
+        self.usage[place].1.add(entry.size);
+    }
+
+    fn subtract(&mut self, entry: &Entry) {
+        let place = self.usage.iter().position(|(namespace, _)| *namespace == entry.namespace);
+        let place = place.expect("it was added");
+        self.usage[place].1.remove(entry.size);
+        if self.usage[place].1.items == 0 {
+            self.usage.swap_remove(place);
+        }
+    }
 }
 
 /// The index of one shard.
@@ -169,7 +191,7 @@ impl Index {
             home.graves.push(slot);
             self.tombstones += 1;
         } else {
-            home.bytes += u64::from(entry.size);
+            home.add(&entry);
             home.order.push_back(slot);
             self.items += 1;
             self.item_bytes += u64::from(entry.size);
@@ -180,8 +202,8 @@ impl Index {
     /// Puts an item in the place of another of the same name; [`Index::sort`] must follow.
     pub(crate) fn replace_unsorted(&mut self, slot: u32, entry: Entry) {
         let before = *self.entry(slot);
-        self.inboxes[before.inbox as usize].bytes += u64::from(entry.size);
-        self.inboxes[before.inbox as usize].bytes -= u64::from(before.size);
+        self.inboxes[before.inbox as usize].add(&entry);
+        self.inboxes[before.inbox as usize].subtract(&before);
         self.item_bytes += u64::from(entry.size);
         self.item_bytes -= u64::from(before.size);
         *self.entry_mut(slot) = Entry { inbox: before.inbox, ..entry };
@@ -319,11 +341,11 @@ impl Index {
         found
     }
 
-    pub(crate) fn usage(&self, address: &InboxAddress) -> Usage {
-        self.by_address.get(address).map_or_else(Usage::default, |number| {
-            let inbox = &self.inboxes[*number as usize];
-            Usage { items: inbox.order.len() as u64, bytes: inbox.bytes }
-        })
+    pub(crate) fn usage(&self, address: &InboxAddress, namespace: Namespace) -> Usage {
+        let inbox = self.by_address.get(address).map(|number| &self.inboxes[*number as usize]);
+        let mut used = inbox.into_iter().flat_map(|inbox| &inbox.usage);
+        let found = used.find(|(used, _)| *used == namespace.0);
+        found.map(|(_, usage)| *usage).unwrap_or_default()
     }
 
     /// Returns the numbers of items, of bytes of their data, and of tombstones.
@@ -353,8 +375,12 @@ impl Index {
         if let Some(number) = self.by_address.get(address) {
             return *number;
         }
-        let inbox =
-            Inbox { address: *address, bytes: 0, order: VecDeque::new(), graves: Vec::new() };
+        let inbox = Inbox {
+            address: *address,
+            usage: Vec::new(),
+            order: VecDeque::new(),
+            graves: Vec::new(),
+        };
         let number = if let Some(number) = self.inboxes_free.pop() {
             self.inboxes[number as usize] = inbox;
             number
@@ -374,7 +400,7 @@ impl Index {
         if entry.is_tombstone() {
             self.tombstones -= 1;
         } else {
-            inbox.bytes -= u64::from(entry.size);
+            inbox.subtract(&entry);
             self.items -= 1;
             self.item_bytes -= u64::from(entry.size);
         }
@@ -387,6 +413,7 @@ impl Index {
         let inbox = &mut self.inboxes[number as usize];
         if inbox.order.is_empty() && inbox.graves.is_empty() {
             self.by_address.remove(&inbox.address);
+            inbox.usage = Vec::new();
             inbox.order = VecDeque::new();
             inbox.graves = Vec::new();
             self.inboxes_free.push(number);

@@ -340,7 +340,7 @@ fn a_full_store_refuses_items_and_serves_on() {
     store.commit_sync().expect("commits");
     drop(store);
     let store = DiskStore::open(dir.path(), options).expect("opens");
-    assert_eq!(store.inbox_usage(&address).items, 200);
+    assert_eq!(store.inbox_usage(&address, Namespace(0)).items, 200);
     assert_eq!(store.meta(&address, &id(0)), None);
 }
 
@@ -364,7 +364,7 @@ fn what_was_removed_stays_removed_when_its_tombstone_ends_first() {
         after.purge(at(NOW + 2 * HOUR + day * DAY));
         assert_eq!(after.meta(&address, &id(3)), None, "day {day}");
         assert_eq!(after.meta(&address, &id(4)), None, "day {day}");
-        assert_eq!(after.inbox_usage(&address).items, 8);
+        assert_eq!(after.inbox_usage(&address, Namespace(0)).items, 8);
     }
 }
 

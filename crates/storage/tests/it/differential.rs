@@ -244,7 +244,10 @@ impl Pair {
         }
         for number in 0..8 {
             let address = inbox(number);
-            assert_eq!(self.disk().inbox_usage(&address), self.memory.inbox_usage(&address));
+            for namespace in [0, 1].map(Namespace) {
+                let expected = self.memory.inbox_usage(&address, namespace);
+                assert_eq!(self.disk().inbox_usage(&address, namespace), expected);
+            }
         }
         let (a, b) = (self.memory.stats(), self.disk().stats());
         assert_eq!(

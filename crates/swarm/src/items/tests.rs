@@ -117,25 +117,46 @@ fn an_item_shortened_into_the_past_is_not_taken() {
     assert_eq!(expiry(&store), None);
 }
 
+/// Fills the room of one namespace of an inbox.
+fn fill(store: &mut MemoryStore, address: &InboxAddress, namespace: Namespace) {
+    for n in 0..INBOX_ITEMS_MAX {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        id[8] = namespace.0 as u8;
+        let (timestamp, expiry, data) = (NOW, at(100), &b""[..]);
+        let new = NewItem { namespace, id: id.into(), timestamp, expiry, data };
+        store.put_item(address, new).unwrap();
+    }
+}
+
 #[test]
 fn an_inbox_has_a_bound() {
-    let (some, _) = item(at(100));
     let mut store = MemoryStore::new(1);
-    for n in 0..INBOX_ITEMS_MAX {
-        let new = NewItem {
-            namespace: Namespace(0),
-            id: {
-                let mut id = [0; 32];
-                id[..8].copy_from_slice(&n.to_be_bytes());
-                id.into()
-            },
-            timestamp: NOW,
-            expiry: at(100),
-            data: b"",
-        };
-        store.put_item(&some.address, new).unwrap();
-    }
     let (more, id) = item(at(100));
+    fill(&mut store, &more.address, Namespace(0));
     let refused = keep(&mut store, &more, &id, NOW).unwrap_err();
     assert_eq!(refused.to_string(), "the inbox is full: 100000 items");
+}
+
+#[test]
+fn what_anybody_deposits_keeps_nobody_out() {
+    let mut store = MemoryStore::new(1);
+    let (some, _) = item(at(100));
+    let into = |namespace| {
+        let item = ReplicaItem { namespace, ..some.clone() };
+        let id = inbox::message_id(&item.address, namespace, &item.data);
+        (item, id)
+    };
+    // Messages and attachments share their room.
+    fill(&mut store, &some.address, inbox::ATTACHMENTS);
+    for namespace in [inbox::MESSAGES, inbox::ATTACHMENTS] {
+        let (item, id) = into(namespace);
+        let refused = keep(&mut store, &item, &id, NOW).unwrap_err();
+        assert!(matches!(refused, Refusal::InboxFull { .. }), "{namespace:?}: {refused}");
+    }
+    for namespace in [inbox::IDENTITY_CARD, inbox::MANIFESTS, inbox::BOXES, inbox::COMMITS] {
+        let (item, id) = into(namespace);
+        let kept = keep(&mut store, &item, &id, NOW);
+        assert!(matches!(kept, Ok(Kept::Stored { .. })), "{namespace:?}: {kept:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use session_core::{Blob, Digest, List, record};
 
 use super::node::{hash_inner, hash_leaf};
-use super::{DEPTH_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX, bits, root_of};
+use super::{DEPTH_MAX, KEY_BYTES_MAX, State, VALUE_BYTES_MAX, bits, root_of};
 
 /// Why a proof does not show what a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,12 @@ pub enum BadProof {
         got: Digest,
         /// The root asked for.
         expected: Digest,
+    },
+    /// They may all be there, but others are there too, or some are not.
+    #[error("these {count} entries are not all that begin so, and nothing else")]
+    NotAll {
+        /// How many were given.
+        count: usize,
     },
 }
 
@@ -98,6 +104,35 @@ impl Proof {
             return Err(BadProof::Root { got, expected: *root });
         }
         Ok(self.leaf.as_ref().filter(|leaf| *leaf.key == *key).map(|leaf| &*leaf.value))
+    }
+
+    /// Checks that in the state with this root, the keys that begin with `prefix` are those of
+    /// `entries`, with their values, and there are no others. The proof is that of the first of
+    /// them; that there are none is not shown so.
+    ///
+    /// # Security
+    /// As [`Self::verify`].
+    ///
+    /// # Errors
+    /// When the proof is not the path of the first entry to this root, or `entries` has more or less
+    /// than the state.
+    pub fn verify_all(
+        &self,
+        prefix: &[u8],
+        entries: &State,
+        root: &Digest,
+    ) -> Result<(), BadProof> {
+        let not_all = BadProof::NotAll { count: entries.len() };
+        let (first, value) = entries.range(prefix).next().ok_or(not_all)?;
+        if self.verify(first, root)? != Some(value) {
+            return Err(not_all);
+        }
+        // Below the last node that tells the prefix's bits apart are the keys that begin with it, and
+        // the shape of a state depends on its entries only: the same path there is the same entries.
+        let below = |it: &&Sibling| usize::from(it.bit) >= 9 * prefix.len();
+        let alone = entries.prove(first);
+        let same = self.siblings.iter().filter(below).eq(alone.siblings.iter());
+        if same && entries.range(prefix).count() == entries.len() { Ok(()) } else { Err(not_all) }
     }
 
     /// Returns the hash of the top node, above `leaf` on the way that `key` takes.

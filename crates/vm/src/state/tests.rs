@@ -423,6 +423,43 @@ fn refusals_say_what_is_wrong() {
 }
 
 #[test]
+fn all_entries_of_a_prefix_are_proven_and_no_other_set() {
+    for seed in 0..40 {
+        let mut rng = SeededEntropy::new(seed);
+        let (mut state, mut model) = (State::new(), Model::new());
+        for _ in 0..60 {
+            let key = key(&mut rng, 4);
+            change(&mut state, &mut model, &mut rng, key);
+        }
+        let root = state.root();
+        let prefix = key(&mut rng, 1);
+        let all: Vec<(&[u8], &[u8])> = state.range(&prefix).collect();
+        let Some((first, _)) = all.first() else { continue };
+        let proof = state.prove(first);
+        let given = |entries: &[(&[u8], &[u8])]| State::from_entries(entries.iter().copied());
+        assert_eq!(proof.verify_all(&prefix, &given(&all), &root), Ok(()));
+        // One less, one more, one that is another: whichever it is.
+        let check = |entries: &State| proof.verify_all(&prefix, entries, &root);
+        for at in 0..all.len() {
+            let mut fewer = given(&all);
+            fewer.remove(all[at].0);
+            assert!(check(&fewer).is_err(), "{at} of {}", all.len());
+            let mut other = given(&all);
+            other.put(all[at].0, b"another".to_vec());
+            assert!(check(&other).is_err(), "{at} of {}", all.len());
+        }
+        let mut more = given(&all);
+        more.put(&[prefix.clone(), b"new".to_vec()].concat(), Vec::new());
+        assert!(check(&more).is_err());
+        let mut strange = given(&all);
+        strange.put(b"strange", Vec::new());
+        assert_eq!(check(&strange), Err(BadProof::NotAll { count: all.len() + 1 }));
+        assert!(proof.verify_all(&prefix, &given(&all), &Digest::default()).is_err());
+        assert_eq!(check(&State::new()), Err(BadProof::NotAll { count: 0 }));
+    }
+}
+
+#[test]
 fn the_empty_state_has_one_proof() {
     let (state, root) = (State::new(), State::new().root());
     let changes: [Change; 4] = [

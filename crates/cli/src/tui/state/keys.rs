@@ -18,7 +18,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("+  d  v", "react to a message; forget it here; read all of it"),
     ("f  s", "send a file; save the file of a message"),
     ("c", "how far an own message has come"),
-    ("a  b", "accept a stranger; block or unblock an account"),
+    ("a  b", "accept a stranger or its group; block, unblock or decline"),
     ("i", "safety number, members, devices"),
     ("m  t", "name an account or group; when messages disappear"),
     ("I  L", "invite to the group; leave it"),
@@ -166,6 +166,10 @@ impl State {
             'm' => ask(self, Asked::Name),
             'a' if here.request => return vec![Action::Accept { thread }],
             'b' if here.blocked => return vec![Action::Unblock { thread }],
+            'b' if here.group && here.request => {
+                let question = format!("Decline {}? It is left, and no longer shown.", here.title);
+                self.over = Over::Confirm { question, then: Action::Block { thread } };
+            }
             'b' if !here.group => {
                 let question = format!("Block {}? Nothing of it is shown any more.", here.title);
                 self.over = Over::Confirm { question, then: Action::Block { thread } };

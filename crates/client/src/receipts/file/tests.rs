@@ -20,7 +20,8 @@ struct World {
 impl World {
     fn new(name: &str) -> Self {
         let mut rng = SeededEntropy::new(1);
-        let nodes: Vec<FakeIdentity> = (0..6).map(|_| FakeIdentity::generate(&mut rng)).collect();
+        let mut nodes: Vec<_> = (0..6).map(|_| FakeIdentity::generate(&mut rng)).collect();
+        nodes.sort_by_key(|it| it.public().node_id());
         // Five members, and a node of another swarm.
         let records = nodes.iter().enumerate().map(|(index, keys)| NodeRecord {
             keys: keys.public().clone(),
@@ -52,7 +53,9 @@ impl World {
             signers.iter().map(|&node| self.receipt(node, message, expiry(node))).collect();
         let message = MessageId::from([message; 32]);
         let receipts = List::new(receipts).unwrap();
-        StoredProof { message, expiry: START + Span::from_days(10), of: 5, needed: 4, receipts }
+        // What four of them promised.
+        let days = 10 + receipts.len().saturating_sub(4) as u64;
+        StoredProof { message, expiry: START + Span::from_days(days), of: 5, needed: 4, receipts }
     }
 
     fn file(&mut self) -> ReceiptFile {
@@ -152,9 +155,21 @@ fn a_file_promises_no_more_than_its_receipts() {
         world.verify(&bad),
         Err(BadReceiptFile::Expiry { part: 2, claimed: longer, proven })
     );
+    let shorter = START + Span::from_days(10);
+    let bad = change(&file, |part, _| part.proof.expiry = shorter);
+    let claimed = shorter;
+    assert_eq!(world.verify(&bad), Err(BadReceiptFile::Expiry { part: 2, claimed, proven }));
     // Counts in the file are not believed: they are counted.
-    let lied = change(&file, |part, _| (part.proof.needed, part.proof.of) = (1, 1));
-    assert_eq!(world.verify(&lied).unwrap().parts[1].needed, 4);
+    let bad = change(&file, |part, _| part.proof.of = 1);
+    let count = BadReceiptFile::Count { part: 2, what: "swarm", claimed: 1, counted: 5 };
+    assert_eq!(world.verify(&bad), Err(count));
+    let bad = change(&file, |part, _| part.proof.needed = 1);
+    let count = BadReceiptFile::Count { part: 2, what: "quorum", claimed: 1, counted: 4 };
+    assert_eq!(world.verify(&bad), Err(count));
+    // One order only.
+    let bad = change(&file, |_, receipts| receipts.swap(0, 1));
+    let node = world.nodes[0].public().node_id();
+    assert_eq!(world.verify(&bad), Err(BadReceiptFile::Order { part: 2, receipt: 2, node }));
 }
 
 #[test]

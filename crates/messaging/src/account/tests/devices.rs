@@ -3,7 +3,8 @@
 use session_core::Blob;
 use session_crypto::legacy::{LegacyId, LegacyKey};
 
-use super::super::link::Request;
+use super::super::intro::make_letters;
+use super::super::link::{Reply, Request, answer_route};
 use super::*;
 use crate::intro::{Intro, IntroBody};
 use crate::say::Standing;
@@ -67,17 +68,28 @@ fn a_device_joins_the_account() {
 }
 
 #[test]
-fn contacts_come_along_but_no_strangers() {
-    let (mut world, mut alice, bob) = pair();
-    let accepted = Standing::Accepted;
-    set_contact(&mut alice.vault, NOON, &bob.me.account, accepted, Some("bob"), Some(true))
-        .expect("known");
-    meet(&mut alice.vault, NOON, &AccountId::from([9; 32]));
-    let (vault, rng, text) = asking(11);
+fn an_answer_with_keys_that_the_account_does_not_publish_is_refused() {
+    let (mut world, mut alice, _) = pair();
+    let (mut vault, rng, text) = asking(11);
     add(&mut world, &mut alice, &text, "").expect("in order");
-    let laptop = answered(&world, vault, rng);
-    let expected: Vec<_> = contact(&alice.vault, &bob.me.account).into_iter().collect();
-    assert_eq!(contacts(&laptop.vault), expected);
+    // Whoever saw the request shows the account's own manifest, and keys of his own.
+    let mut mallory = person(66);
+    world.publish(&mut mallory, false);
+    let keys = export_keys(&mallory.vault).expect("published");
+    let payload = Blob::new(Reply { version: 1, keys }.to_bytes()).expect("short");
+    let to = answer_route(&text).expect("in order");
+    let body = IntroBody::Link { payload };
+    let letters = make_letters(&mut alice.rng, &alice.vault, &alice.me, &to, body).expect("short");
+    let genuine = core::mem::take(&mut world.swarm.items);
+    world.send(letters);
+    let before = vault.clone();
+    let items = world.swarm.read(world.now, &linking(&vault).expect("it asks"));
+    assert_eq!(items.len(), 1);
+    let answer = arrived_link(&mut vault, world.now, &items[0]);
+    assert!(matches!(answer, Err(Refused::Invalid { field: "answer", .. })), "{answer:?}");
+    assert!(before.entries().eq(vault.entries()), "a refusal changes nothing");
+    world.swarm.items = genuine;
+    answered(&world, vault, rng);
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn introduce(world: &mut World, alice: &mut Person, bob: &AccountId, body: Intro
 pub(super) fn join(person: &mut Person, body: &IntroBody) -> Result<(GroupId, Digest), MlsError> {
     let IntroBody::Welcome { welcome, tree, .. } = body else { panic!("not a welcome") };
     let mut doors = Doors { vault: &mut person.vault, rng: &mut person.rng };
-    OpenMls::new().join(&mut doors, welcome, tree)
+    let joined = OpenMls::new().join(&mut doors, welcome, tree)?;
+    Ok((joined.group, joined.key_package))
 }
 
 #[test]
@@ -216,17 +217,21 @@ fn only_the_device_itself_asks_to_be_added_again() {
     let mut doors = Doors { vault: &mut alice.vault, rng: &mut alice.rng };
     let (package, _) =
         kx.key_package(&mut doors, &alice.me.key, &alice.me.credential).expect("in order");
-    let mut rejoin = |key: &DeviceKey, package: &[u8], group: GroupId, said: &GroupId| {
-        let statement = rejoin_statement(said, package);
+    let (to, now) = (bob.me.account, world.now);
+    let mut rejoin = |key: &DeviceKey, package: &[u8], said: &GroupId, to: &AccountId, at| {
+        let statement = rejoin_statement(said, to, at, package);
         let signature = key.sign(session_core::Domain::Rejoin, &statement, &mut alice.rng);
-        IntroBody::Rejoin { group, key_package: Blob::new(package).expect("small"), signature }
+        let key_package = Blob::new(package).expect("small");
+        IntroBody::Rejoin { group, at, key_package, signature }
     };
     let mallory = DeviceKey::from_seed(&Secret::from([66; 32]));
-    let good = rejoin(&alice.me.key, &package, group, &group);
-    let others = rejoin(&mallory, &package, group, &group);
-    let elsewhere = rejoin(&alice.me.key, &package, group, &GroupId { bytes: [5; 32] });
-    let broken = rejoin(&alice.me.key, &package[1..], group, &group);
-    for bad in [others, elsewhere, broken] {
+    let good = rejoin(&alice.me.key, &package, &group, &to, now);
+    let others = rejoin(&mallory, &package, &group, &to, now);
+    let elsewhere = rejoin(&alice.me.key, &package, &GroupId { bytes: [5; 32] }, &to, now);
+    let passed_on = rejoin(&alice.me.key, &package, &group, &AccountId::from([6; 32]), now);
+    let old = rejoin(&alice.me.key, &package, &group, &to, now - Span::from_days(15));
+    let broken = rejoin(&alice.me.key, &package[1..], &group, &to, now);
+    for bad in [others, elsewhere, passed_on, old, broken] {
         world.swarm.items.retain(|(_, namespace), _| *namespace == MANIFESTS);
         introduce(&mut world, &mut alice, &bob.me.account, bad);
         let arrived = world.intros(&mut bob);

@@ -179,15 +179,16 @@ fn a_welcome_is_taken_once_and_only_where_it_belongs() {
     });
     let welcome = welcome.unwrap();
     let before = world.authenticator(devices[1], group);
-    assert!(world.join(devices[1], account(1), &welcome).is_err());
+    let from = world.inviter(devices[0]);
+    assert!(world.join(devices[1], from, &welcome).is_err());
     let stranger = world.device(7);
-    assert!(world.join(stranger, account(1), &welcome).is_err());
+    assert!(world.join(stranger, from, &welcome).is_err());
     assert_eq!(phase(&world.devices[stranger].vault, &group), None);
     assert_eq!(world.devices[stranger].vault.entries().count(), 0);
     // After this device was let out, the old welcome leads nowhere either.
     world.change(devices[0], group, vec![Wish::RemoveAccount { account: account(2) }]).unwrap();
     world.settle();
-    assert!(world.join(devices[1], account(1), &welcome).is_err());
+    assert!(world.join(devices[1], from, &welcome).is_err());
     assert_eq!(phase(&world.devices[devices[1]].vault, &group), Some(Phase::Removed));
     assert_ne!(world.authenticator(devices[0], group), before);
 }

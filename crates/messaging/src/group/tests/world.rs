@@ -9,7 +9,8 @@ use session_protocol::inbox::{COMMITS, message_id, slot_of};
 use session_protocol::request::{Item, ItemBytes};
 
 use super::super::{
-    Agreed, Author, Groups, Heard, Kind, Package, Rotation, Welcome, Wish, adds, epoch, roster,
+    Agreed, Author, Groups, Heard, Inviter, Kind, Package, Rotation, Welcome, Wish, adds, epoch,
+    roster,
 };
 use crate::Cx;
 use crate::messenger::api::{Effect, Error, NetFailure, Source, Stored, Target, Warning};
@@ -112,7 +113,7 @@ pub(super) struct World {
     pub(super) devices: Vec<Device>,
     pub(super) rng: SeededEntropy,
     /// Welcomes on their way; in a real network, introductions.
-    welcomes: VecDeque<(AccountId, Welcome)>,
+    welcomes: VecDeque<(Inviter, Welcome)>,
     /// Whether accounts confirm their devices when asked.
     pub(super) confirms: bool,
     /// Whether somebody lets a lost device in again.
@@ -141,7 +142,7 @@ impl World {
         let vault = MemoryVault::new();
         self.devices.push(Device {
             groups: Groups::open(&vault, self.now),
-            outbox: Outbox::open(&vault),
+            outbox: Outbox::certain(&vault),
             vault,
             seed,
             key,
@@ -181,7 +182,7 @@ impl World {
                     self.devices[device].said.push((*group, *author, said));
                 }
                 Heard::Welcome(welcome) => {
-                    let from = self.devices[device].credential.account;
+                    let from = self.inviter(device);
                     self.welcomes.push_back((from, (**welcome).clone()));
                 }
                 Heard::Check { account, .. } if self.confirms => {
@@ -357,7 +358,7 @@ impl World {
     pub(super) fn restart(&mut self, device: usize) {
         let it = &mut self.devices[device];
         it.groups = Groups::open(&it.vault, self.now);
-        it.outbox = Outbox::open(&it.vault);
+        it.outbox = Outbox::certain(&it.vault);
         it.effects.clear();
         it.seen.clear();
     }
@@ -509,7 +510,12 @@ impl World {
         self.listen(device, heard);
     }
 
-    fn introduce(&mut self, from: AccountId, welcome: &Welcome) {
+    pub(super) fn inviter(&self, device: usize) -> Inviter {
+        let it = &self.devices[device];
+        Inviter { account: it.credential.account, key: it.key.key_hash() }
+    }
+
+    fn introduce(&mut self, from: Inviter, welcome: &Welcome) {
         for joiner in &welcome.joiners {
             let device = self.devices.iter().position(|it| it.key.key_hash() == joiner.key);
             let device = device.expect("only devices of this world are brought in");
@@ -525,9 +531,9 @@ impl World {
     pub(super) fn join(
         &mut self,
         device: usize,
-        from: AccountId,
+        from: Inviter,
         welcome: &Welcome,
-    ) -> Result<super::super::Joined, Error> {
+    ) -> Result<super::super::Joined, super::super::JoinError> {
         let Welcome { group, welcome, tree, route, .. } = welcome;
         self.call(device, |groups, cx, _, me| {
             groups.join(cx, me, group, &from, welcome, tree, route)

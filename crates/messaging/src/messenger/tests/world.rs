@@ -11,10 +11,12 @@ use session_protocol::request::Item;
 
 use crate::Secret;
 use crate::account::{self, Setup};
+use crate::intro::{Intro, IntroBody};
 use crate::messenger::api::{
     Answer, Command, Effect, Error, Event, Input, NetFailure, Source, Stored, Target,
 };
 use crate::messenger::{Config, Messenger};
+use crate::mls::OpenMls;
 use crate::say::{Peer, Say};
 use crate::thread::{self, Body, Message, Summary, ThreadId};
 use crate::vault::MemoryVault;
@@ -87,6 +89,7 @@ pub(super) struct Device {
     pub(super) events: Vec<Event>,
     inputs: VecDeque<Input>,
     commands: u64,
+    caught_up: Option<Time>,
     /// Whether it is reached and reaches anybody.
     pub(super) offline: bool,
 }
@@ -143,7 +146,7 @@ impl World {
         self.enter(vault)
     }
 
-    fn enter(&mut self, vault: MemoryVault) -> usize {
+    pub(super) fn enter(&mut self, vault: MemoryVault) -> usize {
         let config =
             Config { receipt_delay: Span::from_secs(2), read_receipts: true, ..Config::default() };
         let messenger = Messenger::open(&vault, config.clone()).unwrap();
@@ -157,6 +160,7 @@ impl World {
             events: Vec::new(),
             inputs: VecDeque::new(),
             commands: 0,
+            caught_up: None,
             offline: false,
         });
         self.devices.len() - 1
@@ -249,6 +253,10 @@ impl World {
                 device.inputs.push_back(Input::Arrived { address: *address, items: fresh });
             }
         }
+        if device.caught_up.is_none_or(|at| self.now >= at + Span::from_secs(60)) {
+            device.caught_up = Some(self.now);
+            device.inputs.push_back(Input::CaughtUp { at: self.now });
+        }
         while let Some(input) = device.inputs.pop_front() {
             let mut cx = Context {
                 now: self.now,
@@ -284,12 +292,55 @@ impl World {
         moved
     }
 
+    /// Makes a group.
+    pub(super) fn group(&mut self, who: usize, name: &str, members: Vec<AccountId>) -> Peer {
+        let create = Command::CreateGroup { name: name.into(), members, history: 0 };
+        let Ok(Answer::Group { group, .. }) = self.order(who, create) else { panic!("not made") };
+        Peer::Group { group }
+    }
+
+    /// Takes a key package that a device has published.
+    pub(super) fn package_of(&mut self, who: usize) -> Vec<u8> {
+        let device = &self.devices[who];
+        let manifest = account::known(&device.vault, &device.messenger.account()).unwrap();
+        let items = self.post.read(&account::package_source(&manifest), self.now);
+        let (mut vault, now) = (MemoryVault::new(), self.now);
+        let (rng, kx) = (&mut self.rng, OpenMls::new());
+        account::choose_packages(&mut vault, rng, now, &manifest, &items, &kx).unwrap().remove(0).1
+    }
+
+    /// Puts an introduction into the mailbox of a device's account, as from a device whose manifest
+    /// everybody can read.
+    pub(super) fn slip(&mut self, to: usize, of: usize, body: IntroBody) {
+        let manifest = |world: &Self, who: usize| {
+            let device = &world.devices[who];
+            account::known(&device.vault, &device.messenger.account()).unwrap()
+        };
+        let (sender, device) = (manifest(self, of), self.devices[of].messenger.device());
+        let route = manifest(self, to).manifest.intro;
+        let intro = Intro { version: 1, sender, device, body };
+        for data in crate::intro::seal(&intro, &route, &mut self.rng).unwrap() {
+            let (rule, write) = (route.rule, Some(route.write.clone()));
+            let to = Target { rule, write, namespace: session_protocol::inbox::BOXES };
+            self.post.store(self.now, &to, Span::from_days(14), &data).unwrap();
+        }
+        self.run();
+    }
+
+    /// Puts the vault of a device back to what it was.
+    pub(super) fn put_back(&mut self, who: usize, vault: &MemoryVault) {
+        self.devices[who].vault = vault.clone();
+        self.devices[who].seen.clear();
+        self.restart(who);
+    }
+
     /// Kills a device and starts it again from its vault.
     pub(super) fn restart(&mut self, who: usize) {
         let device = &mut self.devices[who];
         device.messenger = Messenger::open(&device.vault, device.config.clone()).unwrap();
         device.inputs.clear();
         device.watched.clear();
+        device.caught_up = None;
     }
 
     pub(super) fn threads(&self, who: usize) -> Vec<Summary> {

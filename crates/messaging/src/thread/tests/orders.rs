@@ -69,7 +69,7 @@ impl Event {
 fn run(start: &Device, events: &[Event], order: &[usize], again: u64) -> State {
     let mut device = start.clone();
     for (done, which) in order.iter().enumerate() {
-        device.now = at(1000 + done as u64);
+        device.now = at(1_000_000 + done as u64);
         events[*which].happen(&mut device);
         if again & (1 << (which % 64)) != 0 {
             events[*which].happen(&mut device);
@@ -183,24 +183,24 @@ fn of_a_message_that_is_forgotten() {
 
 #[test]
 fn of_timers_and_messages() {
-    let timer = |number, seconds, by, hours: u64| {
-        let span = Span::from_secs(3600 * hours);
-        let disappear = match hours {
+    let timer = |number, seconds, by, days: u64| {
+        let disappear = match days {
             0 => Disappear::Never,
-            _ => Disappear::AfterSend { span },
+            _ => Disappear::AfterSend { span: Span::from_days(days) },
         };
         Event::Said(by, said(number, seconds, Say::Timer { disappear }))
     };
+    // So far apart that no clock is in doubt.
     let events = [
-        Event::Said(alice(), said(1, 10, text("stays"))),
-        timer(2, 20, alice(), 10),
-        Event::Said(alice(), said(3, 30, text("goes"))),
-        timer(4, 40, me(), 0),
-        Event::Said(me(), said(5, 50, text("stays"))),
-        timer(6, 60, alice(), 20),
+        Event::Said(alice(), said(1, 10_000, text("stays"))),
+        timer(2, 20_000, alice(), 100),
+        Event::Said(alice(), said(3, 30_000, text("goes"))),
+        timer(4, 40_000, me(), 0),
+        Event::Said(me(), said(5, 50_000, text("stays"))),
+        timer(6, 60_000, alice(), 200),
     ];
     let (all, _, disappear) = every_order(&Device::with_alice(), &events);
-    assert_eq!(disappear, Disappear::AfterSend { span: Span::from_secs(72_000) });
+    assert_eq!(disappear, Disappear::AfterSend { span: Span::from_days(200) });
     let goes: Vec<_> = all.iter().filter(|it| it.expires).map(|it| it.name.1).collect();
     assert_eq!(goes, [id(3)]);
 }

@@ -57,7 +57,7 @@ fn the_newest_of_all_threads_come_first() {
         [alice(), bob()].map(|account| open_thread(&mut vault, &Peer::Account { account }, at(0)));
     for number in 0..100 {
         let thread = pair[usize::from(number % 2)];
-        let said = said(number, 10, text(&format!("number {number}")));
+        let said = said(number + 1, 10, text(&format!("number {number}")));
         apply(
             &mut vault,
             at(u64::from(number)),
