@@ -248,6 +248,8 @@ pub(crate) struct Groups {
     timers: Timers<GroupId>,
     watch: routes::Watch,
     reads: BTreeMap<u64, Reading>,
+    /// Whether the commit that is looked at is an old one: this device catches up.
+    late: bool,
 }
 
 impl Groups {
@@ -259,6 +261,7 @@ impl Groups {
             timers: Timers::default(),
             watch: routes::Watch::default(),
             reads: BTreeMap::new(),
+            late: false,
         };
         for (group, _) in state::all(vault) {
             groups.watch.touch(group);

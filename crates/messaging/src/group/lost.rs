@@ -93,6 +93,9 @@ impl Groups {
         state: &mut State,
         heard: &mut Vec<Heard>,
     ) {
+        if !has_others(cx, group, state) {
+            state.care.looked = cx.now;
+        }
         let idle = state.flight.is_none() && state.behind.is_none();
         if idle && cx.now >= state.care.looked + LOOK {
             self.look(cx, group, state);

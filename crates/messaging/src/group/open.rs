@@ -7,6 +7,7 @@ use session_protocol::request::Item;
 use super::commits::Candidate;
 use super::routes::{Place, What, split_slot};
 use super::seal::kind;
+use super::slots::UNREAD;
 use super::state::{
     Behind, EpochKeys, Heed, Held, Inner, Leaf, Part, Partial, Roster, State, Wish,
 };
@@ -57,6 +58,7 @@ impl Groups {
             return heard;
         }
         let branch = state.current().map(|keys| keys.authenticator);
+        self.late = cx.now >= item.timestamp + UNREAD;
         let taken = self.take(cx, me, &mut state, &place, &item.data, cx.now, &mut heard);
         if taken != Taken::Done && state.is_member() {
             let held = Held { at: cx.now, place, data: item.data.clone() };

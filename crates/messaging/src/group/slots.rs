@@ -24,7 +24,7 @@ const AGAIN: Span = Span::from_secs(15);
 const AGAIN_MAX: Span = Span::from_secs(3600);
 
 /// How long boxes have to be read before the epoch that opens them gives way to another.
-const UNREAD: Span = Span::from_secs(30);
+pub(super) const UNREAD: Span = Span::from_secs(30);
 
 /// What of the contents of a slot counts.
 enum Choice {
@@ -185,16 +185,17 @@ impl Groups {
         if let Some(behind) = &mut state.behind {
             behind.answers = behind.answers.saturating_add(1);
         }
-        let mut found: BTreeMap<Digest, Vec<&[u8]>> = BTreeMap::new();
+        let mut found: BTreeMap<Digest, Vec<(Time, &[u8])>> = BTreeMap::new();
         for item in items.iter().filter(|item| item.namespace == COMMITS) {
             if let (Some(slot), Some(data)) = (slot_of(&item.data), item.data.get(32..)) {
-                found.entry(slot).or_default().push(data);
+                found.entry(slot).or_default().push((item.timestamp, data));
             }
         }
         // Each slot that is burned was filled by somebody: there are no more of them than items.
         while let Some(there) = found.get(&slot(group, epoch, state.burned)) {
             let (mut whole, mut half) = (Vec::new(), None);
-            for data in there {
+            self.late = there.iter().all(|(at, _)| cx.now >= *at + UNREAD);
+            for (_, data) in there {
                 match self.commit_of(cx, state, &commits.place, epoch, data) {
                     Found::Whole(message) => whole.push(message),
                     Found::Part(id) => half = Some(id),
@@ -221,13 +222,11 @@ impl Groups {
         self.nothing_found(cx, me, group, state, heard);
     }
 
-    /// Whether the next epoch has to wait, because it would end one whose boxes may not be read yet:
-    /// whoever comes back reads mailboxes of messages and of commits at the same time.
+    /// Whether the next epoch has to wait, because another would be closed whose boxes may not be read
+    /// yet: whoever comes back reads mailboxes of messages and of commits at the same time.
     pub(super) fn too_soon(&self, cx: &Cx<'_>, state: &mut State) -> bool {
-        let Some(oldest) = state.epochs.first().filter(|_| state.epochs.len() >= state.room())
-        else {
-            return false;
-        };
+        let full = self.late && state.epochs.len() >= state.room();
+        let Some(oldest) = state.epochs.first().filter(|_| full) else { return false };
         let until = if oldest.ended == Time::MAX { cx.now } else { oldest.ended + UNREAD };
         if cx.now >= until {
             return false;

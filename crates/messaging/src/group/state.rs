@@ -263,6 +263,7 @@ record! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct Recent {
         pub(super) at: Time,
+        pub(super) epoch: u64,
         pub(super) authenticator: Digest,
         pub(super) purpose: crate::outbox::Purpose,
         pub(super) ttl: session_core::Span,

@@ -129,11 +129,15 @@ impl Groups {
         state: &mut State,
     ) {
         for (key, recent) in Part::Recent.list::<Recent>(cx.store, group) {
-            let Recent { authenticator, purpose, ttl, said, .. } = recent;
+            let Recent { epoch, authenticator, purpose, ttl, said, .. } = recent;
             if state.epochs.iter().any(|keys| keys.authenticator == authenticator) {
                 continue;
             }
             cx.store.remove(&key);
+            // Of an epoch that is only too old, nothing was lost.
+            if state.epochs.first().is_none_or(|oldest| epoch < oldest.epoch) {
+                continue;
+            }
             let _ = self.seal(cx, outbox, me, group, state, purpose, &said, ttl);
         }
     }

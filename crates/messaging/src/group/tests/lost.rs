@@ -3,7 +3,7 @@
 use session_core::Span;
 
 use super::super::state::{Part, Roster, Snapshot};
-use super::super::{HORIZON, Heard, Kind, Phase, Wish, phase};
+use super::super::{HORIZON, Heard, Kind, Phase, Rotation, Wish, phase};
 use super::world::{DAY, World, account};
 use crate::vault::Table;
 
@@ -60,7 +60,9 @@ fn who_was_away_for_too_long_notices_it_in_a_conversation_of_two() {
     let kind = Kind::Direct { creator: account(1), other: account(2) };
     let group = world.group(kind, &[phone, tablet, peer]);
     world.devices[peer].offline = true;
-    // A commit of the other side that expires unseen, and another one each few days.
+    // Nobody sends again the commits that expire unseen.
+    let resend = Span::from_days(60);
+    world.rotate_by(Rotation { resend, resend_messages: 1000, ..Rotation::default() });
     for _ in 0..10 {
         world.change(phone, group, Vec::new()).unwrap();
         world.say(phone, group, "are you there?");
