@@ -311,7 +311,7 @@ fn silence_of_the_swarm_tells_nothing() {
     world.say(devices[1], group, "after");
     world.settle();
     world.swarm.unreadable = true;
-    let slots: Vec<_> = world.swarm.stored.iter().cloned().collect();
+    let slots = world.swarm.stored.clone();
     for (_, item) in slots.iter().filter(|(_, item)| item.namespace == COMMITS) {
         world.swarm.withheld.insert(item.id);
     }
