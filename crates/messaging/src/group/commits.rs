@@ -243,8 +243,8 @@ impl Groups {
         }
     }
 
-    /// Enters the epoch of our own commit and returns its wish; `None` if that fails. Touches nothing
-    /// that belongs to no branch.
+    /// Enters the epoch of our own commit and returns its wish; `None` if that fails. Touches
+    /// nothing that belongs to no branch.
     pub(super) fn step_own(
         &mut self,
         cx: &mut Cx<'_>,

@@ -1,12 +1,14 @@
 //! Two commits that end one epoch: a way back to the better one, while there is one.
 //!
 //! Slots of the swarm make this rare: it takes a swarm that signs for two items of one slot, or
-//! members who lost patience with a slot at different times. The choice is the same on every device:
+//! members who lost patience with a slot at different times. The choice is the same on every
+//! device:
 //!
 //! 1. the branch whose first commit removes the device that made the other's;
 //! 2. the one whose first commit lay in the lower slot, those beside their slot last;
 //! 3. the longer one;
-//! 4. the one whose first commit an admin made, then the one whose first commit has the lower digest.
+//! 4. the one whose first commit an admin made, then the one whose first commit has the lower
+//!    digest.
 
 use core::cmp::Reverse;
 
@@ -24,7 +26,8 @@ use crate::mls::KeyAgreement as _;
 use crate::say::GroupId;
 use crate::vault;
 
-/// What decides between branches of which neither removes the other's author: the lower one is better.
+/// What decides between branches of which neither removes the other's author: the lower one is
+/// better.
 type Rank = (u32, Reverse<u64>, bool, Digest);
 
 /// A branch that was tried.
@@ -38,8 +41,8 @@ struct Walk {
 }
 
 impl Groups {
-    /// Somebody else's commit ends an epoch that this device has left by another one. What did not lie
-    /// in a slot of that epoch is none.
+    /// Somebody else's commit ends an epoch that this device has left by another one. What did not
+    /// lie in a slot of that epoch is none.
     pub(super) fn rival(
         &mut self,
         cx: &mut Cx<'_>,

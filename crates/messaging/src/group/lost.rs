@@ -24,7 +24,8 @@ const KEPT: Span = session_protocol::limits::TTL_MAX;
 /// How often it is looked whether an epoch has ended, without a sign of that.
 const LOOK: Span = Span::from_days(1);
 
-/// Who was away for longer than items are kept, and hears nobody for so long, asks to be let in anew.
+/// Who was away for longer than items are kept, and hears nobody for so long, asks to be let in
+/// anew.
 const SILENCE: Span = Span::from_days(3);
 
 /// When a device that is lost asks again for the first time; later ones wait twice as long each.
@@ -74,8 +75,8 @@ impl Groups {
         }
     }
 
-    /// Whether the commits that are missing will not come any more. Boxes that do not open may also be
-    /// old, or rubbish: what counts is that others went on, or may have when nobody looked.
+    /// Whether the commits that are missing will not come any more. Boxes that do not open may also
+    /// be old, or rubbish: what counts is that others went on, or may have when nobody looked.
     fn gave_up(&self, cx: &Cx<'_>, state: &State) -> bool {
         let Some(behind) = &state.behind else { return false };
         let waited = cx.now >= behind.since + LOST_AFTER && behind.answers >= LOST_TRIES;
@@ -84,8 +85,8 @@ impl Groups {
         (behind.ahead && (waited || expired)) || (state.care.away.is_some() && patient)
     }
 
-    /// Looks from time to time whether others went on; gives up on a group that is silent after this
-    /// device was away for too long, because its mailboxes may be others by now.
+    /// Looks from time to time whether others went on; gives up on a group that is silent after
+    /// this device was away for too long, because its mailboxes may be others by now.
     pub(super) fn keep_up(
         &mut self,
         cx: &mut Cx<'_>,

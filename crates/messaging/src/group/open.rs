@@ -93,7 +93,8 @@ impl Groups {
     ) {
         for _ in 0..HELD_MAX {
             let branch = state.current().map(|keys| keys.authenticator);
-            // Nothing new opens what did not open on this branch; commits may have become acceptable.
+            // Nothing new opens what did not open on this branch; commits may have become
+            // acceptable.
             let tried = branch == Some(state.care.tried);
             state.care.tried = branch.unwrap_or_default();
             for (key, held) in Part::Held.list::<Held>(cx.store, group) {

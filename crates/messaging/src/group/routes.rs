@@ -47,8 +47,8 @@ impl Place {
     }
 }
 
-/// Returns the slot of the commit that ends an epoch; the first one counts, the others only if those
-/// before them hold something that nobody accepts.
+/// Returns the slot of the commit that ends an epoch; the first one counts, the others only if
+/// those before them hold something that nobody accepts.
 pub(super) fn slot(group: &GroupId, epoch: u64, number: u32) -> Digest {
     let parts: [&[u8]; 3] = [&group.bytes, &epoch.to_be_bytes(), &number.to_be_bytes()];
     digest(Domain::CommitSlot, &parts)

@@ -138,8 +138,8 @@ impl Groups {
         cx.effects.push(Effect::Read { id, from });
     }
 
-    /// The pieces beside a slot are known. Only those of the commit that was asked for count: others
-    /// could crowd them out.
+    /// The pieces beside a slot are known. Only those of the commit that was asked for count:
+    /// others could crowd them out.
     fn rest_read(
         &mut self,
         cx: &mut Cx<'_>,
@@ -222,8 +222,8 @@ impl Groups {
         self.nothing_found(cx, me, group, state, heard);
     }
 
-    /// Whether the next epoch has to wait, because another would be closed whose boxes may not be read
-    /// yet: whoever comes back reads mailboxes of messages and of commits at the same time.
+    /// Whether the next epoch has to wait, because another would be closed whose boxes may not be
+    /// read yet: whoever comes back reads mailboxes of messages and of commits at the same time.
     pub(super) fn too_soon(&self, cx: &Cx<'_>, state: &mut State) -> bool {
         let full = self.late && state.epochs.len() >= state.room();
         let Some(oldest) = state.epochs.first().filter(|_| full) else { return false };
@@ -249,8 +249,8 @@ impl Groups {
         }
     }
 
-    /// Of several commits in one slot, finds the one that everybody takes: an admin's before others,
-    /// then the lower digest. `half`: whether there is one of which pieces are missing.
+    /// Of several commits in one slot, finds the one that everybody takes: an admin's before
+    /// others, then the lower digest. `half`: whether there is one of which pieces are missing.
     fn choose(
         &mut self,
         cx: &mut Cx<'_>,
@@ -323,7 +323,8 @@ impl Groups {
     }
 }
 
-/// What lies in a slot may become acceptable: it is looked at again, at the latest when patience ends.
+/// What lies in a slot may become acceptable: it is looked at again, at the latest when patience
+/// ends.
 fn wait(cx: &Cx<'_>, state: &mut State) {
     look_soon(cx, state);
     let until = state.care.doubt.map(|since| since + PATIENCE);

@@ -170,7 +170,8 @@ impl Groups {
     }
 }
 
-/// Sends commits of ours again, from the first that nobody has followed, in the boxes of what is said.
+/// Sends commits of ours again, from the first that nobody has followed, in the boxes of what is
+/// said.
 fn send_commits(
     cx: &mut Cx<'_>,
     outbox: &mut Outbox,

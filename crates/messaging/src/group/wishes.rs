@@ -241,8 +241,8 @@ impl Groups {
         sent
     }
 
-    /// Puts a commit on its way: the slot is filled when its other pieces are stored, so that nobody
-    /// finds half of it there.
+    /// Puts a commit on its way: the slot is filled when its other pieces are stored, so that
+    /// nobody finds half of it there.
     #[expect(clippy::too_many_arguments, reason = "what, and the doors")]
     fn send(
         &mut self,

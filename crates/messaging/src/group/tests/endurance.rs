@@ -1,4 +1,5 @@
-//! What goes on for long: commits that nobody follows, boxes that nobody opens, many epochs at once.
+//! What goes on for long: commits that nobody follows, boxes that nobody opens, many epochs at
+//! once.
 
 use session_core::{Span, Time};
 use session_protocol::request::ItemBytes;

@@ -131,8 +131,8 @@ fn asks_two(world: &mut World, devices: &[usize], group: crate::say::GroupId, wa
     world.change(two, group, vec![Wish::Readd { package: second }]).unwrap();
 }
 
-/// Two members are asked to let a device in again: the second one finds it done, whether it was asked
-/// before the first one did it or after, and whenever it comes online.
+/// Two members are asked to let a device in again: the second one finds it done, whether it was
+/// asked before the first one did it or after, and whenever it comes online.
 #[test]
 fn of_two_who_are_asked_one_lets_a_device_in() {
     for (seed, (at_once, late)) in
@@ -272,7 +272,8 @@ fn nothing_secret_stays_with_who_is_lost() {
     assert_eq!(roster.leaves.len(), 2);
 }
 
-/// A device that was switched off right after a commit erases the way back first when it is on again.
+/// A device that was switched off right after a commit erases the way back first when it is on
+/// again.
 #[test]
 fn a_way_back_is_erased_after_a_restart() {
     let mut world = World::new(417);

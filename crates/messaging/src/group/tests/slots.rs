@@ -177,8 +177,8 @@ fn halves_give_way_by_age() {
     assert!(Piece::decode_exact(&[]).is_err());
 }
 
-/// A commit of an epoch that has ended, in a later slot or beside the slots, is none, however well its
-/// digest lies.
+/// A commit of an epoch that has ended, in a later slot or beside the slots, is none, however well
+/// its digest lies.
 #[test]
 fn a_later_slot_undoes_nothing() {
     let mut world = World::new(320);
@@ -236,8 +236,8 @@ fn who_is_removed_does_not_undo_it() {
     }
 }
 
-/// A branch that is tried and left again leaves what was wanted as it was: our own commit lies in the
-/// slot, and an admin's, which counts.
+/// A branch that is tried and left again leaves what was wanted as it was: our own commit lies in
+/// the slot, and an admin's, which counts.
 #[test]
 fn a_branch_that_is_tried_takes_no_wish_with_it() {
     let mut world = World::new(340);
