@@ -23,18 +23,21 @@
 //! | `policy` | who may change what |
 //! | `epochs` | how an epoch begins and ends |
 //! | `seal`, `open` | messages |
-//! | `wishes`, `commits` | own commits, others' commits |
+//! | `wishes`, `slots`, `commits` | own commits, where they lie, which one counts |
 //! | `fork` | the way back to a better branch |
+//! | `lost` | who cannot follow any more |
 //! | `trust` | what devices say whose account has not confirmed them |
 //! | `upkeep` | what becomes due |
 
 mod commits;
 mod epochs;
 mod fork;
+mod lost;
 mod open;
 mod policy;
 mod routes;
 mod seal;
+mod slots;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -198,6 +201,8 @@ pub(crate) enum Heard {
     Removed { group: GroupId, by: Option<AccountId> },
     /// This device cannot follow any more: ask a member to add it again.
     Lost { group: GroupId },
+    /// It is not back yet: ask again, perhaps somebody else. How often it is said that.
+    StillLost { group: GroupId, times: u32 },
     /// A commit of ours is stored and nobody follows it.
     HealingBlocked { group: GroupId, since: Time },
     /// Something that its owner should know.
@@ -270,8 +275,8 @@ pub(crate) struct Joined {
 enum Reading {
     /// The slots of an epoch.
     Slots { group: GroupId, epoch: u64 },
-    /// The other pieces of a commit.
-    Rest { group: GroupId, epoch: u64 },
+    /// The other pieces of the commit with this name.
+    Rest { group: GroupId, epoch: u64, id: [u8; 16] },
     /// Whether anything ends an epoch after this one.
     Ahead { group: GroupId, epoch: u64 },
 }
@@ -284,6 +289,8 @@ pub(crate) struct Groups {
     timers: Timers<GroupId>,
     watch: routes::Watch,
     reads: BTreeMap<u64, Reading>,
+    /// Whether the commit that is looked at is an old one: this device catches up.
+    late: bool,
 }
 
 impl Groups {
@@ -295,6 +302,7 @@ impl Groups {
             timers: Timers::default(),
             watch: routes::Watch::default(),
             reads: BTreeMap::new(),
+            late: false,
         };
         for (group, _) in state::all(vault) {
             groups.watch.touch(group);

@@ -1,36 +1,25 @@
 //! Commits: which one counts, and what happens when one does.
 
-use session_core::{Blob, Decode as _, Digest, Span, Time};
-use session_protocol::inbox::{BOXES, COMMITS};
-use session_protocol::request::Item;
+use session_core::{Blob, Digest, Span, Time};
 
 use super::epochs::{Origin, checks, difference, edit};
-use super::open::{Found, Taken, awaits_epoch, collect, look_soon};
+use super::open::{Taken, look_soon};
 use super::policy::{self, Refusal};
-use super::routes::{CommitBox, SLOTS_MAX, split_slot};
-use super::state::{Cargo, Flight, Part, Phase, Queued, Roster, Snapshot, State, Unheard};
-use super::wishes::{back_off, digest_of, finish, finish_updates};
-use super::{Author, Groups, HORIZON, Heard, Reading, Welcome, doors, is_admin, refused};
+use super::state::{Came, Cargo, Part, Phase, Queued, Roster, Snapshot, State, Unheard, Wish};
+use super::wishes::{digest_of, finish, finish_updates};
+use super::{Author, Groups, HORIZON, Heard, Welcome, doors, is_admin, refused};
 use crate::Cx;
-use crate::boxes::{self, Piece};
-use crate::messenger::api::{Effect, Error, NetFailure, Stored};
+use crate::messenger::api::{Error, NetFailure, Stored};
 use crate::mls::{KeyAgreement as _, MlsError, Processed, Summary};
 use crate::say::GroupId;
 use crate::vault;
 
 /// How long a commit waits for what would make it acceptable.
-const PATIENCE: Span = Span::from_secs(120);
+pub(super) const PATIENCE: Span = Span::from_secs(120);
 
-/// How long the first repetition of a read waits, and the longest.
-const AGAIN: Span = Span::from_secs(15);
-const AGAIN_MAX: Span = Span::from_secs(3600);
-
-/// Commits that are missing for so long, and after so many reads, will not come.
-const LOST_AFTER: Span = Span::from_days(1);
-const LOST_TRIES: u32 = 8;
-
-/// The longest life of an item.
-const KEPT: Span = session_protocol::limits::TTL_MAX;
+/// A device that came in so short a while ago is not let in again: several are asked, and one is
+/// enough.
+pub(super) const SETTLED: Span = Span::from_secs(3600);
 
 /// A commit that may end an epoch.
 pub(super) struct Candidate {
@@ -47,16 +36,6 @@ pub(super) enum Rejected {
     Never(String),
 }
 
-impl Reading {
-    pub(super) fn group(&self) -> GroupId {
-        match self {
-            Self::Slots { group, .. } | Self::Rest { group, .. } | Self::Ahead { group, .. } => {
-                *group
-            }
-        }
-    }
-}
-
 impl Groups {
     /// The swarm answered to [`Purpose::Commit`](crate::outbox::Purpose::Commit). After
     /// [`NetFailure::SlotTaken`] and [`NetFailure::Refused`] the item is not to be sent again.
@@ -71,281 +50,37 @@ impl Groups {
         let mut heard = Vec::new();
         let state = State::load(cx.store, group).filter(State::is_member);
         let Some(mut state) = state else { return heard };
-        if let Some(flight) = state.flight.clone().filter(|flight| flight.epoch == epoch) {
-            match outcome {
-                Ok(_) => {
-                    self.merged(cx, group, &mut state, &mut heard);
-                    self.settle(cx, me, group, &mut state, &mut heard);
+        let flight = state.flight.clone().filter(|flight| flight.epoch == epoch);
+        match (flight, outcome) {
+            (Some(flight), Ok(stored)) if flight.rest.contains(&stored.item) => {
+                if let Some(flight) = &mut state.flight {
+                    edit(&mut flight.rest, |rest| rest.retain(|item| *item != stored.item));
                 }
-                Err(NetFailure::SlotTaken) => {
-                    state.flight = Some(Flight { taken: true, ..flight });
-                    self.read_slots(cx, group, &mut state);
-                }
-                Err(NetFailure::Refused(why)) => {
-                    self.mls.discard(&mut doors(cx), group);
-                    state.flight = None;
-                    let why = Error::NotStored(why.clone());
-                    finish(cx, group, flight.wish, Err(why), &mut heard);
-                }
-                Err(_) => {}
             }
-        } else if outcome.is_ok() {
-            self.won_late(cx, group, &mut state, epoch, &mut heard);
+            (Some(flight), Ok(stored)) if flight.item == stored.item => {
+                self.merged(cx, group, &mut state, &mut heard);
+                self.settle(cx, me, group, &mut state, &mut heard);
+            }
+            (_, Ok(stored)) => {
+                self.won_late(cx, group, &mut state, epoch, stored.item, &mut heard);
+            }
+            (Some(_), Err(NetFailure::SlotTaken)) => {
+                if let Some(flight) = &mut state.flight {
+                    flight.taken = true;
+                }
+                self.read_slots(cx, group, &mut state);
+            }
+            (Some(flight), Err(NetFailure::Refused(why))) => {
+                state.land();
+                self.mls.discard(&mut doors(cx), group);
+                let why = Error::NotStored(why.clone());
+                finish(cx, group, flight.wish, Err(why), &mut heard);
+            }
+            (_, Err(_)) => {}
         }
         state.save(cx.store, group);
         self.touch(*group, cx.now);
         heard
-    }
-
-    /// A read came back; `None` if it is not one of ours.
-    pub(crate) fn read(
-        &mut self,
-        cx: &mut Cx<'_>,
-        me: Author<'_>,
-        id: u64,
-        outcome: &Result<Vec<Item>, NetFailure>,
-    ) -> Option<Vec<Heard>> {
-        let reading = self.reads.remove(&id)?;
-        let mut heard = Vec::new();
-        let group = reading.group();
-        let state = State::load(cx.store, &group).filter(State::is_member);
-        let Some(mut state) = state else { return Some(heard) };
-        let items = outcome.as_deref().unwrap_or_default();
-        match reading {
-            Reading::Slots { epoch, .. } if epoch == state.epoch => {
-                self.slots_read(cx, me, &group, &mut state, items, &mut heard);
-            }
-            Reading::Rest { epoch, .. } if epoch == state.epoch => {
-                self.rest_read(cx, &group, &mut state, items);
-            }
-            Reading::Ahead { epoch, .. } if epoch == state.epoch => {
-                if let Some(behind) = &mut state.behind {
-                    behind.ahead |= !items.is_empty();
-                }
-            }
-            _ => {}
-        }
-        state.save(cx.store, &group);
-        self.touch(group, cx.now);
-        Some(heard)
-    }
-
-    /// Reads the slots of the current epoch.
-    pub(super) fn read_slots(&mut self, cx: &mut Cx<'_>, group: &GroupId, state: &mut State) {
-        let reading = Reading::Slots { group: *group, epoch: state.epoch };
-        look_soon(cx, state);
-        if let Some(behind) = &mut state.behind {
-            behind.tries = behind.tries.saturating_add(1);
-            let wait = AGAIN.as_millis() << behind.tries.min(10);
-            behind.next = cx.now + Span::from_millis(wait.min(AGAIN_MAX.as_millis()));
-        }
-        let Some(commits) = CommitBox::of(group, state, state.epoch) else { return };
-        self.order(cx, reading, commits.slot_source());
-    }
-
-    /// Reads the other pieces of a commit.
-    pub(super) fn read_rest(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &mut State,
-        epoch: u64,
-    ) {
-        if epoch != state.epoch {
-            return;
-        }
-        look_soon(cx, state);
-        let Some(commits) = CommitBox::of(group, state, epoch) else { return };
-        self.order(cx, Reading::Rest { group: *group, epoch }, commits.rest_source());
-    }
-
-    fn order(&mut self, cx: &mut Cx<'_>, reading: Reading, from: super::Source) {
-        if self.reads.values().any(|it| *it == reading) {
-            return;
-        }
-        let id = crate::counter(cx.store, b"read");
-        self.reads.insert(id, reading);
-        cx.effects.push(Effect::Read { id, from });
-    }
-
-    fn rest_read(&mut self, cx: &mut Cx<'_>, group: &GroupId, state: &mut State, items: &[Item]) {
-        let Some(commits) = CommitBox::of(group, state, state.epoch) else { return };
-        let Some(keys) = state.current().cloned() else { return };
-        let mut whole = false;
-        for item in items.iter().filter(|item| item.namespace == BOXES) {
-            let place = commits.place.at(keys.epoch);
-            let content = boxes::open_header(&keys.header.key(), &place, &item.data);
-            let piece = content.ok().and_then(|content| Piece::decode_exact(&content).ok());
-            if let Some(piece) = piece {
-                whole |= matches!(collect(cx, group, piece), Found::Whole(_));
-            }
-        }
-        // The first piece lies in the slot. If it came before the others, they are whole now.
-        let there = Part::Fragment.any(cx.store, group);
-        if whole || there {
-            self.read_slots(cx, group, state);
-        }
-    }
-
-    /// What lies in the slots of the current epoch is known: the best that is acceptable counts.
-    fn slots_read(
-        &mut self,
-        cx: &mut Cx<'_>,
-        me: Author<'_>,
-        group: &GroupId,
-        state: &mut State,
-        items: &[Item],
-        heard: &mut Vec<Heard>,
-    ) {
-        let epoch = state.epoch;
-        let Some(commits) = CommitBox::of(group, state, epoch) else { return };
-        let mut found = Vec::new();
-        for item in items.iter().filter(|item| item.namespace == COMMITS) {
-            let Some((number, data)) = split_slot(group, epoch, &item.data) else { continue };
-            match self.commit_of(cx, state, &commits.place, epoch, data) {
-                Found::Whole(message) => found.push((number, Some(message))),
-                Found::Part => return self.read_rest(cx, group, state, epoch),
-                Found::Unknown | Found::Bad(_) => found.push((number, None)),
-            }
-        }
-        while found.iter().any(|(number, _)| *number == state.burned) {
-            let number = state.burned;
-            let here = found.iter().filter(|(it, _)| *it == number);
-            let here: Vec<_> = here.filter_map(|(_, message)| message.as_deref()).collect();
-            match self.choose(cx, me, group, state, &here) {
-                Choice::Taken(message) => {
-                    self.take_winner(cx, group, state, &message, heard);
-                    return self.settle(cx, me, group, state, heard);
-                }
-                Choice::Wait => return,
-                Choice::None => self.burn(cx, group, state),
-            }
-            if state.burned >= SLOTS_MAX {
-                return self.lose(cx, group, state, heard);
-            }
-        }
-        self.nothing_found(cx, group, state, heard);
-    }
-
-    /// Nobody has stored a commit of this epoch, as far as the swarm tells.
-    fn nothing_found(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &mut State,
-        heard: &mut Vec<Heard>,
-    ) {
-        let Some(behind) = state.behind.clone() else { return };
-        let expired = state.current().is_some_and(|keys| cx.now >= keys.began + KEPT);
-        let waited = cx.now >= behind.since + LOST_AFTER && behind.tries >= LOST_TRIES;
-        let missed = awaits_epoch(cx, group);
-        // Boxes that do not open may also be old, or rubbish: what counts is that others went on.
-        if missed && behind.ahead && (waited || expired) {
-            self.lose(cx, group, state, heard);
-        } else if missed && behind.tries >= 2 {
-            let step = 1 + u64::from(behind.tries % 3);
-            let ahead = CommitBox::of(group, state, state.epoch.saturating_add(step));
-            let Some(ahead) = ahead else { return };
-            let reading = Reading::Ahead { group: *group, epoch: state.epoch };
-            self.order(cx, reading, ahead.slot_source());
-        } else if state.flight.is_some() && behind.tries >= LOST_TRIES {
-            // The slot was said to be taken, by nothing that anyone has: it is tried again.
-            self.mls.discard(&mut doors(cx), group);
-            state.flight = None;
-            state.behind = None;
-        } else if !missed && state.flight.is_none() {
-            state.behind = None;
-        }
-    }
-
-    /// The slot that counted holds nothing acceptable: the next one counts.
-    fn burn(&mut self, cx: &mut Cx<'_>, group: &GroupId, state: &mut State) {
-        state.burned = state.burned.saturating_add(1);
-        if state.flight.take().is_some() {
-            self.mls.discard(&mut doors(cx), group);
-        }
-    }
-
-    pub(super) fn lose(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &mut State,
-        heard: &mut Vec<Heard>,
-    ) {
-        state.phase = Phase::Lost;
-        state.behind = None;
-        heard.push(Heard::Lost { group: *group });
-        self.touch(*group, cx.now);
-    }
-
-    /// Of several commits in one slot, finds the one that everybody takes: an admin's before others,
-    /// then the lower digest.
-    fn choose(
-        &mut self,
-        cx: &mut Cx<'_>,
-        me: Author<'_>,
-        group: &GroupId,
-        state: &State,
-        messages: &[&[u8]],
-    ) -> Choice {
-        let mut best: Option<((bool, Digest), &[u8])> = None;
-        let mut waits = false;
-        for message in messages {
-            let digest = digest_of(message);
-            let own = state.flight.as_ref().is_some_and(|flight| flight.digest == digest);
-            let admin = if own {
-                Ok(is_admin(&state.agreed, me.account()))
-            } else {
-                self.examine(cx, group, state, message).map(|(_, admin)| admin)
-            };
-            match admin {
-                Ok(admin) => {
-                    let rank = (!admin, digest);
-                    if best.as_ref().is_none_or(|(other, _)| rank < *other) {
-                        best = Some((rank, message));
-                    }
-                }
-                Err(Rejected::Wait) => waits = true,
-                Err(Rejected::Never(_)) => {}
-            }
-        }
-        // Alone in its slot, our own commit waits for its quorum.
-        let own_alone = messages.len() == 1
-            && state
-                .flight
-                .as_ref()
-                .is_some_and(|flight| !flight.taken && digest_of(messages[0]) == flight.digest);
-        if own_alone {
-            return Choice::Wait;
-        }
-        let patient = state.behind.as_ref().is_some_and(|it| cx.now < it.since + PATIENCE);
-        match best {
-            Some((_, message)) => Choice::Taken(message.to_vec()),
-            None if waits && patient => Choice::Wait,
-            None => Choice::None,
-        }
-    }
-
-    fn take_winner(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &mut State,
-        message: &[u8],
-        heard: &mut Vec<Heard>,
-    ) {
-        let digest = digest_of(message);
-        if state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
-            return self.merged(cx, group, state, heard);
-        }
-        if state.flight.is_some() {
-            state.lost_races = state.lost_races.saturating_add(1);
-            state.commit_after = cx.now + back_off(cx, state.lost_races);
-        }
-        if let Ok((summary, _)) = self.examine(cx, group, state, message) {
-            self.adopt(cx, group, state, &summary, digest, heard);
-        }
     }
 
     /// Takes a commit, if it is the one that counts.
@@ -361,13 +96,17 @@ impl Groups {
         let Candidate { epoch, slot, message } = candidate;
         let digest = digest_of(&message);
         if epoch < state.epoch {
-            return self.rival(cx, group, state, epoch, &message, heard);
+            return self.rival(cx, group, state, (epoch, slot), &message, heard);
         }
         if state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
             return Taken::Keep;
         }
         let number = slot.unwrap_or(state.burned);
-        if epoch > state.epoch || state.flight.is_some() || number > state.burned {
+        // What came beside its slot counts if there is nothing in the slot.
+        let empty = state.behind.as_ref().is_some_and(|behind| behind.answers > 0);
+        let beside = slot.is_none() && epoch == state.epoch && !empty;
+        state.care.beside |= slot.is_none() && epoch == state.epoch;
+        if epoch > state.epoch || state.flight.is_some() || number > state.burned || beside {
             look_soon(cx, state);
             return Taken::Hold;
         }
@@ -375,8 +114,9 @@ impl Groups {
             return Taken::Done;
         }
         match self.examine(cx, group, state, &message) {
+            Ok(_) if self.too_soon(cx, state) => Taken::Hold,
             Ok((summary, _)) => {
-                self.adopt(cx, group, state, &summary, digest, heard);
+                self.adopt(cx, group, state, &summary, (digest, slot), heard);
                 Taken::Keep
             }
             Err(Rejected::Wait) if cx.now < since + PATIENCE => Taken::Hold,
@@ -430,38 +170,60 @@ impl Groups {
         Ok((summary, admin))
     }
 
-    /// Enters the epoch of a commit that was just examined.
+    /// Follows a commit that was just examined; the slot is `None` if it lay beside it.
     pub(super) fn adopt(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
         summary: &Summary,
-        digest: Digest,
+        commit: (Digest, Option<u32>),
         heard: &mut Vec<Heard>,
     ) {
         let Some(keys) = state.current().cloned() else { return };
         let roster = Roster::load(cx.store, group, &keys.authenticator);
         if summary.removes_me {
+            let back = roster.at(state.own_leaf).map(|own| own.key);
+            if summary.added.iter().any(|joiner| Some(joiner.key_hash) == back) {
+                // Somebody lets this device in again that had not lost anything.
+                return self.lose(cx, group, state, heard);
+            }
             let by = roster.at(summary.by).map(|leaf| leaf.account);
             let _gone = self.mls.accept(&mut doors(cx), group);
             self.out(cx, group, state);
             return heard.push(Heard::Removed { group: *group, by });
         }
-        let agreed = state.agreed.clone();
-        self.keep_way_back(cx, group, state, None);
-        let accepted = self.mls.accept(&mut doors(cx), group);
-        let info = self.mls.info(cx.store, group);
-        let (Ok(()), Some(info)) = (accepted, info) else {
-            return self.lose(cx, group, state, heard);
-        };
-        let origin = Origin { commit: digest, by: Some(summary.by) };
-        if self.enter(cx, group, state, info, origin).is_err() {
+        if self.step(cx, group, state, summary, commit, heard).is_none() {
             return self.lose(cx, group, state, heard);
         }
+        let added: Vec<Digest> = summary.added.iter().map(|joiner| joiner.key_hash).collect();
+        self.came(cx, group, &added, heard);
+    }
+
+    /// Enters the epoch of a commit that was just examined; `None` if that fails. Touches nothing
+    /// that belongs to no branch.
+    pub(super) fn step(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &mut State,
+        summary: &Summary,
+        (commit, slot): (Digest, Option<u32>),
+        heard: &mut Vec<Heard>,
+    ) -> Option<()> {
+        let keys = state.current().cloned()?;
+        let roster = Roster::load(cx.store, group, &keys.authenticator);
+        let agreed = state.agreed.clone();
+        self.keep_way_back(cx, group, state, None);
+        self.mls.accept(&mut doors(cx), group).ok()?;
+        let info = self.mls.info(cx.store, group)?;
+        state.land();
+        let origin = Origin { commit, by: Some(summary.by), slot };
+        self.enter(cx, group, state, info, origin).ok()?;
         // Whoever commits on top of ours has followed it.
         state.unheard = None;
         self.report(cx, group, state, (&agreed, &roster), Some(summary.by), heard);
+        Some(())
     }
 
     /// Our commit is real.
@@ -472,23 +234,36 @@ impl Groups {
         state: &mut State,
         heard: &mut Vec<Heard>,
     ) {
-        let Some(keys) = state.current().cloned() else { return };
-        let Some(Flight { digest, wish, .. }) = state.flight.clone() else { return };
+        if state.flight.is_none() {
+            return;
+        }
+        match self.step_own(cx, group, state, heard) {
+            Some(wish) => self.granted(cx, group, state, wish, heard),
+            None => self.lose(cx, group, state, heard),
+        }
+    }
+
+    /// Enters the epoch of our own commit and returns its wish; `None` if that fails. Touches
+    /// nothing that belongs to no branch.
+    pub(super) fn step_own(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &mut State,
+        heard: &mut Vec<Heard>,
+    ) -> Option<u64> {
+        let keys = state.current().cloned()?;
+        let flight = state.flight.clone()?;
         let roster = Roster::load(cx.store, group, &keys.authenticator);
         let agreed = state.agreed.clone();
         let by = state.own_leaf;
         let mine: Option<Queued> =
-            vault::load(cx.store, &Part::Wish.key(group, &wish.to_be_bytes()));
+            vault::load(cx.store, &Part::Wish.key(group, &flight.wish.to_be_bytes()));
         self.keep_way_back(cx, group, state, mine);
-        let merged = self.mls.merge(&mut doors(cx), group);
-        let info = self.mls.info(cx.store, group);
-        let (Ok(()), Some(info)) = (merged, info) else {
-            return self.lose(cx, group, state, heard);
-        };
-        let origin = Origin { commit: digest, by: Some(by) };
-        if self.enter(cx, group, state, info, origin).is_err() {
-            return self.lose(cx, group, state, heard);
-        }
+        self.mls.merge(&mut doors(cx), group).ok()?;
+        let info = self.mls.info(cx.store, group)?;
+        let origin = Origin { commit: flight.digest, by: Some(by), slot: Some(flight.slot) };
+        self.enter(cx, group, state, info, origin).ok()?;
         state.usage.sent = 0;
         state.usage.rotate = Time::ZERO;
         state.lost_races = 0;
@@ -496,11 +271,62 @@ impl Groups {
         let others = after.leaves.iter().any(|leaf| {
             leaf.leaf != state.own_leaf && roster.at(leaf.leaf).is_some_and(|it| it.key == leaf.key)
         });
-        let (epoch, since, sent) = (state.epoch, cx.now, cx.now);
-        state.unheard = others.then_some(Unheard { epoch, since, behind: 0, sent, told: false });
-        self.welcome(cx, group, state, &after, heard);
+        let (epoch, now) = (state.epoch, cx.now);
+        let fresh = Unheard {
+            epoch,
+            since: now,
+            behind: 0,
+            sent: now,
+            told: false,
+            newest: epoch,
+            renewed: now,
+        };
+        // A commit on top of one that nobody has followed does not make that one newer.
+        let before = state.unheard.take();
+        let stacked = before.map(|before| Unheard { newest: epoch, renewed: now, ..before });
+        state.unheard = others.then(|| stacked.unwrap_or(fresh));
+        Some(flight.wish)
+    }
+
+    /// What our commit was made for is done.
+    pub(super) fn granted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &State,
+        wish: u64,
+        heard: &mut Vec<Heard>,
+    ) {
+        self.welcome(cx, group, state, heard);
         finish(cx, group, wish, Ok(()), heard);
         finish_updates(cx, group, heard);
+        super::upkeep::keep_cargo(cx, group, state);
+    }
+
+    /// Devices came in, perhaps not for the first time: who else was asked to let them in need not.
+    pub(super) fn came(
+        &self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        keys: &[Digest],
+        heard: &mut Vec<Heard>,
+    ) {
+        for (key, came) in Part::Came.list::<Came>(cx.store, group) {
+            if cx.now >= came.at + SETTLED {
+                cx.store.remove(&key);
+            }
+        }
+        for key in keys {
+            vault::save(cx.store, &Part::Came.key(group, key.as_ref()), &Came { at: cx.now });
+        }
+        for (number, queued) in Part::Wish.list::<Queued>(cx.store, group) {
+            let Wish::Readd { package } = &queued.wish else { continue };
+            let read = self.mls.read_key_package(&package.bytes);
+            let number = number.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            if read.is_ok_and(|(_, key, _)| keys.contains(&key)) {
+                finish(cx, group, number, Ok(()), heard);
+            }
+        }
     }
 
     /// Reports what an epoch brought; returns its roster.
@@ -522,24 +348,20 @@ impl Groups {
     }
 
     /// Hands out what those need who were brought in.
-    fn welcome(
-        &self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &State,
-        after: &Roster,
-        heard: &mut Vec<Heard>,
-    ) {
-        let Some(mut cargo) = vault::load::<Cargo>(cx.store, &Part::Cargo.key(group, &[])) else {
-            return;
-        };
-        let Some(route) = state.route() else { return };
-        let ours = state.current().is_some_and(|keys| keys.commit == digest_of(&cargo.message));
+    fn welcome(&self, cx: &mut Cx<'_>, group: &GroupId, state: &State, heard: &mut Vec<Heard>) {
+        let (Some(keys), Some(route)) = (state.current(), state.route()) else { return };
+        let place = Part::Cargo.key(group, &keys.epoch.saturating_sub(1).to_be_bytes());
+        let Some(mut cargo) = vault::load::<Cargo>(cx.store, &place) else { return };
+        let ours = keys.commit == digest_of(&cargo.message);
+        if ours {
+            self.came(cx, group, &cargo.joiners, heard);
+        }
+        let after = Roster::load(cx.store, group, &keys.authenticator);
         let Some(welcome) = cargo.welcome.take().filter(|_| ours) else { return };
         let joined = |leaf: &&super::Leaf| cargo.joiners.contains(&leaf.key);
         let joiners = after.leaves.iter().filter(joined).cloned().collect();
         let tree = core::mem::take(&mut cargo.tree).into_vec();
-        vault::save(cx.store, &Part::Cargo.key(group, &[]), &cargo);
+        vault::save(cx.store, &place, &cargo);
         heard.push(Heard::Welcome(Box::new(Welcome {
             group: *group,
             joiners,
@@ -574,15 +396,8 @@ impl Groups {
         state.phase = Phase::Removed;
         edit(&mut state.epochs, Vec::clear);
         edit(&mut state.routes, Vec::clear);
-        state.flight = None;
+        state.land();
         state.unheard = None;
         state.behind = None;
     }
-}
-
-/// What of the contents of a slot counts.
-enum Choice {
-    Taken(Vec<u8>),
-    Wait,
-    None,
 }

@@ -6,7 +6,7 @@ use session_protocol::limits::TTL_MAX;
 
 use super::seal::invalid;
 use super::state::{
-    EPOCHS_MAX, EpochKeys, Known, Leaf, Part, Phase, Recent, Roster, Route, State, Usage,
+    Care, EpochKeys, Known, Leaf, Part, Phase, Recent, Roster, Route, State, Usage,
 };
 use super::{
     Agreed, Author, Changed, Groups, HORIZON, Heard, Inviter, JoinError, Joined, Kind, RETAIN,
@@ -30,6 +30,8 @@ const ROUTE: &str = "lux-session route";
 pub(super) struct Origin {
     pub(super) commit: Digest,
     pub(super) by: Option<u32>,
+    /// The slot in which the commit lay.
+    pub(super) slot: Option<u32>,
 }
 
 /// Where the chain of a leaf lies: under its branch, so that two branches do not mix.
@@ -117,7 +119,8 @@ impl Groups {
         self.begin(cx, group, info, route.clone(), since)
             .map_err(|why| JoinError::Refused(invalid("welcome", why)))?;
         // Nobody heard what was said alone: it is said again.
-        for (_, recent) in unheard {
+        for (_, mut recent) in unheard {
+            recent.epoch = epoch;
             Part::Recent.append(cx.store, group, &recent);
         }
         let unknown = unknown(cx, group, me);
@@ -191,6 +194,7 @@ impl Groups {
             leavers: List::default(),
             asked: None,
             phase: Phase::Member,
+            care: Care::default(),
         };
         self.enter(cx, group, &mut state, info, Origin::default())?;
         state.save(cx.store, group);
@@ -212,7 +216,7 @@ impl Groups {
         let header = Secret::from(kdf(Domain::HeaderKey, header.expose(), &parts));
         let before = state.current().map(|keys| keys.authenticator).unwrap_or_default();
         let before = Roster::load(cx.store, group, &before);
-        let committer = origin.by.and_then(|leaf| before.at(leaf)).map(|leaf| leaf.account);
+        let committer = origin.by.and_then(|leaf| before.at(leaf));
         let keys = EpochKeys {
             epoch: info.epoch,
             authenticator: info.authenticator,
@@ -220,7 +224,9 @@ impl Groups {
             began: cx.now,
             ended: Time::MAX,
             commit: origin.commit,
-            by_admin: committer.is_some_and(|it| policy::is_admin(&state.agreed, &it)),
+            slot: origin.slot,
+            by: committer.map(|leaf| leaf.key).unwrap_or_default(),
+            by_admin: committer.is_some_and(|it| policy::is_admin(&state.agreed, &it.account)),
         };
         // Former members must not watch any longer. A device that was let in again has its key.
         let stays = |leaf: &Leaf| info.members.iter().any(|member| member.key_hash == leaf.key);
@@ -243,6 +249,8 @@ impl Groups {
         state.asked = None;
         state.burned = 0;
         state.leavers = List::default();
+        let stale = core::mem::take(&mut state.care.stale);
+        state.care = Care { looked: cx.now, stale, ..Care::default() };
         self.touch(*group, cx.now);
         Ok(())
     }
@@ -295,7 +303,7 @@ impl Groups {
         let mut gone = Vec::new();
         edit(&mut state.epochs, |epochs| {
             epochs.retain(|keys| {
-                let keep = !over(keys.ended) || Some(keys.epoch) == needed;
+                let keep = !over(keys.ended) || needed.is_some_and(|first| keys.epoch >= first);
                 if !keep {
                     gone.push(keys.clone());
                 }
@@ -382,14 +390,14 @@ fn turn_route(state: &mut State, next: Route, now: Time) {
 }
 
 fn turn_epoch(cx: &mut Cx<'_>, group: &GroupId, state: &mut State, next: EpochKeys) {
-    let now = cx.now;
+    let (now, room) = (cx.now, state.room());
     let mut gone = Vec::new();
     edit(&mut state.epochs, |epochs| {
         if let Some(last) = epochs.last_mut() {
             last.ended = now;
         }
         epochs.push(next);
-        gone = epochs.drain(..epochs.len().saturating_sub(EPOCHS_MAX)).collect();
+        gone = epochs.drain(..epochs.len().saturating_sub(room)).collect();
     });
     gone.iter().for_each(|keys| close(cx.store, group, keys));
 }

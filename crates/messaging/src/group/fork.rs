@@ -1,15 +1,24 @@
 //! Two commits that end one epoch: a way back to the better one, while there is one.
 //!
-//! Slots of the swarm make this rare: it takes a swarm that signs for two items of one slot. The
-//! choice is the same on every device: the longer branch; then the one whose first commit an admin
-//! made; then the one whose first commit has the lower digest.
+//! Slots of the swarm make this rare: it takes a swarm that signs for two items of one slot, or
+//! members who lost patience with a slot at different times. The choice is the same on every
+//! device:
+//!
+//! 1. the branch whose first commit removes the device that made the other's;
+//! 2. the one whose first commit lay in the lower slot, those beside their slot last;
+//! 3. the longer one;
+//! 4. the one whose first commit an admin made, then the one whose first commit has the lower
+//!    digest.
 
-use session_core::{Digest, Time};
+use core::cmp::Reverse;
+
+use session_core::{Digest, MessageId, Time};
 
 use super::commits::Rejected;
+use super::epochs::edit;
 use super::open::{Found, Taken};
 use super::routes::{What, split_slot};
-use super::state::{EpochKeys, Held, Part, Snapshot, State};
+use super::state::{EpochKeys, Held, Part, Roster, Snapshot, State};
 use super::wishes::{digest_of, want};
 use super::{Groups, HORIZON, Heard, doors, epochs};
 use crate::Cx;
@@ -17,40 +26,62 @@ use crate::mls::KeyAgreement as _;
 use crate::say::GroupId;
 use crate::vault;
 
-/// What decides between branches: the lower one is better.
-type Rank = (core::cmp::Reverse<u64>, bool, Digest);
+/// What decides between branches of which neither removes the other's author: the lower one is
+/// better.
+type Rank = (u32, Reverse<u64>, bool, Digest);
+
+/// A branch that was tried.
+struct Walk {
+    there: Box<State>,
+    told: Vec<Heard>,
+    /// Devices that come in on it.
+    added: Vec<Digest>,
+    /// The wish, if it begins with our own commit.
+    wish: Option<u64>,
+}
 
 impl Groups {
-    /// Somebody else's commit ends an epoch that this device has left by another one.
+    /// Somebody else's commit ends an epoch that this device has left by another one. What did not
+    /// lie in a slot of that epoch is none.
     pub(super) fn rival(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
-        epoch: u64,
+        (epoch, slot): (u64, Option<u32>),
         message: &[u8],
         heard: &mut Vec<Heard>,
     ) -> Taken {
-        let Some(ours) = rank(state, epoch) else { return Taken::Done };
-        let Some(snapshot) = way_back(cx, group, state, epoch) else { return Taken::Done };
         let digest = digest_of(message);
-        if ours.2 == digest {
+        let Some(ours) = first(state, epoch).map(|keys| (keys.commit, keys.slot)) else {
+            return Taken::Done;
+        };
+        if ours.0 == digest {
+            if ours.1.is_none() {
+                let after = epoch.saturating_add(1);
+                edit(&mut state.epochs, |epochs| {
+                    let ours = epochs.iter_mut().filter(|keys| keys.epoch == after);
+                    ours.for_each(|keys| keys.slot = slot);
+                });
+            }
             return Taken::Keep;
         }
+        if slot.is_none() {
+            return Taken::Done;
+        }
+        let Some(snapshot) = way_back(cx, group, state, epoch) else { return Taken::Done };
         let before = self.mls.snapshot(cx.store, group);
-        match self.walk(cx, group, state, &snapshot, digest, Some(message)) {
-            Ok((there, told)) if rank(&there, epoch).is_some_and(|theirs| theirs < ours) => {
-                abandon(cx, group, state, &there);
-                if let Some(mine) = snapshot.mine {
+        match self.walk(cx, group, state, &snapshot, (digest, slot), Some(message)) {
+            Ok(walk) if better(cx, group, &walk.there, state, epoch) => {
+                let mine = snapshot.mine.filter(|_| walk.wish.is_none());
+                self.change_to(cx, group, state, walk, heard);
+                if let Some(mine) = mine {
                     want(cx, group, 0, mine.wish, cx.now);
                 }
-                *state = *there;
-                heard.extend(told);
-                self.touch(*group, cx.now);
                 Taken::Keep
             }
-            Ok((there, _)) => {
-                self.go_back(cx, group, state, &there, &before, heard);
+            Ok(walk) => {
+                self.go_back(cx, group, state, &walk.there, &before, heard);
                 Taken::Keep
             }
             Err(there) => {
@@ -67,58 +98,107 @@ impl Groups {
         group: &GroupId,
         state: &mut State,
         epoch: u64,
+        item: MessageId,
         heard: &mut Vec<Heard>,
     ) {
         let Some(snapshot) = way_back(cx, group, state, epoch) else { return };
         let Some(flight) = &snapshot.state.flight else { return };
-        let Some(ours) = rank(state, epoch).filter(|ours| ours.2 != flight.digest) else { return };
-        let digest = flight.digest;
+        let taken = first(state, epoch).is_none_or(|ours| ours.commit == flight.digest);
+        if taken || flight.item != item {
+            return;
+        }
+        let commit = (flight.digest, Some(flight.slot));
         let before = self.mls.snapshot(cx.store, group);
-        let (there, told) = match self.walk(cx, group, state, &snapshot, digest, None) {
-            Ok((there, told)) if rank(&there, epoch).is_some_and(|theirs| theirs < ours) => {
-                (there, told)
+        match self.walk(cx, group, state, &snapshot, commit, None) {
+            Ok(walk) if better(cx, group, &walk.there, state, epoch) => {
+                self.change_to(cx, group, state, walk, heard);
             }
-            Ok((there, _)) | Err(there) => {
-                return self.go_back(cx, group, state, &there, &before, heard);
-            }
-        };
+            Ok(walk) => self.go_back(cx, group, state, &walk.there, &before, heard),
+            Err(there) => self.go_back(cx, group, state, &there, &before, heard),
+        }
+    }
+
+    /// The branch that was tried is better.
+    fn change_to(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &mut State,
+        walk: Walk,
+        heard: &mut Vec<Heard>,
+    ) {
+        let Walk { there, told, added, wish } = walk;
         abandon(cx, group, state, &there);
+        state.land();
+        let stale = core::mem::take(&mut state.care.stale);
         *state = *there;
+        edit(&mut state.care.stale, |known| known.extend(stale));
         heard.extend(told);
+        if let Some(wish) = wish {
+            self.granted(cx, group, state, wish, heard);
+        }
+        self.came(cx, group, &added, heard);
+        self.touch(*group, cx.now);
     }
 
     /// Goes back, and down the other branch as far as it is known: along our own commit if that is
-    /// what the digest names. `Err` if it leads nowhere.
+    /// what the digest names. `Err` if it leads nowhere. Wishes and welcomes stay untouched: the
+    /// branch may turn out to be worse.
     fn walk(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &State,
         snapshot: &Snapshot,
-        digest: Digest,
+        commit: (Digest, Option<u32>),
         message: Option<&[u8]>,
-    ) -> Result<(Box<State>, Vec<Heard>), Box<State>> {
+    ) -> Result<Walk, Box<State>> {
         let mut there = snapshot.state.clone();
         if self.mls.restore(&mut doors(cx), group, &snapshot.mls).is_err() {
             return Err(Box::new(there));
         }
         there.usage = state.usage.clone();
         there.phase = state.phase;
-        let mut told = Vec::new();
-        if there.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
-            self.merged(cx, group, &mut there, &mut told);
+        let (mut told, mut added, mut wish) = (Vec::new(), Vec::new(), None);
+        let own = there.flight.as_ref().is_some_and(|flight| flight.digest == commit.0);
+        let entered = if own {
+            wish = self.step_own(cx, group, &mut there, &mut told);
+            wish.is_some()
         } else {
-            there.flight = None;
-            let Some(message) = message else { return Err(Box::new(there)) };
-            match self.examine(cx, group, &there, message) {
-                Ok((summary, _)) if !summary.removes_me => {
-                    self.adopt(cx, group, &mut there, &summary, digest, &mut told);
-                }
-                Ok(_) | Err(Rejected::Wait | Rejected::Never(_)) => return Err(Box::new(there)),
-            }
+            there.land();
+            message.is_some_and(|message| {
+                self.try_step(cx, group, &mut there, (message, commit.1), &mut told, &mut added)
+            })
+        };
+        if !entered {
+            return Err(Box::new(there));
         }
-        self.follow_on(cx, group, &mut there, &mut told);
-        if there.is_member() { Ok((Box::new(there), told)) } else { Err(Box::new(there)) }
+        self.follow_on(cx, group, &mut there, &mut told, &mut added);
+        Ok(Walk { there: Box::new(there), told, added, wish })
+    }
+
+    /// Enters the epoch of a commit, if this device takes it and stays in the group.
+    fn try_step(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        there: &mut State,
+        (message, slot): (&[u8], Option<u32>),
+        told: &mut Vec<Heard>,
+        added: &mut Vec<Digest>,
+    ) -> bool {
+        match self.examine(cx, group, there, message) {
+            Ok((summary, _)) if !summary.removes_me => {
+                added.extend(summary.added.iter().map(|joiner| joiner.key_hash));
+                let commit = (digest_of(message), slot);
+                self.step(cx, group, there, &summary, commit, told).is_some()
+            }
+            Ok(_) => {
+                self.mls.refuse(&mut doors(cx), group);
+                false
+            }
+            Err(Rejected::Wait | Rejected::Never(_)) => false,
+        }
     }
 
     /// Follows the commits that wait, on the branch that this is.
@@ -128,23 +208,26 @@ impl Groups {
         group: &GroupId,
         there: &mut State,
         told: &mut Vec<Heard>,
+        added: &mut Vec<Digest>,
     ) {
         let held = Part::Held.list::<Held>(cx.store, group);
         for _ in 0..held.len() {
             let epoch = there.epoch;
+            let mut here = Vec::new();
             for (_, Held { place, data, .. }) in &held {
-                let here = place.what == What::Commits { epoch: there.epoch };
-                let Some((_, data)) = split_slot(group, there.epoch, data).filter(|_| here) else {
+                if place.what != (What::Commits { epoch }) {
                     continue;
-                };
-                let found = self.commit_of(cx, there, place, there.epoch, data);
+                }
+                if let Some((number, data)) = split_slot(group, epoch, there.slots(epoch), data) {
+                    here.push((number, place, data));
+                }
+            }
+            here.sort_by_key(|(number, ..)| *number);
+            for (number, place, data) in here {
+                let found = self.commit_of(cx, there, place, epoch, data);
                 let Found::Whole(message) = found else { continue };
-                match self.examine(cx, group, there, &message) {
-                    Ok((summary, _)) if !summary.removes_me => {
-                        self.adopt(cx, group, there, &summary, digest_of(&message), told);
-                    }
-                    Ok(_) => self.mls.refuse(&mut doors(cx), group),
-                    Err(Rejected::Wait | Rejected::Never(_)) => {}
+                if self.try_step(cx, group, there, (&message, Some(number)), told, added) {
+                    break;
                 }
             }
             if there.epoch == epoch {
@@ -170,11 +253,28 @@ impl Groups {
     }
 }
 
-/// How good the branch of a state is, from the commit that ended `epoch` on.
-fn rank(state: &State, epoch: u64) -> Option<Rank> {
-    let first = state.epochs.iter().find(|keys| keys.epoch == epoch.saturating_add(1))?;
-    let length = state.epoch.checked_sub(epoch)?;
-    Some((core::cmp::Reverse(length), !first.by_admin, first.commit))
+/// What the commit that ended an epoch led to.
+fn first(state: &State, epoch: u64) -> Option<&EpochKeys> {
+    state.epochs.iter().find(|keys| keys.epoch == epoch.saturating_add(1))
+}
+
+/// Whether the branch of a state is better than another, from the commits that ended `epoch` on.
+fn better(cx: &Cx<'_>, group: &GroupId, one: &State, other: &State, epoch: u64) -> bool {
+    let (Some(it), Some(that)) = (first(one, epoch), first(other, epoch)) else { return false };
+    let gone = |from: &EpochKeys, by: &Digest| {
+        let roster = Roster::load(cx.store, group, &from.authenticator);
+        roster.leaves.iter().all(|leaf| leaf.key != *by)
+    };
+    match (gone(it, &that.by), gone(that, &it.by)) {
+        (true, false) => true,
+        (false, true) => false,
+        _ => rank(one, it, epoch) < rank(other, that, epoch),
+    }
+}
+
+fn rank(state: &State, first: &EpochKeys, epoch: u64) -> Rank {
+    let length = state.epoch.saturating_sub(epoch);
+    (first.slot.unwrap_or(u32::MAX), Reverse(length), !first.by_admin, first.commit)
 }
 
 /// Returns the state at the end of an epoch of this branch, while it is kept.

@@ -1,12 +1,13 @@
 //! What arrives: found, opened, put together, and handed on, once.
 
-use session_core::{AccountId, Decode as _, Encode as _, Span, Time};
+use session_core::{AccountId, Decode as _, Digest, Encode as _, Span, Time};
 use session_protocol::inbox::{BOXES, COMMITS};
 use session_protocol::request::Item;
 
 use super::commits::Candidate;
 use super::routes::{Place, What, split_slot};
 use super::seal::kind;
+use super::slots::UNREAD;
 use super::state::{
     Behind, EpochKeys, Heed, Held, Inner, Leaf, Part, Partial, Roster, State, Wish,
 };
@@ -60,6 +61,7 @@ impl Groups {
             return heard;
         }
         let branch = state.current().map(|keys| keys.authenticator);
+        self.late = cx.now >= item.timestamp + UNREAD;
         let taken = self.take(cx, me, &mut state, &place, &item.data, cx.now, &mut heard);
         if taken != Taken::Done && state.is_member() {
             let held = Held { at: cx.now, place, data: item.data.clone() };
@@ -73,6 +75,10 @@ impl Groups {
         }
         // A commit that does not open may belong to a branch that is longer by now.
         let other_branch = taken == Taken::Hold && place.what != What::Lane;
+        if other_branch {
+            state.care.tried = Digest::default();
+            self.rest_of_rival(cx, &state, &place, &item.data);
+        }
         if state.current().map(|keys| keys.authenticator) != branch || other_branch {
             self.settle(cx, me, &place.group, &mut state, &mut heard);
         }
@@ -92,11 +98,18 @@ impl Groups {
     ) {
         for _ in 0..HELD_MAX {
             let branch = state.current().map(|keys| keys.authenticator);
+            // Nothing new opens what did not open on this branch; commits may have become
+            // acceptable.
+            let tried = branch == Some(state.care.tried);
+            state.care.tried = branch.unwrap_or_default();
             for (key, held) in Part::Held.list::<Held>(cx.store, group) {
                 if !state.is_member() {
                     return;
                 }
                 let Held { at, place, data } = held;
+                if tried && place.what != (What::Commits { epoch: state.epoch }) {
+                    continue;
+                }
                 if self.take(cx, me, state, &place, &data, at, heard) == Taken::Done {
                     cx.store.remove(&key);
                 }
@@ -125,8 +138,12 @@ impl Groups {
         match place.what {
             What::Lane => self.take_box(cx, me, state, place, data, since, heard),
             What::Commits { epoch } => {
-                let Some((number, data)) = split_slot(&place.group, epoch, data) else {
-                    heard.push(refused("an item of a commit mailbox names no slot of it"));
+                let slots = state.slots(epoch);
+                let Some((number, data)) = split_slot(&place.group, epoch, slots, data) else {
+                    // Further ahead than is looked at from here, or nowhere: the slots will tell.
+                    if epoch == state.epoch {
+                        look_soon(cx, state);
+                    }
                     return Taken::Done;
                 };
                 let found = self.commit_of(cx, state, place, epoch, data);
@@ -135,9 +152,11 @@ impl Groups {
                         let candidate = Candidate { epoch, slot: Some(number), message };
                         self.offer(cx, state, &place.group, candidate, since, heard)
                     }
-                    Found::Part => {
-                        self.read_rest(cx, &place.group, state, epoch);
-                        Taken::Done
+                    // The other pieces are read with the slots.
+                    Found::Part(_) => {
+                        let over = epoch < state.epoch;
+                        let stays = !over || Part::Snapshot.any(cx.store, &place.group);
+                        if stays { Taken::Hold } else { Taken::Done }
                     }
                     // Of another branch, perhaps: it matters as long as there is a way back.
                     Found::Unknown => {
@@ -151,6 +170,17 @@ impl Groups {
                     }
                 }
             }
+        }
+    }
+
+    /// Reads the other pieces of a commit that ends an epoch which this device has left, once.
+    fn rest_of_rival(&mut self, cx: &mut Cx<'_>, state: &State, place: &Place, data: &[u8]) {
+        let What::Commits { epoch } = place.what else { return };
+        let slots = state.slots(epoch);
+        let data = split_slot(&place.group, epoch, slots, data).filter(|_| epoch < state.epoch);
+        let Some((_, data)) = data else { return };
+        if let Found::Part(id) = self.commit_of(cx, state, place, epoch, data) {
+            self.read_rest(cx, &place.group, state, epoch, id);
         }
     }
 
@@ -204,7 +234,7 @@ impl Groups {
         let (of, group) = (piece.kind, place.group);
         let message = match collect(cx, &group, piece) {
             Found::Whole(message) => message,
-            Found::Part | Found::Unknown => return Taken::Done,
+            Found::Part(_) | Found::Unknown => return Taken::Done,
             Found::Bad(why) => {
                 heard.push(refused(why));
                 return Taken::Done;
@@ -363,8 +393,8 @@ impl Groups {
 /// What came of a piece.
 pub(super) enum Found {
     Whole(Vec<u8>),
-    /// Other pieces are missing.
-    Part,
+    /// Other pieces of the whole with this name are missing.
+    Part([u8; 16]),
     /// Of a branch or epoch whose keys are not here.
     Unknown,
     Bad(&'static str),
@@ -378,7 +408,8 @@ fn open_piece(keys: &EpochKeys, place: &Place, data: &[u8]) -> Option<Piece> {
 /// Puts a piece to the others of its message. Commits stay, because a slot may be read again.
 pub(super) fn collect(cx: &mut Cx<'_>, group: &GroupId, piece: Piece) -> Found {
     let (id, of) = (piece.id, piece.kind);
-    let key = Part::Fragment.key(group, &id);
+    let part = if of == kind::COMMIT { Part::Half } else { Part::Fragment };
+    let key = part.key(group, &id);
     let there = vault::load::<Partial>(cx.store, &key);
     let mut partial = match there {
         Some(partial) => partial,
@@ -392,6 +423,7 @@ pub(super) fn collect(cx: &mut Cx<'_>, group: &GroupId, piece: Piece) -> Found {
         Ok(Some(whole)) => {
             if of == kind::COMMIT && !single {
                 vault::save(cx.store, &key, &partial);
+                crowd_out(cx, group, part, &key);
             } else {
                 cx.store.remove(&key);
             }
@@ -399,8 +431,8 @@ pub(super) fn collect(cx: &mut Cx<'_>, group: &GroupId, piece: Piece) -> Found {
         }
         Ok(None) => {
             vault::save(cx.store, &key, &partial);
-            Part::Fragment.bound(cx.store, group, PARTIAL_MAX);
-            Found::Part
+            crowd_out(cx, group, part, &key);
+            Found::Part(id)
         }
         Err(_) => {
             cx.store.remove(&key);
@@ -409,10 +441,20 @@ pub(super) fn collect(cx: &mut Cx<'_>, group: &GroupId, piece: Piece) -> Found {
     }
 }
 
+/// The oldest messages of which pieces are missing give way, never the one that just grew.
+fn crowd_out(cx: &mut Cx<'_>, group: &GroupId, part: Part, kept: &[u8]) {
+    let mut others = part.list::<Partial>(cx.store, group);
+    others.retain(|(key, _)| key != kept);
+    others.sort_by_key(|(_, partial)| partial.at);
+    let surplus = (others.len() + 1).saturating_sub(PARTIAL_MAX);
+    others[..surplus].iter().for_each(|(key, _)| cx.store.remove(key));
+}
+
 /// Commits may be missing: the slot of the epoch is read.
 pub(super) fn look_soon(cx: &Cx<'_>, state: &mut State) {
     if state.behind.is_none() {
-        state.behind = Some(Behind { since: cx.now, tries: 0, next: cx.now, ahead: false });
+        let (since, next) = (cx.now, cx.now);
+        state.behind = Some(Behind { since, tries: 0, answers: 0, next, ahead: false });
     }
 }
 
@@ -421,8 +463,8 @@ fn awaits_commit(cx: &Cx<'_>, group: &GroupId, state: &State) -> bool {
     let explains = |held: &Held| match held.place.what {
         What::Lane => true,
         What::Commits { epoch } => {
-            let number = split_slot(group, epoch, &held.data).map(|(number, _)| number);
-            epoch == state.epoch && number.is_some_and(|number| number >= state.burned)
+            epoch == state.epoch
+                && split_slot(group, epoch, state.slots(epoch), &held.data).is_some()
         }
     };
     Part::Held.list::<Held>(cx.store, group).iter().any(|(_, held)| explains(held))
@@ -490,15 +532,7 @@ fn note(cx: &mut Cx<'_>, group: &GroupId, state: &mut State, leaf: &Leaf, epoch:
         vault::save(cx.store, &key, &Heed { epoch });
     }
     state.usage.heard = state.usage.heard.max(epoch);
-    let Some(unheard) = &mut state.unheard else { return };
-    if epoch >= unheard.epoch {
-        state.unheard = None;
-        if state.flight.is_none() {
-            cx.store.remove(&Part::Cargo.key(group, &[]));
-        }
-    } else {
-        unheard.behind = unheard.behind.saturating_add(1);
-    }
+    super::upkeep::heard_in(cx, group, state, epoch);
 }
 
 /// How long this device leaves it to others to commit a removal: admins come first, then leaves in

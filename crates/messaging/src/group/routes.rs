@@ -13,8 +13,8 @@ use crate::messenger::api::{Source, Target};
 use crate::say::GroupId;
 use crate::vault::Vault;
 
-/// How often a commit in the slot of an epoch may turn out to be one that nobody accepts: each time,
-/// the next slot of the same mailbox counts.
+/// Slots that are looked at from the one on that counts. A slot that holds nothing acceptable is
+/// burned: the next one counts, however many there are.
 pub(super) const SLOTS_MAX: u32 = 16;
 
 choice! {
@@ -47,21 +47,23 @@ impl Place {
     }
 }
 
-/// Returns the slot of the commit that ends an epoch; the first one counts, the others only if those
-/// before them hold something that nobody accepts.
+/// Returns the slot of the commit that ends an epoch; the first one counts, the others only if
+/// those before them hold something that nobody accepts.
 pub(super) fn slot(group: &GroupId, epoch: u64, number: u32) -> Digest {
     let parts: [&[u8]; 3] = [&group.bytes, &epoch.to_be_bytes(), &number.to_be_bytes()];
     digest(Domain::CommitSlot, &parts)
 }
 
-/// Takes an item of a commit mailbox apart: the number of its slot, and the box.
+/// Takes an item of a commit mailbox apart: the number of its slot, which is one of these, and the
+/// box.
 pub(super) fn split_slot<'a>(
     group: &GroupId,
     epoch: u64,
+    mut slots: core::ops::Range<u32>,
     data: &'a [u8],
 ) -> Option<(u32, &'a [u8])> {
     let found = slot_of(data)?;
-    let number = (0..SLOTS_MAX).find(|number| slot(group, epoch, *number) == found)?;
+    let number = slots.find(|number| slot(group, epoch, *number) == found)?;
     Some((number, data.get(32..)?))
 }
 

@@ -94,8 +94,9 @@ impl Groups {
             }
         };
         if cx.now < keys.began + HORIZON {
-            let (authenticator, said) = (keys.authenticator, inner.said.clone());
-            let recent = Recent { at: cx.now, authenticator, purpose, ttl, said };
+            let (at, said) = (cx.now, inner.said.clone());
+            let EpochKeys { epoch, authenticator, .. } = keys;
+            let recent = Recent { at, epoch, authenticator, purpose, ttl, said };
             Part::Recent.append(cx.store, group, &recent);
             Part::Recent.bound(cx.store, group, RECENT_MAX);
         }

@@ -1,16 +1,27 @@
 //! What is kept of a group: records, and where they lie in the vault.
 
-use session_core::{
-    AccountId, Blob, Decode, Digest, Encode as _, List, Text, Time, choice, record,
-};
+use core::ops::Range;
 
-use super::{Agreed, Role};
+use session_core::{
+    AccountId, Blob, Decode, Digest, Encode as _, List, MessageId, Text, Time, choice, record,
+};
+use session_protocol::request::ItemBytes;
+
+use super::routes::SLOTS_MAX;
+use super::{Agreed, Kind, Role};
 use crate::say::{DeviceId, Disappear, GroupId, NAME_BYTES_MAX};
 use crate::secret::Secret;
 use crate::vault::{self, Table, Vault};
 
-/// Epochs whose messages are still opened, the current one included.
-pub(super) const EPOCHS_MAX: usize = 4;
+/// Epochs whose messages are still opened, the current one included: in conversations of two, whose
+/// chains are ours.
+pub(super) const EPOCHS_MAX: usize = 8;
+
+/// The same where messages are signed: key agreement keeps no more.
+const EPOCHS_SIGNED: usize = 1 + crate::mls::PAST_EPOCHS;
+
+/// Items of one commit.
+pub(super) const PIECES_MAX: usize = crate::boxes::PIECES_MAX;
 
 /// Leaves of the largest tree.
 const LEAVES_MAX: usize = super::MEMBERS_MAX * session_protocol::manifest::DEVICES_MAX;
@@ -42,7 +53,11 @@ record! {
         pub(super) ended: Time,
         /// The commit that led here; zero for the first epoch of this device.
         pub(super) commit: Digest,
-        /// Whether an admin made that commit.
+        /// The slot in which it lay; `None` for one that came beside its slot.
+        pub(super) slot: Option<u32>,
+        /// The key of the device that made it.
+        pub(super) by: Digest,
+        /// Whether an admin made it.
         pub(super) by_admin: bool,
     }
 
@@ -57,6 +72,13 @@ record! {
         pub(super) since: Time,
         /// Whether the swarm said that the slot holds another one.
         pub(super) taken: bool,
+        /// The slot, and what is to lie there.
+        pub(super) slot: u32,
+        pub(super) item: MessageId,
+        /// The other pieces that the swarm has not confirmed; the slot is filled after them.
+        pub(super) rest: List<MessageId, PIECES_MAX>,
+        /// All of them, in the outbox.
+        pub(super) sent: List<u64, PIECES_MAX>,
     }
 
     /// A commit of ours that nobody has been seen to follow.
@@ -72,6 +94,9 @@ record! {
         pub(super) sent: Time,
         /// Whether its owner was told.
         pub(super) told: bool,
+        /// The epoch that the newest such commit began, and when.
+        pub(super) newest: u64,
+        pub(super) renewed: Time,
     }
 
     /// Something came that this epoch does not open: commits are missing.
@@ -79,10 +104,38 @@ record! {
     pub(super) struct Behind {
         pub(super) since: Time,
         pub(super) tries: u32,
+        /// Reads that the swarm answered.
+        pub(super) answers: u32,
         /// When the slot of the epoch is read again.
         pub(super) next: Time,
         /// Whether there are commits of later epochs: others have gone on.
         pub(super) ahead: bool,
+    }
+
+    /// What this device keeps in mind, so that it neither falls behind unnoticed nor works in vain.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub(super) struct Care {
+        /// When it was last certain that nothing had ended the epoch.
+        pub(super) looked: Time,
+        /// Since when that is not certain any more: it looked again later than items are kept.
+        pub(super) away: Option<Time>,
+        /// Since when the slot that counts holds something that may become acceptable.
+        pub(super) doubt: Option<Time>,
+        /// Whether a commit waits that came beside its slot.
+        pub(super) beside: bool,
+        /// The branch on which everything that waits was tried.
+        pub(super) tried: Digest,
+        /// Items in the outbox that are of no use any more.
+        pub(super) stale: List<u64, 256>,
+        /// When this device asks again to be let in, and how often it did.
+        pub(super) ask: Time,
+        pub(super) asked: u32,
+    }
+
+    /// When a device came in, or came in again.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Came {
+        pub(super) at: Time,
     }
 
     /// A group on this device.
@@ -115,6 +168,7 @@ record! {
         /// The epoch in which this device asked to be removed.
         pub(super) asked: Option<u64>,
         pub(super) phase: Phase,
+        pub(super) care: Care,
     }
 
     /// What decides when keys are renewed.
@@ -170,6 +224,8 @@ record! {
         pub(super) tree: Blob<LARGE_MAX>,
         /// The keys of those who are brought in.
         pub(super) joiners: List<Digest, ADDS_MAX>,
+        /// What is stored in the slot when the other pieces are.
+        pub(super) first: Option<ItemBytes>,
     }
 
     /// The state of a group right before it entered another epoch.
@@ -211,6 +267,7 @@ record! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct Recent {
         pub(super) at: Time,
+        pub(super) epoch: u64,
         pub(super) authenticator: Digest,
         pub(super) purpose: crate::outbox::Purpose,
         pub(super) ttl: session_core::Span,
@@ -321,10 +378,12 @@ pub(super) enum Part {
     Heed,
     Unchecked,
     Held,
+    Half,
+    Came,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::State,
         Self::Roster,
         Self::Wish,
@@ -335,6 +394,8 @@ impl Part {
         Self::Heed,
         Self::Unchecked,
         Self::Held,
+        Self::Half,
+        Self::Came,
     ];
 
     /// Returns the key of an entry of a group; its number, if there are several.
@@ -350,6 +411,8 @@ impl Part {
             Self::Fragment => (Table::Pending, b"f"),
             Self::Unchecked => (Table::Pending, b"u"),
             Self::Held => (Table::Pending, b"b"),
+            Self::Half => (Table::Pending, b"h"),
+            Self::Came => (Table::Group, b"a"),
         };
         table.key(&[part, &group.bytes, rest])
     }
@@ -425,6 +488,34 @@ impl State {
     /// Whether this device was brought into the group, and did not make it.
     pub(super) fn is_welcomed(&self) -> bool {
         self.since < self.joined
+    }
+
+    /// How many epochs are kept, the current one included.
+    pub(super) fn room(&self) -> usize {
+        match self.agreed.kind {
+            Kind::Direct { .. } => EPOCHS_MAX,
+            Kind::Group | Kind::Devices { .. } => EPOCHS_SIGNED,
+        }
+    }
+
+    /// The slots of an epoch in which a commit may lie that matters here: of the current one, those
+    /// that are not burned; of earlier ones, those around the commit that was taken.
+    pub(super) fn slots(&self, epoch: u64) -> Range<u32> {
+        let first = if epoch == self.epoch {
+            self.burned
+        } else {
+            let next = self.epochs.iter().find(|keys| keys.epoch == epoch.saturating_add(1));
+            let slot = next.and_then(|keys| keys.slot).unwrap_or(0);
+            slot.saturating_sub(SLOTS_MAX / 2)
+        };
+        first..first.saturating_add(SLOTS_MAX)
+    }
+
+    /// The commit in flight is of no use any more; nor are its items.
+    pub(super) fn land(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            super::epochs::edit(&mut self.care.stale, |stale| stale.extend(flight.sent));
+        }
     }
 
     /// Whether this device takes part.

@@ -10,10 +10,13 @@ use crate::Cx;
 use crate::boxes;
 use crate::outbox::{Outbox, Purpose};
 use crate::say::GroupId;
-use crate::vault;
+use crate::thread;
 
 /// How often a group is looked at while something waits that nothing else awakens.
 const PACE: Span = Span::from_secs(30);
+
+/// How often it is looked whether what waits has waited for too long.
+const HELD_PACE: Span = Span::from_secs(3600);
 
 impl Groups {
     /// Does what is due: commits what is wanted, renews keys, reads what is missing, sends again,
@@ -44,28 +47,51 @@ impl Groups {
         group: &GroupId,
         heard: &mut Vec<Heard>,
     ) {
-        let state = State::load(cx.store, group).filter(State::is_member);
-        let Some(mut state) = state else { return };
-        self.expire(cx, group, &mut state);
+        let Some(mut state) = State::load(cx.store, group) else { return };
+        for id in core::mem::take(&mut state.care.stale) {
+            outbox.done(cx, id);
+        }
+        if state.is_member() {
+            self.serve_member(cx, outbox, me, group, &mut state, heard);
+        } else if state.phase == Phase::Lost {
+            self.ask_again(cx, group, &mut state, heard);
+        }
+        state.save(cx.store, group);
+        if let Some(next) = self.next(cx, group, &state).filter(|_| state.is_member()) {
+            self.timers.set(*group, next);
+        }
+    }
+
+    fn serve_member(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &mut State,
+        heard: &mut Vec<Heard>,
+    ) {
+        self.expire(cx, group, state);
         forget_waiting(cx, group);
-        self.settle(cx, me, group, &mut state, heard);
+        self.settle(cx, me, group, state, heard);
+        self.keep_up(cx, group, state, heard);
+        if !state.is_member() {
+            return;
+        }
         if state.behind.as_ref().is_some_and(|behind| cx.now >= behind.next) {
-            self.read_slots(cx, group, &mut state);
+            self.read_slots(cx, group, state);
         }
         let rotate = state.usage.rotate;
         if rotate != Time::ZERO && cx.now >= rotate {
             wishes::want(cx, group, 0, Wish::Update, cx.now);
             state.usage.rotate = Time::ZERO;
         }
-        self.press(cx, outbox, me, group, &mut state, heard);
-        self.say_again(cx, outbox, me, group, &mut state);
+        self.press(cx, outbox, me, group, state, heard);
+        self.say_again(cx, outbox, me, group, state);
+        self.fill_slot(cx, outbox, group, state);
         match state.phase {
-            Phase::Leaving => self.depart(cx, outbox, me, group, &mut state, heard),
-            _ => self.grant(cx, outbox, me, group, &mut state, heard),
-        }
-        state.save(cx.store, group);
-        if let Some(next) = self.next(cx, group, &state) {
-            self.timers.set(*group, next);
+            Phase::Leaving => self.depart(cx, outbox, me, group, state, heard),
+            _ => self.grant(cx, outbox, me, group, state, heard),
         }
     }
 
@@ -89,7 +115,7 @@ impl Groups {
         if late || unheard.behind >= self.rotation.resend_messages {
             unheard.sent = cx.now;
             unheard.behind = 0;
-            send_commit(cx, outbox, me, group, state, &unheard);
+            send_commits(cx, outbox, me, group, state, &unheard);
         }
         state.unheard = Some(unheard);
     }
@@ -104,12 +130,23 @@ impl Groups {
         state: &mut State,
     ) {
         for (key, recent) in Part::Recent.list::<Recent>(cx.store, group) {
-            let Recent { authenticator, purpose, ttl, said, .. } = recent;
+            let Recent { epoch, authenticator, purpose, ttl, said, .. } = recent;
             if state.epochs.iter().any(|keys| keys.authenticator == authenticator) {
                 continue;
             }
             cx.store.remove(&key);
-            let _ = self.seal(cx, outbox, me, group, state, purpose, &said, ttl);
+            // Of an epoch that is only too old, nothing was lost.
+            if state.epochs.first().is_none_or(|oldest| epoch < oldest.epoch) {
+                continue;
+            }
+            // What was promised for the other branch says nothing any more.
+            if let Purpose::Said { thread, id } = purpose {
+                thread::sealed_again(cx.store, thread, id);
+            }
+            let sealed = self.seal(cx, outbox, me, group, state, purpose, &said, ttl);
+            if let (Purpose::Said { thread, id }, Ok(items)) = (purpose, sealed) {
+                thread::sent(cx.store, thread, id, items);
+            }
         }
     }
 
@@ -119,9 +156,13 @@ impl Groups {
         for (_, queued) in Part::Wish.list::<Queued>(cx.store, group) {
             times.push(queued.after.max(state.commit_after));
         }
-        if state.phase == Phase::Leaving || Part::Held.any(cx.store, group) {
+        if state.phase == Phase::Leaving {
             times.extend([state.commit_after, cx.now + PACE]);
         }
+        if Part::Held.any(cx.store, group) {
+            times.push(cx.now + HELD_PACE);
+        }
+        times.extend(self.keep_up_at(cx, state));
         times.extend(state.behind.as_ref().map(|behind| behind.next));
         times.push(state.usage.rotate);
         if let Some(Unheard { since, sent, told, .. }) = &state.unheard {
@@ -137,8 +178,9 @@ impl Groups {
     }
 }
 
-/// Sends a commit of ours again, in the boxes of what is said.
-fn send_commit(
+/// Sends commits of ours again, from the first that nobody has followed, in the boxes of what is
+/// said.
+fn send_commits(
     cx: &mut Cx<'_>,
     outbox: &mut Outbox,
     me: Author<'_>,
@@ -146,19 +188,50 @@ fn send_commit(
     state: &State,
     unheard: &Unheard,
 ) {
-    let cargo = vault::load::<Cargo>(cx.store, &Part::Cargo.key(group, &[]));
-    let Some(cargo) = cargo.filter(|cargo| cargo.epoch.saturating_add(1) == unheard.epoch) else {
-        return;
-    };
-    let keys = state.epochs.iter().find(|keys| keys.epoch == cargo.epoch);
     // Those who are behind read the mailboxes of the epoch that they are in.
-    let Some(out) = routes::outgoing_of(group, state, me.account(), cx.now, cargo.epoch) else {
+    let first = unheard.epoch.saturating_sub(1);
+    let out = routes::outgoing_of(group, state, me.account(), cx.now, first);
+    let Some((place, target)) = out else { return };
+    for (_, cargo) in Part::Cargo.list::<Cargo>(cx.store, group) {
+        let keys = state.epochs.iter().find(|keys| keys.epoch == cargo.epoch);
+        let Some(keys) = keys.filter(|_| (first..state.epoch).contains(&cargo.epoch)) else {
+            continue;
+        };
+        for piece in boxes::cut(kind::COMMIT, &cargo.message).unwrap_or_default() {
+            if let Ok(item) = seal_piece_as(cx, keys, &place, &piece) {
+                outbox.send(cx, Purpose::Quiet, target.clone(), TTL_MAX, item);
+            }
+        }
+    }
+}
+
+/// Somebody else speaks in an epoch: the commits that led there have come through.
+pub(super) fn heard_in(cx: &mut Cx<'_>, group: &GroupId, state: &mut State, epoch: u64) {
+    if epoch == state.epoch {
+        state.care.away = None;
+    }
+    let Some(unheard) = &mut state.unheard else { return };
+    if epoch >= unheard.newest {
+        state.unheard = None;
+    } else if epoch >= unheard.epoch {
+        let (epoch, since) = (epoch.saturating_add(1), unheard.renewed);
+        *unheard = Unheard { epoch, since, sent: since, behind: 0, told: false, ..*unheard };
+    } else {
+        unheard.behind = unheard.behind.saturating_add(1);
         return;
-    };
-    let (Some(keys), (place, target)) = (keys, out) else { return };
-    for piece in boxes::cut(kind::COMMIT, &cargo.message).unwrap_or_default() {
-        if let Ok(item) = seal_piece_as(cx, keys, &place, &piece) {
-            outbox.send(cx, Purpose::Quiet, target.clone(), TTL_MAX, item);
+    }
+    keep_cargo(cx, group, state);
+}
+
+/// Forgets commits of ours that need not be sent again.
+pub(super) fn keep_cargo(cx: &mut Cx<'_>, group: &GroupId, state: &State) {
+    let unheard = state.unheard.as_ref().map(|unheard| unheard.epoch.saturating_sub(1));
+    let flight = state.flight.as_ref().map(|flight| flight.epoch);
+    for (key, cargo) in Part::Cargo.list::<Cargo>(cx.store, group) {
+        let there = state.epochs.iter().any(|keys| keys.epoch == cargo.epoch);
+        let wanted = unheard.is_some_and(|first| cargo.epoch >= first) && there;
+        if !wanted && flight != Some(cargo.epoch) {
+            cx.store.remove(&key);
         }
     }
 }
@@ -170,8 +243,10 @@ fn forget_waiting(cx: &mut Cx<'_>, group: &GroupId) {
     let held = Part::Held.list::<Held>(cx.store, group).into_iter();
     let mut gone: Vec<Vec<u8>> =
         held.filter(|(_, held)| old(held.at)).map(|(key, _)| key).collect();
-    let parts = Part::Fragment.list::<Partial>(cx.store, group).into_iter();
-    gone.extend(parts.filter(|(_, partial)| old(partial.at)).map(|(key, _)| key));
+    for part in [Part::Fragment, Part::Half] {
+        let parts = part.list::<Partial>(cx.store, group).into_iter();
+        gone.extend(parts.filter(|(_, partial)| old(partial.at)).map(|(key, _)| key));
+    }
     let said = Part::Unchecked.list::<Unchecked>(cx.store, group).into_iter();
     gone.extend(said.filter(|(_, said)| old(said.at)).map(|(key, _)| key));
     gone.iter().for_each(|key| cx.store.remove(key));

@@ -1,13 +1,15 @@
 //! What somebody wants changed, and the commits that this device makes of it.
 
 use session_core::{AccountId, Blob, Digest, Domain, Encode as _, List, Span, Time, digest};
+use session_protocol::inbox::{BOXES, COMMITS, message_id};
 use session_protocol::limits::TTL_MAX;
 use session_protocol::request::ItemBytes;
 
+use super::commits::SETTLED;
 use super::epochs::edit;
-use super::routes::{self, CommitBox, SLOTS_MAX};
+use super::routes::{self, CommitBox};
 use super::seal::{invalid, kind};
-use super::state::{Cargo, Flight, Known, Part, Phase, Queued, Roster, Seat, State};
+use super::state::{Came, Cargo, Flight, Known, Part, Phase, Queued, Roster, Seat, State};
 use super::{
     ADDS_MAX, Agreed, Author, Groups, Heard, Kind, Package, Role, Wish, doors, is_admin, policy,
 };
@@ -107,7 +109,7 @@ impl Groups {
             if state.flight.is_some() || cx.now < state.commit_after {
                 return;
             }
-            if cx.now < queued.after {
+            if cx.now < queued.after || !in_time(state, &queued) {
                 continue;
             }
             let number = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
@@ -141,9 +143,9 @@ impl Groups {
         }
         match wish {
             Wish::Update => Plan::Commit(Change::default()),
-            Wish::Add { packages } => self.plan_add(cx, state, &roster, packages, false),
+            Wish::Add { packages } => self.plan_add(cx, group, state, &roster, packages, false),
             Wish::Readd { package } => {
-                self.plan_add(cx, state, &roster, core::slice::from_ref(package), true)
+                self.plan_add(cx, group, state, &roster, core::slice::from_ref(package), true)
             }
             Wish::RemoveAccount { account } => {
                 let remove = roster.of(account).map(|leaf| leaf.leaf).collect();
@@ -177,11 +179,17 @@ impl Groups {
     fn plan_add(
         &self,
         cx: &mut Cx<'_>,
+        group: &GroupId,
         state: &State,
         roster: &Roster,
         packages: &[Package],
         again: bool,
     ) -> Plan {
+        // Several devices are asked at once to let one in again: it takes one of them.
+        let settled = |cx: &Cx<'_>, key: &Digest| {
+            let came = vault::load::<Came>(cx.store, &Part::Came.key(group, key.as_ref()));
+            came.is_none_or(|came| cx.now >= came.at + SETTLED)
+        };
         let mut change = Change::default();
         for package in packages {
             let read = self.mls.read_key_package(&package.bytes);
@@ -201,7 +209,9 @@ impl Groups {
             }
             let there = roster.of(&package.account).find(|leaf| leaf.key == key);
             match there {
-                Some(leaf) if again && leaf.leaf != state.own_leaf => change.remove.push(leaf.leaf),
+                Some(leaf) if again && leaf.leaf != state.own_leaf && settled(cx, &key) => {
+                    change.remove.push(leaf.leaf);
+                }
                 Some(_) => continue,
                 None => {}
             }
@@ -224,52 +234,82 @@ impl Groups {
     ) -> Result<(), Error> {
         let made = self.mls.commit(&mut doors(cx), me.key, group, change);
         let made = made.map_err(|why| invalid("change", why))?;
-        match self.store(cx, outbox, group, state, &made) {
-            Ok(()) => {}
-            Err(why) => {
-                self.mls.discard(&mut doors(cx), group);
-                return Err(why);
-            }
+        let sent = self.send(cx, outbox, group, state, wish, change, made);
+        if sent.is_err() {
+            self.mls.discard(&mut doors(cx), group);
         }
-        let Made { message, welcome, tree } = made;
-        let digest = digest(Domain::Commit, &[&message]);
-        let large = |bytes| Blob::new(bytes).map_err(|why| invalid("change", why));
-        let welcome = welcome.map(large).transpose()?;
-        let message = large(message)?;
-        let joiners = change.add.iter().filter_map(|it| self.mls.read_key_package(it).ok());
-        let joiners: Vec<Digest> = joiners.map(|(_, key, _)| key).collect();
-        let joiners = List::new(joiners).map_err(|why| invalid("change", why))?;
-        let cargo = Cargo { epoch: state.epoch, message, welcome, tree: large(tree)?, joiners };
-        vault::save(cx.store, &Part::Cargo.key(group, &[]), &cargo);
-        let (epoch, since, taken) = (state.epoch, cx.now, false);
-        state.flight = Some(Flight { epoch, digest, wish, since, taken });
-        Ok(())
+        sent
     }
 
-    fn store(
+    /// Puts a commit on its way: the slot is filled when its other pieces are stored, so that
+    /// nobody finds half of it there.
+    #[expect(clippy::too_many_arguments, reason = "what, and the doors")]
+    fn send(
         &mut self,
         cx: &mut Cx<'_>,
         outbox: &mut Outbox,
         group: &GroupId,
-        state: &State,
-        made: &Made,
+        state: &mut State,
+        wish: u64,
+        change: &Change,
+        made: Made,
     ) -> Result<(), Error> {
-        let commits = CommitBox::of(group, state, state.epoch).ok_or(Error::Lost)?;
-        let pieces =
-            super::seal::seal_pieces(cx, state, &commits.place, kind::COMMIT, &made.message)?;
+        let Made { message, welcome, tree } = made;
+        let epoch = state.epoch;
+        let commits = CommitBox::of(group, state, epoch).ok_or(Error::Lost)?;
+        let pieces = super::seal::seal_pieces(cx, state, &commits.place, kind::COMMIT, &message)?;
         let mut pieces = pieces.into_iter();
-        let first = pieces.next().ok_or(Error::Lost)?;
-        let slot = routes::slot(group, state.epoch, state.burned.min(SLOTS_MAX - 1));
-        let mut item = slot.as_bytes().to_vec();
-        item.extend_from_slice(&first);
-        let item = ItemBytes::new(item).map_err(|why| invalid("change", why))?;
-        // The rest first: whoever reads the slot finds it.
+        let mut first = routes::slot(group, epoch, state.burned).as_bytes().to_vec();
+        first.extend_from_slice(&pieces.next().ok_or(Error::Lost)?);
+        let first = ItemBytes::new(first).map_err(|why| invalid("change", why))?;
+        let address = commits.place.address;
+        let item = message_id(&address, COMMITS, &first);
+
+        let digest = digest(Domain::Commit, &[&message]);
+        let large = |bytes| Blob::new(bytes).map_err(|why| invalid("change", why));
+        let welcome = welcome.map(large).transpose()?;
+        let (message, tree) = (large(message)?, large(tree)?);
+        let joiners = change.add.iter().filter_map(|it| self.mls.read_key_package(it).ok());
+        let joiners: Vec<Digest> = joiners.map(|(_, key, _)| key).collect();
+        let joiners = List::new(joiners).map_err(|why| invalid("change", why))?;
+        let cargo = Cargo { epoch, message, welcome, tree, joiners, first: Some(first) };
+        vault::save(cx.store, &Part::Cargo.key(group, &epoch.to_be_bytes()), &cargo);
+
+        let (mut rest, mut sent) = (Vec::new(), Vec::new());
+        let purpose = Purpose::Commit { group: *group, epoch };
         for piece in pieces {
-            outbox.send(cx, Purpose::Quiet, commits.rest_target(), TTL_MAX, piece);
+            rest.push(message_id(&address, BOXES, &piece));
+            sent.push(outbox.send(cx, purpose, commits.rest_target(), TTL_MAX, piece));
         }
-        let purpose = Purpose::Commit { group: *group, epoch: state.epoch };
-        outbox.send(cx, purpose, commits.slot_target(), TTL_MAX, item);
+        let rest = List::new(rest).map_err(|why| invalid("change", why))?;
+        let sent = List::new(sent).map_err(|why| invalid("change", why))?;
+        let (since, taken, slot) = (cx.now, false, state.burned);
+        state.flight = Some(Flight { epoch, digest, wish, since, taken, slot, item, rest, sent });
+        self.fill_slot(cx, outbox, group, state);
         Ok(())
+    }
+
+    /// Stores the first piece of a commit whose other pieces are stored.
+    pub(super) fn fill_slot(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbox: &mut Outbox,
+        group: &GroupId,
+        state: &mut State,
+    ) {
+        let Some(flight) = state.flight.clone().filter(|flight| flight.rest.is_empty()) else {
+            return;
+        };
+        let key = Part::Cargo.key(group, &flight.epoch.to_be_bytes());
+        let Some(mut cargo) = vault::load::<Cargo>(cx.store, &key) else { return };
+        let Some(commits) = CommitBox::of(group, state, flight.epoch) else { return };
+        let Some(first) = cargo.first.take() else { return };
+        vault::save(cx.store, &key, &cargo);
+        let purpose = Purpose::Commit { group: *group, epoch: flight.epoch };
+        let id = outbox.send(cx, purpose, commits.slot_target(), TTL_MAX, first);
+        if let Some(flight) = &mut state.flight {
+            edit(&mut flight.sent, |sent| sent.push(id));
+        }
     }
 
     /// Lets go of a group that this device wants to leave, one step after another.
@@ -362,6 +402,19 @@ pub(super) fn finish_updates(cx: &mut Cx<'_>, group: &GroupId, heard: &mut Vec<H
             finish(cx, group, number, Ok(()), heard);
         }
     }
+}
+
+/// Whether a commit may be made now.
+fn in_time(state: &State, queued: &Queued) -> bool {
+    let by_itself = queued.ticket == 0 && queued.wish == Wish::Update;
+    // New keys on top of a commit that nobody has followed would heal nothing, and leave those
+    // further behind who missed it.
+    if by_itself && state.unheard.is_some() {
+        return false;
+    }
+    // The end of the epoch may have been missed: a commit of ours would make a branch of its own.
+    let two = matches!(state.agreed.kind, Kind::Direct { .. });
+    state.care.away.is_none() || (two && !by_itself)
 }
 
 /// Whether the account may want this.

@@ -48,6 +48,7 @@ impl Messenger {
             Heard::Check { account, .. } => self.find(cx, account, Goal::Check),
             Heard::Removed { group, by } => self.removed(cx, group, by),
             Heard::Lost { group } => self.lost(cx, group),
+            Heard::StillLost { group, times } => self.ask_back(cx, group, times as usize),
             Heard::HealingBlocked { group, since } => {
                 if let Some(link) = links::link(cx.store, &group) {
                     self.warn(cx, Warning::HealingBlocked { thread: link.thread, since });
@@ -245,7 +246,7 @@ impl Messenger {
     /// something is missing.
     fn lost(&mut self, cx: &mut Cx<'_>, group: GroupId) {
         let Some(link) = links::link(cx.store, &group) else {
-            return self.ask_back(cx, group);
+            return self.ask_back(cx, group, 0);
         };
         let place = thread::note(cx.store, cx.now, link.thread, SystemLine::Gap);
         self.show(cx, link.thread, place.into_iter().collect(), false);
@@ -258,12 +259,12 @@ impl Messenger {
                     self.find(cx, account, Goal::Talk);
                 }
             }
-            Peer::Group { .. } => self.ask_back(cx, group),
+            Peer::Group { .. } => self.ask_back(cx, group, 0),
         }
     }
 
-    /// Asks members of a group to remove and add this device.
-    fn ask_back(&mut self, cx: &mut Cx<'_>, group: GroupId) {
+    /// Asks members of a group to remove and add this device: others each time.
+    fn ask_back(&mut self, cx: &mut Cx<'_>, group: GroupId, times: usize) {
         let Some(agreed) = group::agreed(cx.store, &group) else { return };
         let mut others: Vec<AccountId> = agreed.admins.iter().copied().collect();
         others.extend(links::accounts(cx.store, &group));
@@ -273,6 +274,8 @@ impl Messenger {
         }
         others.dedup();
         // Two are enough: one may be away, and whoever comes second finds it done.
+        let first = (2 * times).checked_rem(others.len()).unwrap_or(0);
+        others.rotate_left(first);
         for account in others.into_iter().take(2) {
             match self.rejoin(cx, group, &account) {
                 Ok(body) => self.welcome(cx, account, group, body),

@@ -196,8 +196,8 @@ fn rubbish_drives_nobody_out() {
     world.agree(&devices, group);
 }
 
-/// A swarm that signs for two items of a slot: three members on two branches end on one, and nothing
-/// that was said is lost.
+/// A swarm that signs for two items of a slot: three members on two branches end on one, and
+/// nothing that was said is lost.
 #[test]
 fn a_fork_heals() {
     for seed in 0..4 {

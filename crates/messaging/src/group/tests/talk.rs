@@ -189,6 +189,7 @@ fn keys_are_renewed_without_anybody_asking() {
 fn mailboxes_change_every_day_and_days_away_are_made_up_for() {
     let mut world = World::new(8);
     let (a, b, group) = world.direct();
+    world.rotate_by(Rotation { resend: Span::from_days(30), ..Rotation::default() });
     world.devices[b].offline = true;
     for day in 0..4 {
         world.say(a, group, &format!("day {day}"));

@@ -1,20 +1,22 @@
 //! The swarm and the devices.
 
+use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_core::{
     AccountId, Context, Digest, Entropy as _, InboxAddress, List, SeededEntropy, Span, Text, Time,
 };
-use session_protocol::inbox::{COMMITS, message_id, slot_of};
+use session_protocol::inbox::{BOXES, COMMITS, message_id, slot_of};
 use session_protocol::request::{Item, ItemBytes};
 
+use super::super::state::State;
 use super::super::{
     Agreed, Author, Groups, Heard, Inviter, Kind, Package, Rotation, Welcome, Wish, adds, epoch,
     roster,
 };
 use crate::Cx;
 use crate::messenger::api::{Effect, Error, NetFailure, Source, Stored, Target, Warning};
-use crate::mls::{Credential, DeviceKey, Doors, KeyAgreement as _, OpenMls};
+use crate::mls::{Change, Credential, DeviceKey, Doors, KeyAgreement as _, OpenMls};
 use crate::outbox::{Outbox, Purpose};
 use crate::say::{Disappear, GroupId};
 use crate::secret::Secret;
@@ -39,15 +41,25 @@ pub(super) struct Swarm {
     pub(super) shuffled: bool,
     /// A swarm that signs for any number of items of a slot.
     pub(super) slots_ignored: bool,
-    /// Stores nothing while this holds.
+    /// Stores nothing while this holds; no boxes; stores, and does not say so.
     pub(super) down: bool,
+    pub(super) boxes_down: bool,
+    pub(super) mute: bool,
+    /// Does not answer when it is read.
+    pub(super) unreadable: bool,
+    /// Shows no boxes to those who watch: commits come first.
+    pub(super) boxes_late: bool,
+    /// How often it was read.
+    pub(super) reads: usize,
+    /// What expires before is not shown.
+    now: Time,
     pub(super) stored: Vec<(InboxAddress, Item)>,
     arrivals: u64,
 }
 
 impl Swarm {
     fn store(&mut self, now: Time, to: &Target, ttl: Span, data: &ItemBytes) -> Outcome {
-        if self.down {
+        if self.down || (self.boxes_down && to.namespace == BOXES) {
             return Err(NetFailure::Unreachable("nobody is there".to_owned()));
         }
         let session_protocol::inbox::AccessRule::Mailbox { writer, .. } = to.rule else {
@@ -70,6 +82,9 @@ impl Swarm {
             items.push(item.clone());
             self.stored.push((address, item));
         }
+        if self.mute {
+            return Err(NetFailure::Unreachable("the answer is lost".to_owned()));
+        }
         let expiry = now + ttl;
         Ok(Stored { item: id, expiry, good: 5, needed: 4, of: 5, proof: Vec::new() })
     }
@@ -80,8 +95,10 @@ impl Swarm {
         };
         assert_eq!(from.read.as_ref().map(|read| read.commitment()), Some(reader));
         let items = self.items.get(&from.rule.address()).into_iter().flatten();
-        let shown =
-            |item: &&Item| item.namespace == from.namespace && !self.withheld.contains(&item.id);
+        let shown = |item: &&Item| {
+            let there = item.namespace == from.namespace && item.expiry > self.now;
+            there && !self.withheld.contains(&item.id)
+        };
         items.filter(shown).cloned().collect()
     }
 }
@@ -208,7 +225,7 @@ impl World {
         self.listen(device, heard);
     }
 
-    fn readd(&mut self, device: usize, group: GroupId) {
+    pub(super) fn readd(&mut self, device: usize, group: GroupId) {
         let package = self.package(device);
         let helper = (0..self.devices.len()).find(|it| {
             *it != device
@@ -320,21 +337,57 @@ impl World {
 
     /// Puts a commit into the slot of the epoch, past all checks.
     pub(super) fn publish(&mut self, device: usize, group: GroupId, message: &[u8]) {
+        self.publish_in(device, group, 0, message);
+    }
+
+    /// Puts the first piece of a commit into a slot of the epoch, past all checks.
+    pub(super) fn publish_in(
+        &mut self,
+        device: usize,
+        group: GroupId,
+        number: u32,
+        message: &[u8],
+    ) {
         let vault = &self.devices[device].vault;
         let state = super::super::state::State::load(vault, &group).unwrap();
         let commits = super::super::routes::CommitBox::of(&group, &state, state.epoch).unwrap();
-        let slot = super::super::routes::slot(&group, state.epoch, 0);
-        self.call(device, |_, cx, outbox, _| {
+        let piece = self.call(device, |_, cx, _, _| {
             let kind = super::super::seal::kind::COMMIT;
             let pieces = super::super::seal::seal_pieces(cx, &state, &commits.place, kind, message);
-            let mut data = slot.as_bytes().to_vec();
-            data.extend_from_slice(&pieces.unwrap()[0]);
-            let data = ItemBytes::new(data).unwrap();
-            outbox.send(cx, Purpose::Quiet, commits.slot_target(), TTL, data);
+            pieces.unwrap()[0].to_vec()
         });
-        while let Some(effect) = self.devices[device].effects.pop_front() {
-            self.perform(device, effect);
+        let slot = super::super::routes::slot(&group, state.epoch, number);
+        let data = ItemBytes::new([slot.as_bytes(), &piece[..]].concat()).unwrap();
+        self.swarm.store(self.now, &commits.slot_target(), TTL, &data).unwrap();
+    }
+
+    /// Puts rubbish into slots of an epoch.
+    pub(super) fn fill_slots(&mut self, group: GroupId, state: &State, numbers: Range<u32>) {
+        let commits = super::super::routes::CommitBox::of(&group, state, state.epoch).unwrap();
+        for number in numbers {
+            let slot = super::super::routes::slot(&group, state.epoch, number);
+            let data = ItemBytes::new([slot.as_bytes(), &[1; 1024][..]].concat()).unwrap();
+            self.swarm.store(self.now, &commits.slot_target(), TTL, &data).unwrap();
         }
+    }
+
+    pub(super) fn state(&self, device: usize, group: GroupId) -> State {
+        State::load(&self.devices[device].vault, &group).expect("it was in the group")
+    }
+
+    /// A commit that a device makes of the state in a vault, past all checks.
+    pub(super) fn forge(
+        &mut self,
+        device: usize,
+        group: GroupId,
+        vault: &MemoryVault,
+        change: &Change,
+    ) -> Vec<u8> {
+        let mut rng = SeededEntropy::from_bytes(self.rng.bytes32());
+        let mut vault = vault.clone();
+        let mut doors = Doors { vault: &mut vault, rng: &mut rng };
+        let key = &self.devices[device].key;
+        OpenMls::default().commit(&mut doors, key, &group, change).unwrap().message
     }
 
     pub(super) fn clone_key(&self, device: usize) -> DeviceKey {
@@ -392,6 +445,18 @@ impl World {
         self.now = end;
     }
 
+    /// The network does what a device ordered.
+    pub(super) fn step(&mut self, device: usize) {
+        while let Some(effect) = self.devices[device].effects.pop_front() {
+            self.perform(device, effect);
+        }
+    }
+
+    /// Welcomes on their way do not arrive.
+    pub(super) fn drop_welcomes(&mut self) {
+        self.welcomes.clear();
+    }
+
     /// Everybody does what there is to do; returns whether there was anything.
     pub(super) fn round(&mut self) -> bool {
         let mut busy = false;
@@ -447,10 +512,18 @@ impl World {
                 self.stored(device, id, &outcome);
             }
             Effect::Read { id, from } => {
+                self.swarm.now = self.now;
+                self.swarm.reads += 1;
                 let found = self.swarm.read(&from);
-                let outcome = if found.is_empty() { Err(NetFailure::Missing) } else { Ok(found) };
+                let outcome = if self.swarm.unreadable {
+                    Err(NetFailure::Unreachable("nobody answers".to_owned()))
+                } else if found.is_empty() {
+                    Err(NetFailure::Missing)
+                } else {
+                    Ok(found)
+                };
                 let heard = self.call(device, |groups, cx, _, me| {
-                    groups.read(cx, me, id, &outcome).expect("only groups read here")
+                    groups.read(cx, me, id, &outcome).unwrap_or_default()
                 });
                 self.listen(device, heard);
             }
@@ -483,7 +556,12 @@ impl World {
         let own = it.credential.account;
         let sources = it.groups.sources(&it.vault, &own, now, now - Span::from_days(14));
         let mut new = Vec::new();
+        self.swarm.now = now;
+        let late = self.swarm.boxes_late;
         for (address, source) in &sources {
+            if late && source.namespace == BOXES {
+                continue;
+            }
             for item in self.swarm.read(source) {
                 if it.seen.insert((*address, item.id)) {
                     new.push((*address, item.clone()));
