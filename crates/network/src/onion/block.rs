@@ -21,6 +21,9 @@ use super::routing::{Command, Handle, ReturnId};
 /// Most reply blocks that one request carries: what a bulk request over three hops has room for.
 pub const REPLY_BLOCKS_MAX: usize = 7;
 
+/// Where nothing is left of the header when a packet is handed over: behind the id.
+const BLANK: usize = PREFIX + 16;
+
 /// A way back for one packet. Who has it can use it, so it travels inside requests only; never
 /// printed or copied.
 pub struct ReplyBlock {
@@ -114,7 +117,10 @@ impl BlockKeys {
         if packet.return_id() != Some(self.id) || packet.epoch() != self.prefix.epoch {
             return Err(NotOpened);
         }
-        let (_, body) = packet.as_bytes().split_at(RETURN_HEADER);
+        let (header, body) = packet.as_bytes().split_at(RETURN_HEADER);
+        if header[BLANK..].iter().any(|byte| *byte != 0) {
+            return Err(NotOpened);
+        }
         self.layers.open(self.prefix, body)
     }
 }
@@ -139,7 +145,7 @@ impl Packet {
             Next::Client { id } => {
                 let prefix = Prefix { kind: Kind::Handed, ..self.prefix() };
                 // As long as on the links before.
-                let blank = [0; RETURN_HEADER - PREFIX - 16];
+                let blank = [0; RETURN_HEADER - BLANK];
                 Self::join(self.size(), prefix, &[&id.0, &blank, &body])
             }
         }

@@ -87,7 +87,9 @@ fn a_spoiled_header_is_dropped_and_a_spoiled_content_does_not_open() {
     let links = carry(&mut world, first, packet);
 
     // The same blocks again, each spoiled in another place on another link.
-    for (link, place) in [(0, header), (1, 5_000), (2, 8_191), (3, header), (3, 10)] {
+    for (link, place) in
+        [(0, header), (1, 5_000), (2, 8_191), (3, header), (3, 10), (3, 26), (3, header - 1)]
+    {
         let mut world = World::new(43, 3);
         let (_, keys) = block(&mut world, &[0, 1, 2]);
         let spoiled = flipped(&links[link], place).unwrap();
