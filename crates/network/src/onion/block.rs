@@ -56,7 +56,8 @@ impl ReplyBlock {
         let sealed = rng.bytes32();
         let prefix = Prefix { kind: Kind::Return, epoch: path.epoch() };
         let errand = Command::Hand { handle, id };
-        let (header, keys) = layer::wrap(rng, prefix, RETURN_HEADER, (steps, errand), &[]);
+        let lengths = (RETURN_HEADER, RETURN_HEADER);
+        let (header, keys) = layer::wrap(rng, prefix, lengths, (steps, errand), &[]);
         let over = keys.iter().map(Keys::back).collect();
         let layers = Layers { over, sealed: SymmetricKey::from(sealed) };
         let block = Self { first: path.first(), key: SymmetricKey::from(sealed), header };

@@ -27,6 +27,9 @@ pub const LAYER_BYTES: usize = XWingCiphertext::SIZE + TAG_SIZE + ROUTING;
 /// A length before whatever is padded.
 pub(super) const LENGTH: usize = 4;
 
+/// The header of a request of either size: room for six layers at most, whoever builds it.
+pub(super) const REQUEST_HEADER: usize = Size::Small.bytes();
+
 /// The header of a packet that travels by a reply block.
 pub(super) const RETURN_HEADER: usize = PREFIX + RETURN_HOPS_MAX * LAYER_BYTES;
 

@@ -7,7 +7,7 @@ use session_core::{Decode as _, Entropy, Epoch, NodeId, Span, Time};
 use session_protocol::NetworkId;
 
 use super::block::Next;
-use super::geometry::{Kind, RETURN_HEADER, ROUTING, VERSION};
+use super::geometry::{Kind, REQUEST_HEADER, RETURN_HEADER, VERSION};
 use super::hop_key::{HopKeyRecord, HopSecret};
 use super::layer::{self, Unwrapped};
 use super::packet::Packet;
@@ -91,23 +91,22 @@ impl Opener {
     pub fn open(&self, now: Time, packet: &Packet) -> Opened {
         // All that is looked at before the key is used is in clear.
         let key = self.keys.iter().find(|key| key.epoch == packet.epoch() && now < key.until);
-        let header = match packet.kind() {
-            Kind::Request => packet.as_bytes(),
-            Kind::Return => &packet.as_bytes()[..RETURN_HEADER],
+        let sealed = match packet.kind() {
+            Kind::Request => (packet.as_bytes(), REQUEST_HEADER),
+            Kind::Return => (&packet.as_bytes()[..RETURN_HEADER], RETURN_HEADER),
             Kind::Answer | Kind::Handed => return Opened(None),
         };
         let Some(key) = key else { return Opened(None) };
-        let unwrapped = layer::unwrap(&key.secret, &key.public, &self.node, header);
+        let unwrapped = layer::unwrap(&key.secret, &key.public, &self.node, sealed);
         // From here on noise goes the same way as what is authentic; the verdict comes last.
-        let next = layer::following(packet.prefix(), &unwrapped);
+        let next = unwrapped.following(packet.prefix());
         let peeled = self.interpret(packet, &unwrapped, next);
         let peeled = peeled.filter(|_| unwrapped.authentic);
         Opened(Some(Found { epoch: key.epoch, tag: unwrapped.keys.tag(), peeled }))
     }
 
-    fn interpret(&self, packet: &Packet, unwrapped: &Unwrapped, header: Vec<u8>) -> Option<Peeled> {
-        let (routing, content) = unwrapped.plain.split_at(ROUTING);
-        let routing = Routing::decode_exact(routing).ok()?;
+    fn interpret(&self, packet: &Packet, unwrapped: &Unwrapped, onward: Vec<u8>) -> Option<Peeled> {
+        let routing = Routing::decode_exact(&unwrapped.routing).ok()?;
         let delay = Span::from_millis(routing.delay_ms.into());
         let keys = &unwrapped.keys;
         Some(match (packet.kind(), routing.command) {
@@ -115,11 +114,11 @@ impl Opener {
             (Kind::Request, Command::Forward { next: node }) => Peeled::Forward {
                 next: node,
                 delay,
-                packet: packet.moved(header),
+                packet: packet.moved(onward),
                 back: Some(BackKey(keys.back())),
             },
             (Kind::Return, Command::Forward { next: node }) => {
-                let packet = packet.returned(Next::Hop { header: &header }, keys);
+                let packet = packet.returned(Next::Hop { header: &onward }, keys);
                 Peeled::Forward { next: node, delay, packet, back: None }
             }
             (Kind::Return, Command::Hand { handle, id }) => {
@@ -128,7 +127,7 @@ impl Opener {
             (Kind::Request, Command::Deliver { service, answer }) => Peeled::Deliver {
                 service,
                 delay,
-                payload: layer::unframed(content)?.to_vec(),
+                payload: layer::unframed(&unwrapped.content())?.to_vec(),
                 answer: AnswerKey::new(keys, packet.epoch(), answer),
             },
             (Kind::Request, Command::Loop { id }) => Peeled::Loop { id },

@@ -2,6 +2,8 @@
 //!
 //! A header has the same length before and after. Whoever takes a layer off appends as many bytes
 //! of a key stream; whoever built the header knew them, so that the code of each layer covers them.
+//! What lies behind the header, the trailer, is covered and encrypted likewise but stays in place:
+//! a longer packet has no room for more hops.
 
 use session_core::{Domain, Encode as _, Entropy, NodeId};
 use session_crypto::aead::{self, NONCE_SIZE, TAG_SIZE};
@@ -70,8 +72,10 @@ impl Keys {
 /// A layer whose code was checked or not, decrypted.
 pub(super) struct Unwrapped {
     pub(super) keys: Keys,
-    /// Routing, and whatever lies behind it.
-    pub(super) plain: Vec<u8>,
+    pub(super) routing: [u8; ROUTING],
+    /// What was behind the routing in the header.
+    inner: Vec<u8>,
+    trailer: Vec<u8>,
     /// Whether the code was right; if not, the rest is noise.
     pub(super) authentic: bool,
 }
@@ -81,36 +85,46 @@ pub(super) fn unwrap(
     secret: &XWingSecret,
     public: &XWingPublicKey,
     node: &NodeId,
-    header: &[u8],
+    (bytes, header_bytes): (&[u8], usize),
 ) -> Unwrapped {
-    let (prefix, rest) = header.split_at(PREFIX);
+    let (prefix, rest) = bytes.split_at(PREFIX);
     let (ciphertext, rest) = rest.split_at(XWingCiphertext::SIZE);
     let (tag, body) = rest.split_at(TAG_SIZE);
     let ciphertext = XWingCiphertext::try_from(ciphertext).expect("cut to its length");
     let shared = secret.decapsulate(&ciphertext);
     let keys = Keys::new(&shared, prefix, node, public, &ciphertext);
     let seal = keys.seal();
-    match aead::open(&seal, &NONCE, prefix, &[body, tag].concat()) {
-        Ok(plain) => Unwrapped { keys, plain, authentic: true },
-        Err(aead::NotOpened) => {
-            let mut plain = body.to_vec();
-            aead::apply_keystream(&seal, &NONCE, 0, &mut plain);
-            Unwrapped { keys, plain, authentic: false }
-        }
+    let opened = aead::open(&seal, &NONCE, prefix, &[body, tag].concat());
+    let authentic = opened.is_ok();
+    let mut plain = opened.unwrap_or_else(|aead::NotOpened| {
+        let mut plain = body.to_vec();
+        aead::apply_keystream(&seal, &NONCE, 0, &mut plain);
+        plain
+    });
+    let trailer = plain.split_off(header_bytes - BODY);
+    let inner = plain.split_off(ROUTING);
+    let routing = plain.try_into().expect("split at its length");
+    Unwrapped { keys, routing, inner, trailer, authentic }
+}
+
+impl Unwrapped {
+    /// Returns what the next hop gets, as long as what was unwrapped.
+    pub(super) fn following(&self, prefix: Prefix) -> Vec<u8> {
+        [&prefix.bytes()[..], &self.inner, &self.keys.filler(), &self.trailer].concat()
+    }
+
+    /// Returns what the exit finds: its content, padding, what the hops before it appended.
+    pub(super) fn content(&self) -> Vec<u8> {
+        [&self.trailer[..], &self.inner].concat()
     }
 }
 
-/// Returns the header for the next hop, as long as the one that was unwrapped.
-pub(super) fn following(prefix: Prefix, unwrapped: &Unwrapped) -> Vec<u8> {
-    [&prefix.bytes()[..], &unwrapped.plain[ROUTING..], &unwrapped.keys.filler()].concat()
-}
-
 /// Puts a layer on for each step, the last one inside around `content`. The steps fit into the
-/// header together with the content: whoever calls has checked both.
+/// header, and the content beside them: whoever calls has checked both.
 pub(super) fn wrap(
     rng: &mut dyn Entropy,
     prefix: Prefix,
-    header_bytes: usize,
+    (bytes, header_bytes): (usize, usize),
     (steps, errand): (&[Step], Command),
     content: &[u8],
 ) -> (Vec<u8>, Vec<Keys>) {
@@ -125,45 +139,54 @@ pub(super) fn wrap(
             (ciphertext, keys)
         })
         .unzip();
-    let commands = steps[1..]
-        .iter()
-        .map(|step| Command::Forward { next: step.key.node() })
-        .chain(core::iter::once(errand));
-    let routing: Vec<_> = commands
+    let routing = routing(steps, errand);
+    let (last, before) = keys.split_last().expect("a path has at least one hop");
+    let mut tail = tail(before, body_bytes);
+
+    // Noise behind the content, so that the exit cannot see where the padding ends and the tail
+    // begins: it would learn how many hops there were.
+    let trailer_bytes = bytes - header_bytes;
+    let mut inner = content.to_vec();
+    inner.resize(trailer_bytes + body_bytes - ROUTING - tail.len(), 0);
+    rng.fill(&mut inner[content.len()..]);
+    let (trailer, inner) = inner.split_at(trailer_bytes);
+    // Decrypted, so that sealing below makes of it what the last hop will find.
+    aead::apply_keystream(&last.seal(), &NONCE, body_bytes - tail.len(), &mut tail);
+
+    let mut plain = [&routing[before.len()][..], inner, &tail, trailer].concat();
+    let mut layer = Vec::new();
+    for hop in (0..keys.len()).rev() {
+        let mut sealed = aead::seal(&keys[hop].seal(), &NONCE, &prefix, &plain);
+        let tag = sealed.split_off(body_bytes + trailer_bytes);
+        layer = [ciphertexts[hop].as_ref(), &tag, &sealed].concat();
+        if hop > 0 {
+            // What is cut out, the hop before this one appends.
+            let (inner, trailer) = (&layer[..body_bytes - ROUTING], &sealed[body_bytes..]);
+            plain = [&routing[hop - 1], inner, trailer].concat();
+        }
+    }
+    ([&prefix[..], &layer].concat(), keys)
+}
+
+/// Returns what each step is told.
+fn routing(steps: &[Step], errand: Command) -> Vec<Vec<u8>> {
+    let onward = steps[1..].iter().map(|step| Command::Forward { next: step.key.node() });
+    onward
+        .chain(core::iter::once(errand))
         .zip(steps)
         .map(|(command, step)| Routing { command, delay_ms: step.delay_ms }.to_bytes())
-        .collect();
+        .collect()
+}
 
-    // What the hops before the last one will have appended, as the last one finds it: each decrypts
-    // what the ones before it appended, and appends in turn.
+/// Returns what these hops will have appended when the next one gets the header: each decrypts what
+/// the ones before it appended, and appends in turn.
+fn tail(hops: &[Keys], body_bytes: usize) -> Vec<u8> {
     let mut tail = Vec::new();
-    for keys in &keys[..keys.len() - 1] {
+    for keys in hops {
         aead::apply_keystream(&keys.seal(), &NONCE, body_bytes - tail.len(), &mut tail);
         tail.extend_from_slice(&keys.filler());
     }
-
-    let last = keys.len() - 1;
-    let mut plain = [&routing[last], content].concat();
-    let padding = plain.len();
-    plain.resize(body_bytes - tail.len(), 0);
-    // Noise, so that the exit cannot see where the padding ends and the tail begins: it would learn
-    // how many hops there were.
-    rng.fill(&mut plain[padding..]);
-    // Decrypted, so that sealing below makes of it what the last hop will find.
-    aead::apply_keystream(&keys[last].seal(), &NONCE, plain.len(), &mut tail);
-    plain.append(&mut tail);
-
-    let mut header = Vec::new();
-    for hop in (0..=last).rev() {
-        let mut sealed = aead::seal(&keys[hop].seal(), &NONCE, &prefix, &plain);
-        let tag = sealed.split_off(body_bytes);
-        header = [ciphertexts[hop].as_ref(), &tag, &sealed].concat();
-        if hop > 0 {
-            // What is cut off, the hop before this one appends.
-            plain = [&routing[hop - 1], &header[..body_bytes - ROUTING]].concat();
-        }
-    }
-    ([&prefix[..], &header].concat(), keys)
+    tail
 }
 
 /// Returns the content behind its length, and nothing behind it. It fits, the callers have checked.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use session_core::{DecodeError, Entropy, Epoch};
 
-use super::geometry::{Kind, PREFIX, Prefix, Size};
+use super::geometry::{Kind, PREFIX, Prefix, REQUEST_HEADER, Size};
 use super::layer;
 use super::path::Path;
 use super::reply::ReplyKeys;
@@ -94,7 +94,8 @@ impl Packet {
         let prefix = Prefix { kind: Kind::Request, epoch: path.epoch() };
         let content = layer::framed(payload);
         let route = (path.steps(), errand);
-        let (bytes, keys) = layer::wrap(rng, prefix, size.bytes(), route, &content);
+        let lengths = (size.bytes(), REQUEST_HEADER);
+        let (bytes, keys) = layer::wrap(rng, prefix, lengths, route, &content);
         (Self { size, prefix, bytes }, keys)
     }
 
@@ -105,9 +106,9 @@ impl Packet {
         Self { size, prefix, bytes }
     }
 
-    /// Moves a request on: its header is all of it.
-    pub(super) fn moved(&self, header: Vec<u8>) -> Self {
-        Self { bytes: header, ..*self }
+    /// Moves a request on.
+    pub(super) fn moved(&self, onward: Vec<u8>) -> Self {
+        Self { bytes: onward, ..*self }
     }
 
     /// Returns the size of its class.

@@ -12,7 +12,7 @@ use session_crypto::Signer as _;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_protocol::NetworkId;
 
-use super::geometry::{Kind, Prefix};
+use super::geometry::{Kind, Prefix, REQUEST_HEADER};
 use super::layer;
 use super::routing::Command;
 use super::{
@@ -140,7 +140,7 @@ fn way_back(backs: Vec<BackKey>, answer: Packet) -> Vec<Packet> {
 fn crafted(world: &mut World, hops: &[usize], errand: Command, content: &[u8]) -> Packet {
     let path = world.path(hops);
     let prefix = Prefix { kind: Kind::Request, epoch: EPOCH };
-    let size = Size::Small.bytes();
+    let size = (Size::Small.bytes(), REQUEST_HEADER);
     let (bytes, _) = layer::wrap(&mut world.rng, prefix, size, (path.steps(), errand), content);
     Packet::try_from(bytes).expect("the right size")
 }

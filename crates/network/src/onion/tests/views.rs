@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use session_core::Encode as _;
 
 use super::{EPOCH, NOW, World, order, way_back};
-use crate::onion::geometry::PREFIX;
+use crate::onion::geometry::{PREFIX, REQUEST_HEADER};
 use crate::onion::layer;
-use crate::onion::{HOPS_MAX, Handle, Packet, Peeled, ReplyBlock, ReplyBlocks};
+use crate::onion::{HOPS_MAX, Handle, Order, Packet, Peeled, ReplyBlock, ReplyBlocks, Size};
 
 /// All stretches of eight bytes: random ones that agree by accident do so once in 2^38 pairs of
 /// packets.
@@ -80,29 +80,26 @@ fn an_exit_sees_the_same_from_every_client() {
 #[test]
 fn an_exit_does_not_see_how_long_the_path_was() {
     let mut world = World::new(53, HOPS_MAX);
-    for hops in 1..=HOPS_MAX {
-        let before: Vec<usize> = (0..hops).collect();
-        let path = world.path(&before);
-        let (packet, _) = Packet::build(&mut world.rng, &path, &order(b"short")).unwrap();
+    for (hops, size) in (1..=HOPS_MAX).flat_map(|hops| Size::ALL.map(|size| (hops, size))) {
+        let path = world.path(&(0..hops).collect::<Vec<_>>());
+        let order = Order { size, ..order(b"short") };
+        let (packet, _) = Packet::build(&mut world.rng, &path, &order).unwrap();
         let exit = world.walk(path.first(), packet);
         let last = exit.links.last().unwrap();
         // The exit's own view of everything behind the payload: padding, and what others appended.
         let key = &path.steps()[hops - 1].key;
-        let plain = world.nodes[hops - 1].hop.decrypted(key, last);
-        let behind = &plain[layer_start()..];
+        let content = world.nodes[hops - 1].hop.decrypted(key, last);
+        let behind = &content[4 + b"short".len()..];
         assert_eq!(stretches(behind).len(), behind.len() - 7, "a stretch repeats itself");
         assert!(behind.windows(4).all(|four| four != [0; 4]), "zeros after {hops} hops");
     }
 }
 
-const fn layer_start() -> usize {
-    64 + 4 + b"short".len()
-}
-
 impl crate::onion::Hop {
     fn decrypted(&self, key: &crate::onion::HopKey, packet: &Packet) -> Vec<u8> {
         let secret = self.secret(EPOCH);
-        layer::unwrap(secret, key.public(), &key.node(), packet.as_bytes()).plain
+        let sealed = (packet.as_bytes(), REQUEST_HEADER);
+        layer::unwrap(secret, key.public(), &key.node(), sealed).content()
     }
 }
 
@@ -128,7 +125,7 @@ fn returning_packets_have_nothing_in_common_between_links() {
     let mut world = World::new(55, 3);
     let path = world.path(&[0, 1, 2]);
     let (block, _) = ReplyBlock::build(&mut world.rng, &path, Handle([0x4d; 32])).unwrap();
-    let (_, packet) = block.seal(crate::onion::Size::Small, &[0; 3_000]).unwrap();
+    let (_, packet) = block.seal(Size::Small, &[0; 3_000]).unwrap();
     let mut links = vec![packet];
     for index in 0..3 {
         let last = links.last().unwrap().clone();

@@ -1,9 +1,10 @@
-use session_core::Span;
+use session_core::{Entropy as _, Span};
 
 use super::{EPOCH, NOW, World, order, way_back};
+use crate::onion::geometry::{PREFIX, REQUEST_HEADER, RETURN_HEADER};
 use crate::onion::{
-    BadPath, Cover, HOPS_MAX, NotPeeled, Order, Packet, Path, Peeled, ReturnId, Service, Size,
-    TooLong,
+    BadPath, Cover, HOPS_MAX, LAYER_BYTES, NotPeeled, Order, Packet, Path, Peeled, RETURN_HOPS_MAX,
+    ReturnId, Service, Size, TooLong,
 };
 
 #[test]
@@ -29,6 +30,30 @@ fn requests_and_answers_travel_one_to_five_hops() {
         assert_eq!(links.len(), hops);
         assert!(links.iter().all(|packet| packet.as_bytes().len() == answer.bytes()));
         assert_eq!(keys.open(links.last().unwrap()).unwrap(), content);
+    }
+}
+
+#[test]
+fn whatever_is_sent_arrives() {
+    let mut world = World::new(8, HOPS_MAX);
+    for round in 0..60 {
+        let mut hops: Vec<usize> = (0..HOPS_MAX).collect();
+        hops.rotate_left(round % HOPS_MAX);
+        hops.truncate(1 + world.rng.below(HOPS_MAX as u64) as usize);
+        let path = world.path(&hops);
+        let [size, answer] = [0; 2].map(|_| Size::ALL[world.rng.below(2) as usize]);
+        let lengths = [size.payload_bytes_max(hops.len()), answer.answer_bytes_max()];
+        let [payload, content] = lengths.map(|limit| {
+            let mut bytes = vec![0; world.rng.below(limit as u64 + 1) as usize];
+            world.rng.fill(&mut bytes);
+            bytes
+        });
+        let order = Order { size, service: Service(1), answer, payload: &payload };
+        let (packet, keys) = Packet::build(&mut world.rng, &path, &order).unwrap();
+        let exit = world.walk(path.first(), packet);
+        assert_eq!(exit.payload, payload, "round {round}");
+        let links = way_back(exit.backs, exit.answer.seal_reply(&content).unwrap());
+        assert_eq!(keys.open(links.last().unwrap()).unwrap(), content, "round {round}");
     }
 }
 
@@ -67,6 +92,13 @@ fn room_for_payloads_is_what_the_documents_say() {
     assert_eq!(rooms(Size::Bulk), [0, 31_554, 30_354, 29_154, 27_954, 26_754, 0]);
     assert_eq!(Size::ALL.map(Size::answer_bytes_max), [8_162, 32_738]);
     assert_eq!(Size::ALL.map(Size::return_bytes_max), [4_562, 29_138]);
+}
+
+#[test]
+fn a_packet_has_no_room_for_long_paths() {
+    // What honest clients do not ask for is not possible either: a layer more than five at most.
+    assert_eq!((REQUEST_HEADER - PREFIX) / LAYER_BYTES, HOPS_MAX + 1);
+    assert_eq!(RETURN_HEADER, PREFIX + RETURN_HOPS_MAX * LAYER_BYTES);
 }
 
 #[test]
