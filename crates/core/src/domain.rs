@@ -227,6 +227,12 @@ domains! {
     PublishedPackage = "lux-session/published-package/v1",
     /// The devices of an account, as they were when safety numbers were compared.
     DeviceSet = "lux-session/device-set/v1",
+    /// What a node signs of a key for onion packets.
+    HopKey = "lux-session/hop-key/v1",
+    /// What one layer of an onion packet is under.
+    OnionLayer = "lux-session/onion-layer/v1",
+    /// A key of one layer of an onion packet, by its purpose.
+    OnionKey = "lux-session/onion-key/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.

@@ -4,26 +4,36 @@
 //! *Provided:* a 32-byte secret shared with one public key, safe against chosen ciphertexts, bound to
 //! the X25519 half of key and ciphertext. *Not provided:* who encapsulated, forward secrecy when the
 //! key is long-lived, or binding to the ML-KEM half: whoever needs that mixes key and ciphertext in.
+//!
+//! Both halves are the libraries'; what joins them, one hash, is here, because a key that keeps its
+//! halves expanded opens in a third of the time.
 
 use core::fmt;
 use std::sync::Arc;
 
+use libcrux_sha3::{sha256 as sha3_256, shake256};
 use session_core::{Decode, DecodeError, Encode, Entropy, Reader};
-use x_wing::{
-    Decapsulate as _, DecapsulationKey, Decapsulator as _, EncapsulationKey, KeyExport as _,
-};
+use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::InvalidKey;
 use crate::bytes::{public_bytes, sized};
-use crate::kem::SharedSecret;
+use crate::kem::{
+    KEM_CIPHERTEXT_SIZE, KEM_PUBLIC_KEY_SIZE, KEM_SEED_SIZE, KemCiphertext, KemPublicKey,
+    KemSecretKey, PreparedKemSecret, SharedSecret,
+};
 
+/// Bytes of each public value of X25519.
+const CURVE: usize = 32;
 /// Bytes of an encapsulation (public) key.
-pub const XWING_PUBLIC_KEY_SIZE: usize = x_wing::ENCAPSULATION_KEY_SIZE;
+pub const XWING_PUBLIC_KEY_SIZE: usize = KEM_PUBLIC_KEY_SIZE + CURVE;
 /// Bytes of a ciphertext.
-pub const XWING_CIPHERTEXT_SIZE: usize = x_wing::CIPHERTEXT_SIZE;
+pub const XWING_CIPHERTEXT_SIZE: usize = KEM_CIPHERTEXT_SIZE + CURVE;
 
 const NOT_REDUCED: &str = "a coefficient is not below the modulus";
+
+/// What the draft ends its hash with.
+const LABEL: &[u8; 6] = br"\.//^\";
 
 public_bytes! {
     /// An X-Wing ciphertext: an encapsulated secret. Any bytes decapsulate to something.
@@ -43,7 +53,7 @@ impl XWingPublicKey {
     /// # Errors
     /// When a coefficient is not reduced.
     pub fn new(bytes: &[u8; XWING_PUBLIC_KEY_SIZE]) -> Result<Self, InvalidKey> {
-        expand(bytes)?;
+        halves(bytes)?;
         Ok(Self(Arc::new(*bytes)))
     }
 
@@ -55,17 +65,42 @@ impl XWingPublicKey {
 
     /// Makes a secret and the ciphertext that carries it to the holder of this key.
     pub fn encapsulate(&self, rng: &mut dyn Entropy) -> (XWingCiphertext, SharedSecret) {
-        let mut randomness = Zeroizing::new([0; x_wing::ENCAPSULATION_RANDOMNESS_SIZE]);
-        rng.fill(randomness.as_mut_slice());
-        let key = expand(&self.0).expect("the bytes were checked when this key was made");
-        let (ciphertext, secret) = key.encapsulate_deterministic((&*randomness).into());
-        (XWingCiphertext::from(ciphertext.0), SharedSecret::from(secret.0))
+        let (lattice, curve) = halves(&self.0).expect("checked when this key was made");
+        let (lattice_ciphertext, lattice_secret) = lattice.encapsulate(rng);
+        let ephemeral = StaticSecret::from(*Zeroizing::new(rng.bytes32()));
+        let curve_ciphertext = PublicKey::from(&ephemeral);
+        let curve_secret = ephemeral.diffie_hellman(&curve);
+        let mut ciphertext = [0; XWING_CIPHERTEXT_SIZE];
+        ciphertext[..KEM_CIPHERTEXT_SIZE].copy_from_slice(lattice_ciphertext.as_ref());
+        ciphertext[KEM_CIPHERTEXT_SIZE..].copy_from_slice(curve_ciphertext.as_bytes());
+        let secret = join(&lattice_secret, curve_secret.as_bytes(), &curve_ciphertext, &curve);
+        (XWingCiphertext::from(ciphertext), secret)
     }
 }
 
-fn expand(bytes: &[u8; XWING_PUBLIC_KEY_SIZE]) -> Result<EncapsulationKey, InvalidKey> {
-    EncapsulationKey::try_from(bytes.as_slice())
-        .map_err(|_| InvalidKey::Malformed { field: "XWingPublicKey", why: NOT_REDUCED })
+fn halves(bytes: &[u8; XWING_PUBLIC_KEY_SIZE]) -> Result<(KemPublicKey, PublicKey), InvalidKey> {
+    let (lattice, curve) = bytes.split_at(KEM_PUBLIC_KEY_SIZE);
+    let lattice = KemPublicKey::try_from(lattice)
+        .map_err(|_| InvalidKey::Malformed { field: "XWingPublicKey", why: NOT_REDUCED })?;
+    Ok((lattice, PublicKey::from(sized::<CURVE>("XWingPublicKey", curve)?)))
+}
+
+/// The combiner of the draft: SHA3-256 over both secrets and the X25519 half of what is public.
+fn join(
+    lattice: &SharedSecret,
+    curve: &[u8; 32],
+    ciphertext: &PublicKey,
+    key: &PublicKey,
+) -> SharedSecret {
+    let mut joined = Zeroizing::new([0; 4 * 32 + LABEL.len()]);
+    let parts = [&lattice.expose()[..], curve, ciphertext.as_bytes(), key.as_bytes(), LABEL];
+    let mut left = joined.as_mut_slice();
+    for part in parts {
+        let (place, rest) = left.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        left = rest;
+    }
+    SharedSecret::from(sha3_256(joined.as_slice()))
 }
 
 impl TryFrom<&[u8]> for XWingPublicKey {
@@ -100,27 +135,49 @@ impl Decode for XWingPublicKey {
     }
 }
 
-/// An X-Wing decapsulation key: the 32 bytes from which both halves are made. Cleared on drop, never
-/// printed.
-pub struct XWingSecret(DecapsulationKey);
+/// An X-Wing decapsulation key: both halves, expanded, about 9 KiB. Cleared on drop as far as the
+/// libraries do, never printed.
+pub struct XWingSecret {
+    lattice: PreparedKemSecret,
+    curve: StaticSecret,
+    curve_public: PublicKey,
+    public: XWingPublicKey,
+}
 
 impl XWingSecret {
     /// Makes the key of 32 secret bytes; the same bytes always give the same key.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(DecapsulationKey::from(*seed))
+        let expanded = Zeroizing::new(shake256::<{ KEM_SEED_SIZE + CURVE }>(seed));
+        let (lattice_seed, curve) = expanded.split_at(KEM_SEED_SIZE);
+        let lattice_seed = Zeroizing::new(lattice_seed.try_into().expect("split at its length"));
+        let (lattice, lattice_public) = KemSecretKey::from_seed(&lattice_seed);
+        let curve = StaticSecret::from(<[u8; CURVE]>::try_from(curve).expect("the rest of it"));
+        let curve_public = PublicKey::from(&curve);
+        let mut public = [0; XWING_PUBLIC_KEY_SIZE];
+        public[..KEM_PUBLIC_KEY_SIZE].copy_from_slice(lattice_public.as_ref());
+        public[KEM_PUBLIC_KEY_SIZE..].copy_from_slice(curve_public.as_bytes());
+        let (lattice, public) =
+            (PreparedKemSecret::new(&lattice), XWingPublicKey(Arc::new(public)));
+        Self { lattice, curve, curve_public, public }
     }
 
     /// Returns the public half.
     #[must_use]
     pub fn public(&self) -> XWingPublicKey {
-        XWingPublicKey(Arc::new(self.0.encapsulation_key().to_bytes().0))
+        self.public.clone()
     }
 
     /// Opens a ciphertext. One made for another key gives an unrelated secret, not an error.
     #[must_use]
     pub fn decapsulate(&self, ciphertext: &XWingCiphertext) -> SharedSecret {
-        SharedSecret::from(self.0.decapsulate(ciphertext.as_bytes().into()).0)
+        let bytes = ciphertext.as_bytes();
+        let (lattice, curve) = bytes.split_at(KEM_CIPHERTEXT_SIZE);
+        let lattice = KemCiphertext::try_from(lattice).expect("split at its length");
+        let curve = PublicKey::from(<[u8; CURVE]>::try_from(curve).expect("the rest of it"));
+        let lattice_secret = self.lattice.decapsulate(&lattice);
+        let curve_secret = self.curve.diffie_hellman(&curve);
+        join(&lattice_secret, curve_secret.as_bytes(), &curve, &self.curve_public)
     }
 }
 

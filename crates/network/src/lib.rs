@@ -37,6 +37,7 @@
 //! | [`io`] | what goes in and comes out: [`Input`], [`Effect`], [`Config`] |
 //! | [`limits`] | every bound and interval, with the reason |
 //! | [`stats`] | counters, and what is known of each peer |
+//! | [`onion`] | packets that hide who asks whom; pure functions, apart from the machine |
 //! | `handshake` | the three messages that prove the encryption keys, as pure functions |
 //! | `connection` | one connection and the stage it is in |
 //! | `peer` | one node that we know, whether or not it is connected |
@@ -52,6 +53,7 @@ mod handshake;
 pub mod io;
 pub mod limits;
 mod network;
+pub mod onion;
 mod peer;
 pub mod stats;
 mod timers;

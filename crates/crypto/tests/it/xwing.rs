@@ -78,6 +78,36 @@ fn encapsulation_from_its_parts() {
     }
 }
 
+/// RustCrypto's X-Wing opens what ours makes, and the other way round.
+#[test]
+fn another_implementation_agrees() {
+    use x_wing::{Decapsulate as _, Decapsulator as _, KeyExport as _};
+
+    let mut rng = SeededEntropy::new(8);
+    for _ in 0..32 {
+        let seed = rng.bytes32();
+        let (ours, theirs) = (XWingSecret::from_seed(&seed), x_wing::DecapsulationKey::from(seed));
+        assert_eq!(ours.public().as_ref(), theirs.encapsulation_key().to_bytes().as_slice());
+        let (ciphertext, secret) = ours.public().encapsulate(&mut rng);
+        let opened = theirs.decapsulate(ciphertext.as_bytes().into());
+        assert_eq!(secret.expose()[..], opened[..]);
+
+        let randomness = [rng.bytes32(), rng.bytes32()].concat();
+        let key = theirs.encapsulation_key();
+        let (ciphertext, secret) =
+            key.encapsulate_deterministic(randomness.as_slice().try_into().expect("64 bytes"));
+        let ciphertext = XWingCiphertext::from(ciphertext.0);
+        assert_eq!(ours.decapsulate(&ciphertext).expose()[..], secret[..]);
+
+        // Noise opens to the same unrelated secret, a point of low order included.
+        let mut noise = [0; XWingCiphertext::SIZE];
+        rng.fill(&mut noise[..1088]);
+        let noise = XWingCiphertext::from(noise);
+        let theirs = theirs.decapsulate(noise.as_bytes().into());
+        assert_eq!(ours.decapsulate(&noise).expose()[..], theirs[..]);
+    }
+}
+
 #[test]
 fn every_changed_byte_gives_another_secret() {
     let mut rng = SeededEntropy::new(6);

@@ -4,6 +4,7 @@ mod by_hand;
 mod handshakes;
 mod limits;
 mod lossy;
+mod onion;
 mod peers;
 mod wire;
 mod world;
