@@ -1,0 +1,479 @@
+//! What people do: write, make groups, invite, remove, leave, change, link and exclude devices.
+
+use std::collections::BTreeMap;
+
+use session_core::{AccountId, Entropy, SeededEntropy, Span, Text, Time};
+use session_messaging::account;
+use session_messaging::group::{self, Role};
+use session_messaging::messenger::api::{self, Answer, Command};
+use session_messaging::messenger::Messenger;
+use session_messaging::say::{GroupId, Peer, Say, SayId};
+use session_messaging::thread::{self, Body};
+use session_messaging::vault::Vault;
+
+use super::device::{Device, News};
+use super::witness::{self, Said, Seat, Witness};
+use super::Summary;
+use crate::host::BEGINNING;
+use crate::violation::Violation;
+use crate::world::World;
+
+/// Before this nobody does anything: nodes find each other, accounts publish.
+const FIRST_ACT_MS: u64 = 8_000;
+/// Mean time between two things that a person does.
+const ACT_EVERY_MS: u64 = 8_000;
+/// Time between two looks at everything that is shown.
+const LOOK_EVERY: Span = Span::from_secs(15);
+/// Time between two looks at epochs.
+const WATCH_EVERY: Span = Span::from_secs(1);
+/// Groups of a run, for each three people.
+const GROUPS_PER_THREE: usize = 1;
+
+/// A person.
+struct Person {
+    account: AccountId,
+    /// Devices, in the order in which they were linked; excluded ones are not here.
+    devices: Vec<usize>,
+    next: Time,
+}
+
+/// Something that a device was told to do.
+enum Deed {
+    Say(Box<Said>),
+    Group { members: Vec<AccountId> },
+    Link { account: usize, device: usize },
+    Other,
+}
+
+/// Everybody, and who watches them.
+pub(crate) struct People {
+    rng: SeededEntropy,
+    people: Vec<Person>,
+    /// What devices were told and have not answered; with how often they were started.
+    waits: BTreeMap<(usize, u64), (u32, Deed)>,
+    groups: Vec<GroupId>,
+    pub(crate) witness: Witness,
+    next_look: Time,
+    texts: u64,
+    silent: bool,
+    /// Devices that are nobody's yet.
+    vacant: Vec<usize>,
+    summary: Summary,
+}
+
+impl People {
+    pub(crate) fn new(people: usize, rng: SeededEntropy) -> Self {
+        let person = |_| Person {
+            account: AccountId::from([0; 32]),
+            devices: Vec::new(),
+            next: BEGINNING,
+        };
+        Self {
+            rng,
+            people: (0..people).map(person).collect(),
+            waits: BTreeMap::new(),
+            groups: Vec::new(),
+            witness: Witness::default(),
+            next_look: BEGINNING,
+            texts: 0,
+            silent: false,
+            vacant: Vec::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Everybody gets a device and an account.
+    pub(crate) fn move_in(&mut self, world: &mut World) -> Result<(), Box<Violation>> {
+        for index in 0..self.people.len() {
+            world.with_device(index, |device, now, _| device.create(now))?;
+            world.start(index);
+            let vault = world.devices()[index].vault();
+            let person = &mut self.people[index];
+            person.account = account::account(vault).expect("it was made above");
+            person.devices = vec![index];
+            let first = FIRST_ACT_MS + self.rng.below(ACT_EVERY_MS);
+            person.next = world.now() + Span::from_millis(first);
+        }
+        self.vacant = (self.people.len()..world.devices().len()).rev().collect();
+        Ok(())
+    }
+
+    /// Nobody begins anything new.
+    pub(crate) fn fall_silent(&mut self) {
+        self.silent = true;
+    }
+
+    /// Lets everybody live until a time after the beginning.
+    pub(crate) fn live(
+        &mut self,
+        world: &mut World,
+        until: Span,
+    ) -> Result<(), Box<Violation>> {
+        let until = BEGINNING + until;
+        while world.now() < until {
+            let acts = self.people.iter().map(|person| person.next);
+            let act = acts.min().filter(|_| !self.silent);
+            let next = act.into_iter().chain([until, world.now() + WATCH_EVERY]).min();
+            let next = next.unwrap_or(until).max(world.now());
+            world.run_until(next.since(BEGINNING))?;
+            self.hear(world);
+            self.check(world)?;
+            if self.silent {
+                continue;
+            }
+            for index in 0..self.people.len() {
+                if self.people[index].next <= world.now() {
+                    let wait = ACT_EVERY_MS / 2 + self.rng.below(ACT_EVERY_MS);
+                    self.people[index].next = world.now() + Span::from_millis(wait);
+                    self.act(world, index)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at everything that can be seen, now and then.
+    fn check(&mut self, world: &World) -> Result<(), Box<Violation>> {
+        let (people, witness) = (&self.people, &mut self.witness);
+        let seats = seats(people, world);
+        witness.watch(&seats, world.now());
+        if world.now() < self.next_look {
+            return Ok(());
+        }
+        self.next_look = world.now() + LOOK_EVERY;
+        let looked = witness.look(&seats, world.now());
+        looked.map_err(|(name, what)| Box::new(world.violation(name, what)))
+    }
+
+    /// Looks at everything for the last time.
+    pub(crate) fn at_rest(&mut self, world: &mut World) -> Result<(), Box<Violation>> {
+        self.next_look = world.now();
+        self.check(world)
+    }
+
+    /// Returns what is not at rest.
+    pub(crate) fn unrest(&mut self, world: &World) -> Option<String> {
+        let seats = seats(&self.people, world);
+        let (missing, shown, excused) = self.witness.missing(&seats);
+        (self.summary.shown, self.summary.excused) = (shown, excused);
+        missing
+            .or_else(|| witness::under_way(world, &seats))
+            .or_else(|| witness::apart(&seats))
+            .or_else(|| {
+                let count = self.waits.len();
+                (count > 0).then(|| format!("{count} commands are not answered"))
+            })
+    }
+
+    pub(crate) fn summary(&self, world: &World) -> Summary {
+        let epochs = world.devices().iter().flat_map(|it| Messenger::epochs(it.vault()));
+        Summary {
+            said: self.witness.said.values().filter(|it| it.answered).count(),
+            groups: self.groups.len(),
+            epochs: epochs.map(|(_, epoch, _)| epoch).max().unwrap_or(0),
+            ..self.summary.clone()
+        }
+    }
+
+    /// Takes what devices have to say.
+    fn hear(&mut self, world: &mut World) {
+        for device in 0..world.devices().len() {
+            for news in world.take_news(device) {
+                match news {
+                    News::Answer { id, result } => {
+                        if let Some((_, deed)) = self.waits.remove(&(device, id)) {
+                            self.answered(world, deed, result);
+                        }
+                    }
+                    News::Warning(warning) => {
+                        let text = format!("{warning:?}");
+                        let kind: String =
+                            text.chars().take_while(|it| it.is_alphanumeric()).collect();
+                        let kind = if kind == "Refused" { warning.to_string() } else { kind };
+                        *self.summary.warnings.entry(kind).or_default() += 1;
+                    }
+                }
+            }
+            // Nobody is answered by a device that has crashed.
+            let it = &world.devices()[device];
+            let lives = it.is_up().then_some(it.lives);
+            self.waits.retain(|(of, _), (life, _)| *of != device || lives == Some(*life));
+        }
+    }
+
+    fn answered(&mut self, world: &World, deed: Deed, result: Result<Answer, api::Error>) {
+        match (deed, result) {
+            (Deed::Say(said), Ok(Answer::Said { id, .. })) => {
+                self.witness.said.insert(id, Said { answered: true, ..*said });
+            }
+            (Deed::Group { members }, Ok(Answer::Group { group, .. })) => {
+                self.groups.push(group);
+                for account in members {
+                    self.witness.invited.insert((group, account), world.now());
+                }
+            }
+            (Deed::Link { account, device }, Ok(_)) => {
+                self.people[account].devices.push(device);
+                self.summary.linked += 1;
+            }
+            (_, Ok(_)) => {}
+            (_, Err(error)) => {
+                let text = format!("{error:?}");
+                let kind = text.chars().take_while(|it| it.is_alphanumeric()).collect();
+                *self.summary.refusals.entry(kind).or_default() += 1;
+            }
+        }
+    }
+
+    fn order(
+        &mut self,
+        world: &mut World,
+        device: usize,
+        command: Command,
+        deed: Deed,
+    ) -> Result<(), Box<Violation>> {
+        let id = world.with_device(device, |it, now, out| it.order(now, command, out))?;
+        let life = world.devices()[device].lives;
+        self.waits.insert((device, id), (life, deed));
+        Ok(())
+    }
+
+    fn act(&mut self, world: &mut World, index: usize) -> Result<(), Box<Violation>> {
+        let ready = |device: &&usize| world.devices()[**device].messenger().is_some();
+        let devices: Vec<usize> =
+            self.people[index].devices.iter().filter(ready).copied().collect();
+        let Some(device) = self.pick(&devices) else { return Ok(()) };
+        let group = self.group_of(world, device);
+        match (self.rng.below(100), group) {
+            (0..40, _) | (40..75, None) => self.write(world, index, device),
+            (40..75, Some(group)) => self.say(world, index, device, Peer::Group { group }),
+            (75..82, _) => self.make_group(world, index, device),
+            (82..86, Some(group)) => self.invite(world, device, group),
+            (86..89, Some(group)) => self.remove(world, index, device, group),
+            (89..93, Some(group)) => self.race(world, group),
+            (93..95, Some(group)) => self.promote(world, device, group),
+            (95..97, _) => self.link(world, index, device),
+            (97, _) => self.exclude(world, index, device),
+            _ => self.rotate(world, index, device),
+        }
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let index = self.rng.below((from.len() as u64).max(1));
+        from.get(usize::try_from(index).ok()?).copied()
+    }
+
+    fn other(&mut self, index: usize) -> AccountId {
+        let step = 1 + self.rng.below(self.people.len() as u64 - 1) as usize;
+        self.people[(index + step) % self.people.len()].account
+    }
+
+    /// Returns one of the groups that a device is in.
+    fn group_of(&mut self, world: &World, device: usize) -> Option<GroupId> {
+        let vault = world.devices()[device].vault();
+        let groups: Vec<GroupId> = Messenger::epochs(vault)
+            .into_iter()
+            .map(|(group, _, _)| group)
+            .filter(|group| self.groups.contains(group))
+            .collect();
+        self.pick(&groups)
+    }
+
+    fn write(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+    ) -> Result<(), Box<Violation>> {
+        let account = self.other(index);
+        self.say(world, index, device, Peer::Account { account })
+    }
+
+    fn say(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+        to: Peer,
+    ) -> Result<(), Box<Violation>> {
+        self.texts += 1;
+        let mut text = format!("text {} of {index} on device {device}", self.texts);
+        // Most are short; some need a large box.
+        let long = if self.rng.below(12) == 0 { self.rng.below(6_000) } else { 0 };
+        text.extend((0..long).map(|_| '.'));
+        let author = self.people[index].account;
+        let command = Command::Say {
+            to,
+            say: Say::Text { body: Text::new(text.clone()).expect("short"), reply_to: None },
+        };
+        let id = world.with_device(device, |it, now, out| it.order(now, command, out))?;
+        let seats = seats(&self.people, world);
+        let vault = world.devices()[device].vault();
+        let groups = witness::behind(vault, author, &to);
+        let audience = witness::audience(vault, author, &to);
+        let due = self.witness.due(&seats, (author, device), (&to, &groups), &audience);
+        let at = world.now();
+        let said = Said { text, author, device, to, at, answered: false, audience, groups, due };
+        if let Some(name) = newest(vault, &to, &said.text) {
+            self.witness.said.insert(name, said.clone());
+        }
+        let life = world.devices()[device].lives;
+        self.waits.insert((device, id), (life, Deed::Say(Box::new(said))));
+        Ok(())
+    }
+
+    fn make_group(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+    ) -> Result<(), Box<Violation>> {
+        if self.groups.len() >= (self.people.len() * GROUPS_PER_THREE / 3).max(1) {
+            return self.write(world, index, device);
+        }
+        let count = 1 + self.rng.below(self.people.len().min(5) as u64);
+        let members: Vec<AccountId> = (0..count).map(|_| self.other(index)).collect();
+        let history = self.rng.below(2) as u16 * 10;
+        let name = format!("group {}", self.groups.len());
+        let command = Command::CreateGroup { name, members: members.clone(), history };
+        self.order(world, device, command, Deed::Group { members })
+    }
+
+    fn invite(
+        &mut self,
+        world: &mut World,
+        device: usize,
+        group: GroupId,
+    ) -> Result<(), Box<Violation>> {
+        let all: Vec<AccountId> = self.people.iter().map(|it| it.account).collect();
+        let Some(account) = self.pick(&all) else { return Ok(()) };
+        self.witness.invited.insert((group, account), Time::MAX);
+        let command = Command::Invite { group, accounts: vec![account] };
+        self.order(world, device, command, Deed::Other)
+    }
+
+    fn remove(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+        group: GroupId,
+    ) -> Result<(), Box<Violation>> {
+        let members = group::members(world.devices()[device].vault(), &group);
+        let own = self.people[index].account;
+        let admin = members.contains(&(own, Role::Admin));
+        let accounts: Vec<AccountId> = members.iter().map(|(account, _)| *account).collect();
+        let account = if admin { self.pick(&accounts) } else { Some(own) };
+        let Some(account) = account else { return Ok(()) };
+        self.witness.departed.insert((group, account));
+        self.summary.removed += 1;
+        self.order(world, device, Command::Remove { group, account }, Deed::Other)
+    }
+
+    /// Everybody who may changes the group at the same time; everybody else draws new keys.
+    fn race(&mut self, world: &mut World, group: GroupId) -> Result<(), Box<Violation>> {
+        for index in 0..self.people.len() {
+            for device in self.people[index].devices.clone() {
+                let it = &world.devices()[device];
+                let members = group::members(it.vault(), &group);
+                let own = self.people[index].account;
+                if it.messenger().is_none() || !members.iter().any(|(account, _)| *account == own) {
+                    continue;
+                }
+                let command = if members.contains(&(own, Role::Admin)) {
+                    let name = Some(format!("named {} by {device}", self.rng.below(1000)));
+                    Command::ChangeGroup { group, name, role: None, disappear: None }
+                } else if self.rng.below(3) == 0 {
+                    Command::Rotate { peer: Peer::Group { group } }
+                } else {
+                    continue;
+                };
+                self.order(world, device, command, Deed::Other)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn promote(
+        &mut self,
+        world: &mut World,
+        device: usize,
+        group: GroupId,
+    ) -> Result<(), Box<Violation>> {
+        let members = group::members(world.devices()[device].vault(), &group);
+        let accounts: Vec<AccountId> = members.iter().map(|(account, _)| *account).collect();
+        let Some(account) = self.pick(&accounts) else { return Ok(()) };
+        let role = Some((account, Role::Admin));
+        let command = Command::ChangeGroup { group, name: None, role, disappear: None };
+        self.order(world, device, command, Deed::Other)
+    }
+
+    fn rotate(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+    ) -> Result<(), Box<Violation>> {
+        let account = self.other(index);
+        let command = Command::Rotate { peer: Peer::Account { account } };
+        self.order(world, device, command, Deed::Other)
+    }
+
+    fn link(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+    ) -> Result<(), Box<Violation>> {
+        let first = self.people[index].devices[0];
+        let several = self.people[index].devices.len() > 1;
+        if several || first != device || self.waits.values().any(|(_, it)| matches!(it, Deed::Link { .. }))
+        {
+            return self.write(world, index, device);
+        }
+        let Some(another) = self.vacant.pop() else { return self.write(world, index, device) };
+        let account = self.people[index].account;
+        let request = world.with_device(another, |it, _, _| it.ask(account))?;
+        world.start(another);
+        let command = Command::AddDevice { request, name: "another".to_owned() };
+        self.order(world, device, command, Deed::Link { account: index, device: another })
+    }
+
+    fn exclude(
+        &mut self,
+        world: &mut World,
+        index: usize,
+        device: usize,
+    ) -> Result<(), Box<Violation>> {
+        let devices = &self.people[index].devices;
+        let Some(another) = devices.get(1).copied().filter(|_| devices[0] == device) else {
+            return self.write(world, index, device);
+        };
+        let Some(id) = world.devices()[another].messenger().map(Messenger::device) else {
+            return self.write(world, index, device);
+        };
+        self.witness.unreliable.insert(another);
+        self.people[index].devices.pop();
+        self.summary.excluded += 1;
+        self.order(world, device, Command::RevokeDevice { device: id }, Deed::Other)
+    }
+}
+
+/// Returns the name of a text that was said last in a conversation.
+fn newest(vault: &dyn Vault, to: &Peer, text: &str) -> Option<SayId> {
+    let thread = thread::thread_of(vault, to)?;
+    let last = thread::messages(vault, thread, None, 1).pop()?;
+    matches!(&last.body, Body::Text { body } if **body == *text).then_some(last.id)
+}
+
+fn seats<'a>(people: &[Person], world: &'a World) -> Vec<Seat<'a>> {
+    let mut seats = Vec::new();
+    for person in people {
+        for (place, number) in person.devices.iter().enumerate() {
+            let device: &Device = &world.devices()[*number];
+            let account = person.account;
+            seats.push(Seat { number: *number, account, device, first: place == 0 });
+        }
+    }
+    seats
+}

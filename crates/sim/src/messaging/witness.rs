@@ -1,0 +1,360 @@
+//! Who said what to whom: the truth that devices are compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use session_core::{AccountId, Time};
+use session_messaging::group::{self, Kind};
+use session_messaging::messenger::Messenger;
+use session_messaging::say::{GroupId, Peer, SayId};
+use session_messaging::thread::{self, Body, Message};
+use session_messaging::vault::Vault;
+
+use super::device::Device;
+use crate::world::World;
+
+/// Messages shown of one thread at most; no run comes near.
+const ALL: usize = 100_000;
+
+/// Epochs behind its own in which a device still opens messages.
+const WINDOW: u64 = 3;
+
+/// Items that wait on one device: far more than a person says in a run.
+const WAITING_MAX: usize = 2_000;
+
+/// The name of an invariant, and what contradicts it.
+pub(crate) type Broken = (&'static str, String);
+
+/// A text.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) author: AccountId,
+    pub(crate) device: usize,
+    pub(crate) to: Peer,
+    pub(crate) at: Time,
+    /// Whether the author's device answered: from then on it counts.
+    pub(crate) answered: bool,
+    /// Accounts that it was said to, the author's included, as its device saw it.
+    pub(crate) audience: BTreeSet<AccountId>,
+    /// The groups behind the conversation, and their epochs on the author's device.
+    pub(crate) groups: Vec<(GroupId, u64)>,
+    /// Devices that must show it.
+    pub(crate) due: BTreeSet<usize>,
+}
+
+/// What is known of a device from watching it.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// Epochs of each group, and when they were first seen.
+    epochs: BTreeMap<GroupId, Vec<(u64, Time)>>,
+    /// Texts that it has shown.
+    shown: BTreeSet<SayId>,
+}
+
+/// Who sees everything.
+#[derive(Default)]
+pub(crate) struct Witness {
+    pub(crate) said: BTreeMap<SayId, Said>,
+    known: BTreeMap<usize, Known>,
+    /// When a text was first shown to be stored.
+    stored: BTreeMap<SayId, Time>,
+    /// Accounts that somebody wanted to leave a group, ever.
+    pub(crate) departed: BTreeSet<(GroupId, AccountId)>,
+    /// When accounts were last wanted in a group.
+    pub(crate) invited: BTreeMap<(GroupId, AccountId), Time>,
+    /// Devices that were excluded from their accounts, or went back in time.
+    pub(crate) unreliable: BTreeSet<usize>,
+}
+
+/// A device, whose account it is of, and which.
+pub(crate) struct Seat<'a> {
+    pub(crate) number: usize,
+    pub(crate) account: AccountId,
+    pub(crate) device: &'a Device,
+    /// Whether it is the first one of its account.
+    pub(crate) first: bool,
+}
+
+/// Returns the groups behind a conversation on a device, and their epochs.
+pub(crate) fn behind(vault: &dyn Vault, own: AccountId, to: &Peer) -> Vec<(GroupId, u64)> {
+    let all = Messenger::epochs(vault).into_iter();
+    let wanted = |id: &GroupId| match (to, group::agreed(vault, id).map(|it| it.kind)) {
+        (Peer::Group { group }, _) => group == id,
+        (Peer::Account { account }, Some(Kind::Direct { creator, other })) => {
+            (creator, other) == (own, *account) || (creator, other) == (*account, own)
+        }
+        _ => false,
+    };
+    all.filter(|(id, _, _)| wanted(id)).map(|(id, epoch, _)| (id, epoch)).collect()
+}
+
+fn devices_group(vault: &dyn Vault) -> Option<(GroupId, u64)> {
+    let all = Messenger::epochs(vault).into_iter();
+    let is = |id: &GroupId| {
+        matches!(group::agreed(vault, id), Some(agreed) if matches!(agreed.kind, Kind::Devices { .. }))
+    };
+    all.filter(|(id, _, _)| is(id)).map(|(id, epoch, _)| (id, epoch)).next()
+}
+
+/// Returns who hears what is said to a peer, the author's account included.
+pub(crate) fn audience(vault: &dyn Vault, own: AccountId, to: &Peer) -> BTreeSet<AccountId> {
+    match to {
+        Peer::Account { account } => BTreeSet::from([own, *account]),
+        Peer::Group { group } => {
+            group::members(vault, group).into_iter().map(|(account, _)| account).collect()
+        }
+    }
+}
+
+impl Witness {
+    /// Takes down in which epochs devices are.
+    pub(crate) fn watch(&mut self, seats: &[Seat<'_>], now: Time) {
+        for seat in seats {
+            let known = self.known.entry(seat.number).or_default();
+            for (group, epoch, _) in Messenger::epochs(seat.device.vault()) {
+                let epochs = known.epochs.entry(group).or_default();
+                if epochs.last().is_none_or(|(last, _)| *last != epoch) {
+                    epochs.push((epoch, now));
+                }
+            }
+        }
+    }
+
+    /// Returns which devices must show a text that is said now.
+    pub(crate) fn due(
+        &self,
+        seats: &[Seat<'_>],
+        (author, device): (AccountId, usize),
+        (to, groups): (&Peer, &[(GroupId, u64)]),
+        audience: &BTreeSet<AccountId>,
+    ) -> BTreeSet<usize> {
+        let own = seats.iter().find(|seat| seat.number == device);
+        let own_group = own.and_then(|seat| devices_group(seat.device.vault()));
+        let hears = |seat: &&Seat<'_>| {
+            if seat.number == device || !audience.contains(&seat.account) {
+                return false;
+            }
+            if seat.account == author {
+                // Own devices hear from each other in a group of their own.
+                return own_group.is_some_and(|at| self.follows(seat.number, &[at]));
+            }
+            let first_contact = matches!(to, Peer::Account { .. }) || !groups.is_empty();
+            (seat.first && first_contact) || self.follows(seat.number, groups)
+        };
+        seats.iter().filter(hears).map(|seat| seat.number).collect()
+    }
+
+    /// Whether a device is in all of these groups, and was before these epochs.
+    fn follows(&self, device: usize, groups: &[(GroupId, u64)]) -> bool {
+        let Some(known) = self.known.get(&device) else { return false };
+        let since = |group: &GroupId| known.epochs.get(group)?.first().map(|(epoch, _)| *epoch);
+        !groups.is_empty()
+            && groups.iter().all(|(group, epoch)| since(group).is_some_and(|it| it <= *epoch))
+    }
+
+    /// Looks at everything that devices show, and at what they say of what they sent.
+    pub(crate) fn look(&mut self, seats: &[Seat<'_>], now: Time) -> Result<(), Broken> {
+        self.watch(seats, now);
+        for seat in seats {
+            self.look_at(seat)?;
+        }
+        for seat in seats {
+            self.look_at_statuses(seat, seats, now)?;
+            queues_bounded(seat)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, seat: &Seat<'_>) -> Result<(), Broken> {
+        let vault = seat.device.vault();
+        let mut here = BTreeSet::new();
+        for summary in thread::threads(vault) {
+            for message in thread::messages(vault, summary.id, None, ALL) {
+                let Body::Text { body } = &message.body else { continue };
+                let shown = (&summary.peer, &message, &**body);
+                self.is_right(seat, shown)?;
+                if !here.insert(message.id) {
+                    let what = format!("device {} shows {body:?} twice", seat.number);
+                    return Err(("nothing_is_shown_twice", what));
+                }
+            }
+        }
+        self.known.entry(seat.number).or_default().shown.extend(here);
+        Ok(())
+    }
+
+    fn is_right(
+        &self,
+        seat: &Seat<'_>,
+        (peer, message, body): (&Peer, &Message, &str),
+    ) -> Result<(), Broken> {
+        let number = seat.number;
+        let Some(said) = self.said.get(&message.id) else {
+            let what = format!("device {number} shows {body:?}, which nobody said");
+            return Err(("what_is_shown_was_said", what));
+        };
+        if said.text != body || said.author != message.author {
+            let what = format!("device {number} shows {body:?} by {}: {said:?}", message.author);
+            return Err(("what_is_shown_was_said", what));
+        }
+        if number != said.device && !said.answered {
+            let what = format!("device {number} shows {body:?} before its author kept it");
+            return Err(("what_is_shown_was_said", what));
+        }
+        let right = match (&said.to, peer) {
+            (Peer::Account { account }, Peer::Account { account: other }) => {
+                let pair = [said.author, *account];
+                pair.contains(&seat.account) && pair.contains(other) && *other != seat.account
+            }
+            (said, shown) => said == shown,
+        };
+        if !right {
+            let what = format!("device {number} shows {body:?} in the thread of {peer:?}");
+            return Err(("what_is_shown_was_said", what));
+        }
+        self.may_be_seen(seat, said)
+    }
+
+    /// Nobody sees what was said when it was out already, unless it came back and was shown what
+    /// had been said before.
+    fn may_be_seen(&self, seat: &Seat<'_>, said: &Said) -> Result<(), Broken> {
+        if said.audience.contains(&seat.account) {
+            return Ok(());
+        }
+        let Peer::Group { group } = said.to else { return Ok(()) };
+        let back = self.invited.get(&(group, seat.account)).is_some_and(|at| *at >= said.at);
+        // Whoever is being let in while somebody speaks may be in before the speaker knows.
+        let history = group::agreed(seat.device.vault(), &group).is_some_and(|it| it.history > 0);
+        let joining = self.known.get(&seat.number).and_then(|it| it.epochs.get(&group));
+        let ahead = joining.and_then(|epochs| epochs.last()).is_some();
+        if (back && history) || (back && ahead) {
+            return Ok(());
+        }
+        let what = format!("device {} of {}: {said:?}", seat.number, seat.account);
+        Err(("whoever_is_out_hears_nothing", what))
+    }
+
+    fn look_at_statuses(
+        &mut self,
+        seat: &Seat<'_>,
+        seats: &[Seat<'_>],
+        now: Time,
+    ) -> Result<(), Broken> {
+        let vault = seat.device.vault();
+        for summary in thread::threads(vault) {
+            for message in thread::messages(vault, summary.id, None, ALL) {
+                if !message.own || !matches!(message.body, Body::Text { .. }) {
+                    continue;
+                }
+                if message.status.stored.is_some() {
+                    self.stored.entry(message.id).or_insert(now);
+                    if message.status.good < message.status.needed {
+                        let what = format!("device {}: {message:?}", seat.number);
+                        return Err(("stored_means_a_quorum", what));
+                    }
+                }
+                let has = |it: &&Seat<'_>| {
+                    self.known.get(&it.number).is_some_and(|it| it.shown.contains(&message.id))
+                };
+                let others = seats.iter().filter(|it| it.account != message.author);
+                let had: BTreeSet<AccountId> = others.filter(has).map(|it| it.account).collect();
+                let status = message.status;
+                if usize::from(status.delivered.max(status.read)) > had.len() {
+                    let what = format!("device {}: {message:?}, {had:?}", seat.number);
+                    return Err(("delivered_means_it_is_there", what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a text that is not where it must be, unless there is a reason, and how many texts
+    /// are where they must be and how many have a reason not to.
+    pub(crate) fn missing(&self, seats: &[Seat<'_>]) -> (Option<String>, usize, usize) {
+        let (mut missing, mut shown, mut excused) = (None, 0, 0);
+        for (id, said) in self.said.iter().filter(|(_, said)| said.answered) {
+            let source = seats.iter().find(|seat| seat.number == said.device);
+            for device in &said.due {
+                let Some(seat) = seats.iter().find(|seat| seat.number == *device) else {
+                    excused += 1;
+                    continue;
+                };
+                if self.known.get(device).is_some_and(|it| it.shown.contains(id)) {
+                    shown += 1;
+                } else if source.is_none_or(|it| self.is_excused(*id, said, it, seat)) {
+                    excused += 1;
+                } else {
+                    missing.get_or_insert_with(|| {
+                        let state = source.and_then(|it| state(it.device.vault(), id));
+                        format!("device {device} does not show {said:?}: {state:?}")
+                    });
+                }
+            }
+        }
+        (missing, shown, excused)
+    }
+
+    fn is_excused(&self, id: SayId, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> bool {
+        if self.unreliable.contains(&seat.number) || self.unreliable.contains(&source.number) {
+            return true;
+        }
+        if let Peer::Group { group } = said.to {
+            let left = |account| self.departed.contains(&(group, account));
+            if left(seat.account) || left(said.author) {
+                return true;
+            }
+        }
+        // The conversation had gone on too far before it could be stored.
+        let stored = self.stored.get(&id);
+        let Some(known) = self.known.get(&seat.number) else { return false };
+        said.groups.iter().any(|(group, epoch)| {
+            known.epochs.get(group).is_some_and(|epochs| {
+                let too_late = |(at, when): &(u64, Time)| {
+                    *at > epoch + WINDOW && stored.is_none_or(|stored| when <= stored)
+                };
+                epochs.iter().any(too_late)
+            })
+        })
+    }
+}
+
+fn state(vault: &dyn Vault, id: &SayId) -> Option<thread::Status> {
+    let threads = thread::threads(vault).into_iter();
+    threads.filter_map(|it| thread::by_id(vault, it.id, *id)).map(|it| it.status).next()
+}
+
+fn queues_bounded(seat: &Seat<'_>) -> Result<(), Broken> {
+    let waiting = seat.device.messenger().map_or(0, Messenger::waiting);
+    if waiting > WAITING_MAX {
+        let what = format!("{waiting} items wait on device {}", seat.number);
+        return Err(("outboxes_bounded", what));
+    }
+    Ok(())
+}
+
+/// Returns which devices of a group are not in the same state, if any.
+pub(crate) fn apart(seats: &[Seat<'_>]) -> Option<String> {
+    let mut states: BTreeMap<GroupId, (usize, u64, session_core::Digest)> = BTreeMap::new();
+    for seat in seats {
+        for (group, epoch, authenticator) in Messenger::epochs(seat.device.vault()) {
+            let first = states.entry(group).or_insert((seat.number, epoch, authenticator));
+            if (first.1, first.2) != (epoch, authenticator) {
+                return Some(format!(
+                    "{group:?}: device {} is in epoch {} ({}), device {} in {epoch} \
+                     ({authenticator})",
+                    first.0, first.1, first.2, seat.number,
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// Returns what is still on its way, if anything is.
+pub(crate) fn under_way(world: &World, seats: &[Seat<'_>]) -> Option<String> {
+    seats.iter().find_map(|seat| {
+        let waiting = seat.device.messenger().map_or(0, Messenger::waiting);
+        let now = world.now();
+        (waiting > 0).then(|| format!("{waiting} items wait on device {} at {now}", seat.number))
+    })
+}
