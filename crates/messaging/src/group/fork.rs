@@ -5,17 +5,24 @@
 //! made; then the one whose first commit has the lower digest.
 
 use session_core::{Digest, Time};
+use zeroize::Zeroizing;
 
 use super::commits::Rejected;
 use super::open::{Found, Taken};
 use super::routes::{What, split_slot};
-use super::state::{EpochKeys, Held, Part, Snapshot, State};
+use super::state::{EpochKeys, Held, Part, Queued, Snapshot, State};
 use super::wishes::{digest_of, want};
 use super::{Groups, HORIZON, Heard, doors, epochs};
 use crate::Cx;
 use crate::mls::KeyAgreement as _;
 use crate::say::GroupId;
 use crate::vault;
+
+/// What trying another branch changes.
+struct Before {
+    mls: Zeroizing<Vec<u8>>,
+    wishes: Vec<(Vec<u8>, Queued)>,
+}
 
 /// What decides between branches: the lower one is better.
 type Rank = (core::cmp::Reverse<u64>, bool, Digest);
@@ -37,7 +44,7 @@ impl Groups {
         if ours.2 == digest {
             return Taken::Keep;
         }
-        let before = self.mls.snapshot(cx.store, group);
+        let before = self.remember(cx, group);
         match self.walk(cx, group, state, &snapshot, digest, Some(message)) {
             Ok((there, told)) if rank(&there, epoch).is_some_and(|theirs| theirs < ours) => {
                 abandon(cx, group, state, &there);
@@ -73,7 +80,7 @@ impl Groups {
         let Some(flight) = &snapshot.state.flight else { return };
         let Some(ours) = rank(state, epoch).filter(|ours| ours.2 != flight.digest) else { return };
         let digest = flight.digest;
-        let before = self.mls.snapshot(cx.store, group);
+        let before = self.remember(cx, group);
         let (there, told) = match self.walk(cx, group, state, &snapshot, digest, None) {
             Ok((there, told)) if rank(&there, epoch).is_some_and(|theirs| theirs < ours) => {
                 (there, told)
@@ -153,6 +160,12 @@ impl Groups {
         }
     }
 
+    /// Remembers what trying another branch changes.
+    fn remember(&self, cx: &Cx<'_>, group: &GroupId) -> Before {
+        let mls = self.mls.snapshot(cx.store, group);
+        Before { mls, wishes: Part::Wish.list(cx.store, group) }
+    }
+
     /// The branch that was tried is worse: everything is as before.
     fn go_back(
         &mut self,
@@ -160,11 +173,15 @@ impl Groups {
         group: &GroupId,
         state: &State,
         tried: &State,
-        before: &[u8],
+        before: &Before,
         heard: &mut Vec<Heard>,
     ) {
         abandon(cx, group, tried, state);
-        if let Err(why) = self.mls.restore(&mut doors(cx), group, before) {
+        // Those that the tried branch fulfilled wait again: nobody was told.
+        for (key, queued) in &before.wishes {
+            vault::save(cx.store, key, queued);
+        }
+        if let Err(why) = self.mls.restore(&mut doors(cx), group, &before.mls) {
             heard.push(super::refused(why));
         }
     }
