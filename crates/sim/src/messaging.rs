@@ -89,10 +89,10 @@ pub(crate) fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violati
     let end = Span::from_secs(scenario.minutes * 60);
     crashes(&mut world, scenario, &mut rng);
     let mut people = People::new(scenario.persons.max(2), rng);
-    people.move_in(&mut world)?;
-    people.live(&mut world, end)?;
-    let settled_after = settle(&mut world, &mut people)?;
-    people.at_rest(&mut world)?;
+    let settled_after = act_out(&mut world, &mut people, end).map_err(|mut violation| {
+        violation.events = format!("{}{}", people.log(), violation.events);
+        violation
+    })?;
     let mut report = run::report(&world, scenario, seed, settled_after);
     let summary = people.summary(&world);
     report.persons = scenario.persons;
@@ -100,6 +100,18 @@ pub(crate) fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violati
     report.retrieved = summary.shown;
     report.messaging = Some(summary);
     Ok(report)
+}
+
+fn act_out(
+    world: &mut World,
+    people: &mut People,
+    end: Span,
+) -> Result<Span, Box<Violation>> {
+    people.move_in(world)?;
+    people.live(world, end)?;
+    let settled_after = settle(world, people)?;
+    people.at_rest(world)?;
+    Ok(settled_after)
 }
 
 /// Devices crash, often in the middle of something, and come back.

@@ -1,6 +1,6 @@
 //! What people do: write, make groups, invite, remove, leave, change, link and exclude devices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use session_core::{AccountId, Entropy, SeededEntropy, Span, Text, Time};
 use session_messaging::account;
@@ -28,6 +28,8 @@ const LOOK_EVERY: Span = Span::from_secs(15);
 const WATCH_EVERY: Span = Span::from_secs(1);
 /// Groups of a run, for each three people.
 const GROUPS_PER_THREE: usize = 1;
+/// Lines remembered of what was done and said.
+const LOG_MAX: usize = 2_000;
 
 /// A person.
 struct Person {
@@ -42,7 +44,19 @@ enum Deed {
     Say(Box<Said>),
     Group { members: Vec<AccountId> },
     Link { account: usize, device: usize },
-    Other,
+    Other(&'static str),
+    Change(&'static str, GroupId),
+}
+
+impl Deed {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Say(_) => "say",
+            Self::Group { .. } => "make a group",
+            Self::Link { .. } => "link",
+            Self::Other(name) | Self::Change(name, _) => name,
+        }
+    }
 }
 
 /// Everybody, and who watches them.
@@ -58,6 +72,10 @@ pub(crate) struct People {
     silent: bool,
     /// Devices that are nobody's yet.
     vacant: Vec<usize>,
+    /// What was done and said, for whoever has to find out what went wrong.
+    log: VecDeque<String>,
+    /// Whether each device ran when it was last looked at, and how often it had been started.
+    lives: BTreeMap<usize, (bool, u32)>,
     summary: Summary,
 }
 
@@ -78,6 +96,8 @@ impl People {
             texts: 0,
             silent: false,
             vacant: Vec::new(),
+            log: VecDeque::new(),
+            lives: BTreeMap::new(),
             summary: Summary::default(),
         }
     }
@@ -160,8 +180,16 @@ impl People {
             .or_else(|| witness::under_way(world, &seats))
             .or_else(|| witness::apart(&seats))
             .or_else(|| {
-                let count = self.waits.len();
-                (count > 0).then(|| format!("{count} commands are not answered"))
+                // Wishes for a group that the device is out of come to nothing without a word.
+                let gone = |device: usize, group: &GroupId| {
+                    let vault = world.devices()[device].vault();
+                    !Messenger::epochs(vault).iter().any(|(id, _, _)| id == group)
+                };
+                let mut waits = self.waits.iter();
+                let (of, (_, deed)) = waits.find(|((device, _), (_, deed))| {
+                    !matches!(deed, Deed::Change(_, group) if gone(*device, group))
+                })?;
+                Some(format!("device {} has not answered: {}", of.0, deed.name()))
             })
     }
 
@@ -181,11 +209,13 @@ impl People {
             for news in world.take_news(device) {
                 match news {
                     News::Answer { id, result } => {
+                        self.note(world, device, format_args!("answers {result:?}"));
                         if let Some((_, deed)) = self.waits.remove(&(device, id)) {
                             self.answered(world, deed, result);
                         }
                     }
                     News::Warning(warning) => {
+                        self.note(world, device, format_args!("warns: {warning}"));
                         let text = format!("{warning:?}");
                         let kind: String =
                             text.chars().take_while(|it| it.is_alphanumeric()).collect();
@@ -194,11 +224,28 @@ impl People {
                     }
                 }
             }
+            let (up, lives) = (world.devices()[device].is_up(), world.devices()[device].lives);
+            if self.lives.insert(device, (up, lives)) != Some((up, lives)) {
+                self.note(world, device, format_args!("runs: {up}, life {lives}"));
+            }
             // Nobody is answered by a device that has crashed.
             let it = &world.devices()[device];
             let lives = it.is_up().then_some(it.lives);
             self.waits.retain(|(of, _), (life, _)| *of != device || lives == Some(*life));
         }
+    }
+
+    fn note(&mut self, world: &World, device: usize, what: impl std::fmt::Display) {
+        if self.log.len() == LOG_MAX {
+            self.log.pop_front();
+        }
+        let at = world.now().since(BEGINNING).as_millis();
+        self.log.push_back(format!("{at:>8} ms  device {device} {what}"));
+    }
+
+    /// Returns what was done and said, the oldest first.
+    pub(crate) fn log(&self) -> String {
+        self.log.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
     fn answered(&mut self, world: &World, deed: Deed, result: Result<Answer, api::Error>) {
@@ -232,6 +279,7 @@ impl People {
         command: Command,
         deed: Deed,
     ) -> Result<(), Box<Violation>> {
+        self.note(world, device, format_args!("is told to {}: {command:?}", deed.name()));
         let id = world.with_device(device, |it, now, out| it.order(now, command, out))?;
         let life = world.devices()[device].lives;
         self.waits.insert((device, id), (life, deed));
@@ -309,15 +357,24 @@ impl People {
         let id = world.with_device(device, |it, now, out| it.order(now, command, out))?;
         let seats = seats(&self.people, world);
         let vault = world.devices()[device].vault();
-        let groups = witness::behind(vault, author, &to);
-        let audience = witness::audience(vault, author, &to);
-        let due = self.witness.due(&seats, (author, device), (&to, &groups), &audience);
         let at = world.now();
-        let said = Said { text, author, device, to, at, answered: false, audience, groups, due };
+        let groups = witness::behind(vault, author, &to, at);
+        let audience = witness::audience(vault, author, &to);
+        let hears = |it: &&Seat<'_>| it.number != device && audience.contains(&it.account);
+        let there = seats.iter().filter(hears).map(|it| it.number).collect();
+        // Whoever has several devices may add one of them later than another: what is said before
+        // is shown on those only that were there.
+        let alone = |it: &&Person| it.devices.len() == 1 && audience.contains(&it.account);
+        let due = self.people.iter().filter(alone).map(|it| it.devices[0]);
+        let due = due.filter(|it| *it != device).collect();
+        let answered = false;
+        let said =
+            Said { text, author, device, to, at, answered, audience, groups, there, due };
         if let Some(name) = newest(vault, &to, &said.text) {
             self.witness.said.insert(name, said.clone());
         }
         let life = world.devices()[device].lives;
+        self.note(world, device, format_args!("says to {to:?}: {}", &said.text[..said.text.len().min(40)]));
         self.waits.insert((device, id), (life, Deed::Say(Box::new(said))));
         Ok(())
     }
@@ -349,7 +406,7 @@ impl People {
         let Some(account) = self.pick(&all) else { return Ok(()) };
         self.witness.invited.insert((group, account), Time::MAX);
         let command = Command::Invite { group, accounts: vec![account] };
-        self.order(world, device, command, Deed::Other)
+        self.order(world, device, command, Deed::Change("invite", group))
     }
 
     fn remove(
@@ -367,7 +424,7 @@ impl People {
         let Some(account) = account else { return Ok(()) };
         self.witness.departed.insert((group, account));
         self.summary.removed += 1;
-        self.order(world, device, Command::Remove { group, account }, Deed::Other)
+        self.order(world, device, Command::Remove { group, account }, Deed::Change("remove", group))
     }
 
     /// Everybody who may changes the group at the same time; everybody else draws new keys.
@@ -388,7 +445,7 @@ impl People {
                 } else {
                     continue;
                 };
-                self.order(world, device, command, Deed::Other)?;
+                self.order(world, device, command, Deed::Change("race", group))?;
             }
         }
         Ok(())
@@ -405,7 +462,7 @@ impl People {
         let Some(account) = self.pick(&accounts) else { return Ok(()) };
         let role = Some((account, Role::Admin));
         let command = Command::ChangeGroup { group, name: None, role, disappear: None };
-        self.order(world, device, command, Deed::Other)
+        self.order(world, device, command, Deed::Change("promote", group))
     }
 
     fn rotate(
@@ -416,7 +473,7 @@ impl People {
     ) -> Result<(), Box<Violation>> {
         let account = self.other(index);
         let command = Command::Rotate { peer: Peer::Account { account } };
-        self.order(world, device, command, Deed::Other)
+        self.order(world, device, command, Deed::Other("rotate"))
     }
 
     fn link(
@@ -455,7 +512,7 @@ impl People {
         self.witness.unreliable.insert(another);
         self.people[index].devices.pop();
         self.summary.excluded += 1;
-        self.order(world, device, Command::RevokeDevice { device: id }, Deed::Other)
+        self.order(world, device, Command::RevokeDevice { device: id }, Deed::Other("exclude"))
     }
 }
 

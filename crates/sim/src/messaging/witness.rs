@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use session_core::{AccountId, Time};
 use session_messaging::group::{self, Kind};
 use session_messaging::messenger::Messenger;
+use session_messaging::messenger::api::Authenticator;
 use session_messaging::say::{GroupId, Peer, SayId};
 use session_messaging::thread::{self, Body, Message};
 use session_messaging::vault::Vault;
@@ -37,16 +38,28 @@ pub(crate) struct Said {
     /// Accounts that it was said to, the author's included, as its device saw it.
     pub(crate) audience: BTreeSet<AccountId>,
     /// The groups behind the conversation, and their epochs on the author's device.
-    pub(crate) groups: Vec<(GroupId, u64)>,
-    /// Devices that must show it.
+    pub(crate) groups: Vec<(GroupId, Epoch)>,
+    /// Devices that were there when it was said: those that were in its epochs must show it.
+    pub(crate) there: BTreeSet<usize>,
+    /// Devices that must show it in any case: the only ones of their accounts.
     pub(crate) due: BTreeSet<usize>,
+}
+
+/// An epoch that a device was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    pub(crate) number: u64,
+    /// The same on all devices in it, and on no others.
+    pub(crate) is: Authenticator,
+    /// When it was first seen there.
+    pub(crate) seen: Time,
 }
 
 /// What is known of a device from watching it.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// Epochs of each group, and when they were first seen.
-    epochs: BTreeMap<GroupId, Vec<(u64, Time)>>,
+    /// Epochs of each group, and when they were seen.
+    epochs: BTreeMap<GroupId, Vec<Epoch>>,
     /// Texts that it has shown.
     shown: BTreeSet<SayId>,
 }
@@ -76,8 +89,12 @@ pub(crate) struct Seat<'a> {
 }
 
 /// Returns the groups behind a conversation on a device, and their epochs.
-pub(crate) fn behind(vault: &dyn Vault, own: AccountId, to: &Peer) -> Vec<(GroupId, u64)> {
-    let all = Messenger::epochs(vault).into_iter();
+pub(crate) fn behind(
+    vault: &dyn Vault,
+    own: AccountId,
+    to: &Peer,
+    now: Time,
+) -> Vec<(GroupId, Epoch)> {
     let wanted = |id: &GroupId| match (to, group::agreed(vault, id).map(|it| it.kind)) {
         (Peer::Group { group }, _) => group == id,
         (Peer::Account { account }, Some(Kind::Direct { creator, other })) => {
@@ -85,15 +102,16 @@ pub(crate) fn behind(vault: &dyn Vault, own: AccountId, to: &Peer) -> Vec<(Group
         }
         _ => false,
     };
-    all.filter(|(id, _, _)| wanted(id)).map(|(id, epoch, _)| (id, epoch)).collect()
+    epochs(vault, now).into_iter().filter(|(id, _)| wanted(id)).collect()
 }
 
-fn devices_group(vault: &dyn Vault) -> Option<(GroupId, u64)> {
+fn epochs(vault: &dyn Vault, seen: Time) -> Vec<(GroupId, Epoch)> {
     let all = Messenger::epochs(vault).into_iter();
-    let is = |id: &GroupId| {
-        matches!(group::agreed(vault, id), Some(agreed) if matches!(agreed.kind, Kind::Devices { .. }))
-    };
-    all.filter(|(id, _, _)| is(id)).map(|(id, epoch, _)| (id, epoch)).next()
+    all.map(|(group, number, is)| (group, Epoch { number, is, seen })).collect()
+}
+
+fn is_of_devices(vault: &dyn Vault, group: &GroupId) -> bool {
+    group::agreed(vault, group).is_some_and(|it| matches!(it.kind, Kind::Devices { .. }))
 }
 
 /// Returns who hears what is said to a peer, the author's account included.
@@ -111,45 +129,40 @@ impl Witness {
     pub(crate) fn watch(&mut self, seats: &[Seat<'_>], now: Time) {
         for seat in seats {
             let known = self.known.entry(seat.number).or_default();
-            for (group, epoch, _) in Messenger::epochs(seat.device.vault()) {
+            for (group, epoch) in epochs(seat.device.vault(), now) {
                 let epochs = known.epochs.entry(group).or_default();
-                if epochs.last().is_none_or(|(last, _)| *last != epoch) {
-                    epochs.push((epoch, now));
+                if epochs.last().is_none_or(|last| last.is != epoch.is) {
+                    epochs.push(epoch);
                 }
             }
         }
     }
 
-    /// Returns which devices must show a text that is said now.
-    pub(crate) fn due(
-        &self,
-        seats: &[Seat<'_>],
-        (author, device): (AccountId, usize),
-        (to, groups): (&Peer, &[(GroupId, u64)]),
-        audience: &BTreeSet<AccountId>,
-    ) -> BTreeSet<usize> {
-        let own = seats.iter().find(|seat| seat.number == device);
-        let own_group = own.and_then(|seat| devices_group(seat.device.vault()));
-        let hears = |seat: &&Seat<'_>| {
-            if seat.number == device || !audience.contains(&seat.account) {
-                return false;
-            }
-            if seat.account == author {
-                // Own devices hear from each other in a group of their own.
-                return own_group.is_some_and(|at| self.follows(seat.number, &[at]));
-            }
-            let first_contact = matches!(to, Peer::Account { .. }) || !groups.is_empty();
-            (seat.first && first_contact) || self.follows(seat.number, groups)
-        };
-        seats.iter().filter(hears).map(|seat| seat.number).collect()
+    /// Whether a device was in one of the epochs of a group that another one had been in until a
+    /// time: from then on it could follow.
+    fn follows(&self, device: usize, other: usize, group: &GroupId, until: Time) -> bool {
+        let of = |device: usize| self.known.get(&device)?.epochs.get(group);
+        let (Some(here), Some(there)) = (of(device), of(other)) else { return false };
+        let there = there.iter().filter(|epoch| epoch.seen <= until);
+        there.into_iter().any(|epoch| here.iter().any(|other| other.is == epoch.is))
     }
 
-    /// Whether a device is in all of these groups, and was before these epochs.
-    fn follows(&self, device: usize, groups: &[(GroupId, u64)]) -> bool {
-        let Some(known) = self.known.get(&device) else { return false };
-        let since = |group: &GroupId| known.epochs.get(group)?.first().map(|(epoch, _)| *epoch);
-        !groups.is_empty()
-            && groups.iter().all(|(group, epoch)| since(group).is_some_and(|it| it <= *epoch))
+    /// Whether a device has to show a text.
+    fn must_show(&self, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> bool {
+        if said.due.contains(&seat.number) {
+            return true;
+        }
+        if !said.there.contains(&seat.number) {
+            return false;
+        }
+        let follows = |group: &GroupId| self.follows(seat.number, said.device, group, said.at);
+        if seat.account == said.author {
+            // Own devices hear from each other in a group of their own.
+            let own = epochs(source.device.vault(), said.at);
+            let own = own.iter().find(|(id, _)| is_of_devices(source.device.vault(), id));
+            return own.is_some_and(|(group, _)| follows(group));
+        }
+        !said.groups.is_empty() && said.groups.iter().all(|(group, _)| follows(group))
     }
 
     /// Looks at everything that devices show, and at what they say of what they sent.
@@ -274,28 +287,39 @@ impl Witness {
         let (mut missing, mut shown, mut excused) = (None, 0, 0);
         for (id, said) in self.said.iter().filter(|(_, said)| said.answered) {
             let source = seats.iter().find(|seat| seat.number == said.device);
-            for device in &said.due {
-                let Some(seat) = seats.iter().find(|seat| seat.number == *device) else {
-                    excused += 1;
-                    continue;
-                };
-                if self.known.get(device).is_some_and(|it| it.shown.contains(id)) {
+            let Some(source) = source.filter(|it| !self.unreliable.contains(&it.number)) else {
+                excused += 1;
+                continue;
+            };
+            for seat in seats.iter().filter(|seat| seat.number != said.device) {
+                if self.known.get(&seat.number).is_some_and(|it| it.shown.contains(id)) {
                     shown += 1;
-                } else if source.is_none_or(|it| self.is_excused(*id, said, it, seat)) {
-                    excused += 1;
-                } else {
-                    missing.get_or_insert_with(|| {
-                        let state = source.and_then(|it| state(it.device.vault(), id));
-                        format!("device {device} does not show {said:?}: {state:?}")
-                    });
+                } else if self.must_show(said, source, seat) {
+                    if self.is_excused(*id, said, seat) {
+                        excused += 1;
+                    } else if missing.is_none() {
+                        missing = Some(self.describe(id, said, source, seat));
+                    }
                 }
             }
         }
         (missing, shown, excused)
     }
 
-    fn is_excused(&self, id: SayId, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> bool {
-        if self.unreliable.contains(&seat.number) || self.unreliable.contains(&source.number) {
+    fn describe(&self, id: &SayId, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> String {
+        let (number, state) = (seat.number, state(source.device.vault(), id));
+        let mut text = format!("device {number} does not show {said:?}: {state:?}");
+        for (group, _) in &said.groups {
+            for device in [said.device, number] {
+                let epochs = self.known.get(&device).and_then(|it| it.epochs.get(group));
+                text.push_str(&format!("\n  device {device} in {group:?}: {epochs:?}"));
+            }
+        }
+        text
+    }
+
+    fn is_excused(&self, id: SayId, said: &Said, seat: &Seat<'_>) -> bool {
+        if self.unreliable.contains(&seat.number) {
             return true;
         }
         if let Peer::Group { group } = said.to {
@@ -308,12 +332,10 @@ impl Witness {
         let stored = self.stored.get(&id);
         let Some(known) = self.known.get(&seat.number) else { return false };
         said.groups.iter().any(|(group, epoch)| {
-            known.epochs.get(group).is_some_and(|epochs| {
-                let too_late = |(at, when): &(u64, Time)| {
-                    *at > epoch + WINDOW && stored.is_none_or(|stored| when <= stored)
-                };
-                epochs.iter().any(too_late)
-            })
+            let too_late = |at: &Epoch| {
+                at.number > epoch.number + WINDOW && stored.is_none_or(|stored| at.seen <= *stored)
+            };
+            known.epochs.get(group).is_some_and(|epochs| epochs.iter().any(too_late))
         })
     }
 }
@@ -334,7 +356,7 @@ fn queues_bounded(seat: &Seat<'_>) -> Result<(), Broken> {
 
 /// Returns which devices of a group are not in the same state, if any.
 pub(crate) fn apart(seats: &[Seat<'_>]) -> Option<String> {
-    let mut states: BTreeMap<GroupId, (usize, u64, session_core::Digest)> = BTreeMap::new();
+    let mut states: BTreeMap<GroupId, (usize, u64, Authenticator)> = BTreeMap::new();
     for seat in seats {
         for (group, epoch, authenticator) in Messenger::epochs(seat.device.vault()) {
             let first = states.entry(group).or_insert((seat.number, epoch, authenticator));
