@@ -12,8 +12,10 @@
 //! | [`device`] | messenger and client with a shell |
 //! | `journal` | the vault, which a crash takes back |
 //! | `people` | what people do |
+//! | `accidents` | devices that go back in time, and copies of devices |
 //! | `witness` | who said what to whom, and what must be shown where |
 
+mod accidents;
 pub mod device;
 mod journal;
 mod people;
@@ -88,7 +90,7 @@ pub(crate) fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violati
     let mut rng = SeededEntropy::new(seed ^ 0x7a1c_5eed);
     let end = Span::from_secs(scenario.minutes * 60);
     crashes(&mut world, scenario, &mut rng);
-    let mut people = People::new(scenario.persons.max(2), rng);
+    let mut people = People::new(scenario.persons.max(2), scenario.habits.rolls_back, rng);
     let settled_after = act_out(&mut world, &mut people, end).map_err(|mut violation| {
         violation.events = format!("{}{}", people.log(), violation.events);
         violation
@@ -102,11 +104,7 @@ pub(crate) fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violati
     Ok(report)
 }
 
-fn act_out(
-    world: &mut World,
-    people: &mut People,
-    end: Span,
-) -> Result<Span, Box<Violation>> {
+fn act_out(world: &mut World, people: &mut People, end: Span) -> Result<Span, Box<Violation>> {
     people.move_in(world)?;
     people.live(world, end)?;
     let settled_after = settle(world, people)?;
@@ -131,7 +129,7 @@ fn crashes(world: &mut World, scenario: &Scenario, rng: &mut SeededEntropy) {
 
 fn settle(world: &mut World, people: &mut People) -> Result<Span, Box<Violation>> {
     let begin = world.now().since(BEGINNING);
-    people.fall_silent();
+    people.fall_silent(world);
     world.heal();
     let mut after = Span::ZERO;
     while let Some(unrest) = people.unrest(world) {
@@ -166,3 +164,6 @@ impl fmt::Display for Summary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

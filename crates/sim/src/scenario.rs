@@ -304,7 +304,7 @@ impl Author<'_> {
             }
             Story::MessagingLiars => {
                 self.broken_connections();
-                self.misbehaviour(spare_of);
+                self.misbehaviour(Kind::OF_CONVERSATIONS, spare_of);
                 self.partitions();
             }
             Story::Coordination => {
@@ -326,7 +326,7 @@ impl Author<'_> {
             Story::Crashes => self.crashes(spare_of, false),
             Story::Outage => self.crashes(|members| members, false),
             Story::Partition => self.partitions(),
-            Story::Byzantine => self.misbehaviour(spare_of),
+            Story::Byzantine => self.misbehaviour(Kind::ALL, spare_of),
             Story::Skewed => self.skews(),
             Story::DiskLoss => self.crashes(|_| 1, true),
             Story::Everything => {
@@ -337,7 +337,7 @@ impl Author<'_> {
             }
             Story::Siege => {
                 self.broken_connections();
-                self.misbehaviour(|members| spare_of(members).min(1));
+                self.misbehaviour(Kind::ALL, |members| spare_of(members).min(1));
                 self.crashes(|members| spare_of(members).min(2), false);
             }
         }
@@ -392,12 +392,12 @@ impl Author<'_> {
         }
     }
 
-    fn misbehaviour(&mut self, how_many: impl Fn(usize) -> usize) {
+    fn misbehaviour(&mut self, kinds: [Kind; 4], how_many: impl Fn(usize) -> usize) {
         for (number, swarm) in self.world.swarms().to_vec().into_iter().enumerate() {
             let members = self.world.members(swarm).to_vec();
             let bad = self.choose(&members, how_many(members.len()) as u64);
             let first = number + self.rng.below(4) as usize;
-            for (node, kind) in bad.into_iter().zip(Kind::ALL.into_iter().cycle().skip(first)) {
+            for (node, kind) in bad.into_iter().zip(kinds.into_iter().cycle().skip(first)) {
                 self.plan(0, Fault::Misbehave { node, kind });
             }
         }

@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
+use session_client::StoredProof;
 use session_client::talk::{Cx, Effect, Input, Talker, Voice};
-use session_client::{Client, StoredProof};
 use session_core::{AccountId, Decode as _, SeededEntropy, Span, Time};
 use session_crypto::DsaPublicKey;
 use session_crypto::fake::FakeVerifier;
 use session_messaging::account::{self, Setup};
+use session_messaging::messenger::Config;
 use session_messaging::messenger::Messenger;
 use session_messaging::messenger::api::{self, Answer, Command, Event, Warning};
-use session_messaging::messenger::Config;
 use session_messaging::thread;
 use session_messaging::vault::{MemoryVault, Vault};
 use session_protocol::{Checker, Membership};
@@ -108,18 +108,6 @@ impl Device {
         }
     }
 
-    /// Returns its client, while it runs.
-    #[must_use]
-    pub fn client(&self) -> Option<&Client> {
-        self.talker.as_ref().map(|talker| talker.client())
-    }
-
-    /// Tells whether nothing is on its way and every mailbox was read since a time.
-    #[must_use]
-    pub fn is_idle(&self, since: Time) -> bool {
-        self.commit_at.is_none() && self.talker.as_ref().is_none_or(|it| it.is_idle(since))
-    }
-
     /// Makes it the first device of an account.
     pub(crate) fn create(&mut self, now: Time) {
         let network = self.checker.membership().network();
@@ -164,6 +152,7 @@ impl Device {
     /// Puts another image in the place of its disk. It must be down.
     pub(crate) fn restore(&mut self, image: MemoryVault) {
         self.vault = Journal::over(image);
+        self.joins = None;
     }
 
     /// Gives a command; the answer is news with the number that is returned.
@@ -173,12 +162,6 @@ impl Device {
         self.tell(now, Input::Command { id, command });
         self.settle(now, out);
         id
-    }
-
-    /// Has every mailbox read now.
-    pub(crate) fn read_all(&mut self, now: Time, out: &mut Vec<Departure>) {
-        self.tell(now, Input::ReadAll);
-        self.settle(now, out);
     }
 
     fn tell(&mut self, now: Time, input: Input) {

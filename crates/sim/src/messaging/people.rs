@@ -1,19 +1,22 @@
 //! What people do: write, make groups, invite, remove, leave, change, link and exclude devices.
 
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::collections::{BTreeMap, VecDeque};
 
 use session_core::{AccountId, Entropy, SeededEntropy, Span, Text, Time};
 use session_messaging::account;
 use session_messaging::group::{self, Role};
-use session_messaging::messenger::api::{self, Answer, Command};
 use session_messaging::messenger::Messenger;
+use session_messaging::messenger::api::{self, Answer, Command};
 use session_messaging::say::{GroupId, Peer, Say, SayId};
 use session_messaging::thread::{self, Body};
 use session_messaging::vault::Vault;
 
+use super::Summary;
+use super::accidents::{Accident, Accidents};
 use super::device::{Device, News};
 use super::witness::{self, Said, Seat, Witness};
-use super::Summary;
 use crate::host::BEGINNING;
 use crate::violation::Violation;
 use crate::world::World;
@@ -34,8 +37,10 @@ const LOG_MAX: usize = 2_000;
 /// A person.
 struct Person {
     account: AccountId,
-    /// Devices, in the order in which they were linked; excluded ones are not here.
+    /// Devices, in the order in which they were linked.
     devices: Vec<usize>,
+    /// Devices that wait to be linked, or were excluded.
+    others: Vec<usize>,
     next: Time,
 }
 
@@ -76,14 +81,16 @@ pub(crate) struct People {
     log: VecDeque<String>,
     /// Whether each device ran when it was last looked at, and how often it had been started.
     lives: BTreeMap<usize, (bool, u32)>,
-    summary: Summary,
+    accidents: Option<Accidents>,
+    pub(super) summary: Summary,
 }
 
 impl People {
-    pub(crate) fn new(people: usize, rng: SeededEntropy) -> Self {
+    pub(crate) fn new(people: usize, rolls_back: bool, rng: SeededEntropy) -> Self {
         let person = |_| Person {
             account: AccountId::from([0; 32]),
             devices: Vec::new(),
+            others: Vec::new(),
             next: BEGINNING,
         };
         Self {
@@ -98,6 +105,7 @@ impl People {
             vacant: Vec::new(),
             log: VecDeque::new(),
             lives: BTreeMap::new(),
+            accidents: rolls_back.then(Accidents::default),
             summary: Summary::default(),
         }
     }
@@ -119,16 +127,15 @@ impl People {
     }
 
     /// Nobody begins anything new.
-    pub(crate) fn fall_silent(&mut self) {
+    pub(crate) fn fall_silent(&mut self, world: &mut World) {
         self.silent = true;
+        if let Some(accidents) = self.accidents.take() {
+            accidents.end(world);
+        }
     }
 
     /// Lets everybody live until a time after the beginning.
-    pub(crate) fn live(
-        &mut self,
-        world: &mut World,
-        until: Span,
-    ) -> Result<(), Box<Violation>> {
+    pub(crate) fn live(&mut self, world: &mut World, until: Span) -> Result<(), Box<Violation>> {
         let until = BEGINNING + until;
         while world.now() < until {
             let acts = self.people.iter().map(|person| person.next);
@@ -141,6 +148,7 @@ impl People {
             if self.silent {
                 continue;
             }
+            self.have_accidents(world)?;
             for index in 0..self.people.len() {
                 if self.people[index].next <= world.now() {
                     let wait = ACT_EVERY_MS / 2 + self.rng.below(ACT_EVERY_MS);
@@ -149,6 +157,32 @@ impl People {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn have_accidents(&mut self, world: &mut World) -> Result<(), Box<Violation>> {
+        let Some(mut accidents) = self.accidents.take() else { return Ok(()) };
+        if accidents.is_due(world.now()) {
+            // What a device showed before it went back was shown.
+            self.next_look = world.now();
+            self.check(world)?;
+            let devices: Vec<usize> =
+                self.people.iter().flat_map(|person| person.devices.clone()).collect();
+            let (vacant, rng) = (&mut self.vacant, &mut self.rng);
+            if let Some(Accident { device, copy }) = accidents.happen(world, &devices, vacant, rng)
+            {
+                let what = if copy.is_some() { "is copied" } else { "goes back in time" };
+                self.note(world, device, what);
+                self.witness.unreliable.insert(device);
+                self.summary.rolled_back += 1;
+                let owner = self.people.iter_mut().find(|it| it.devices.contains(&device));
+                if let (Some(person), Some(copy)) = (owner, copy) {
+                    person.others.push(copy);
+                    self.witness.unreliable.insert(copy);
+                }
+            }
+        }
+        self.accidents = Some(accidents);
         Ok(())
     }
 
@@ -235,6 +269,22 @@ impl People {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn forget_what_was_shown(&mut self) {
+        self.witness.forget_what_was_shown();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pretend_that_all_were_out(&mut self) {
+        let groups = self.groups.clone();
+        assert!(!groups.is_empty(), "the seed makes a group");
+        for said in self.witness.said.values_mut().filter(|it| matches!(it.to, Peer::Group { .. }))
+        {
+            said.audience = BTreeSet::from([said.author]);
+        }
+        self.witness.invited.clear();
+    }
+
     fn note(&mut self, world: &World, device: usize, what: impl std::fmt::Display) {
         if self.log.len() == LOG_MAX {
             self.log.pop_front();
@@ -260,6 +310,7 @@ impl People {
                 }
             }
             (Deed::Link { account, device }, Ok(_)) => {
+                self.people[account].others.retain(|other| *other != device);
                 self.people[account].devices.push(device);
                 self.summary.linked += 1;
             }
@@ -360,21 +411,27 @@ impl People {
         let at = world.now();
         let groups = witness::behind(vault, author, &to, at);
         let audience = witness::audience(vault, author, &to);
-        let hears = |it: &&Seat<'_>| it.number != device && audience.contains(&it.account);
+        let hears =
+            |it: &&Seat<'_>| it.counts && it.number != device && audience.contains(&it.account);
         let there = seats.iter().filter(hears).map(|it| it.number).collect();
         // Whoever has several devices may add one of them later than another: what is said before
         // is shown on those only that were there.
-        let alone = |it: &&Person| it.devices.len() == 1 && audience.contains(&it.account);
+        let alone = |it: &&Person| {
+            it.devices.len() + it.others.len() == 1 && audience.contains(&it.account)
+        };
         let due = self.people.iter().filter(alone).map(|it| it.devices[0]);
         let due = due.filter(|it| *it != device).collect();
         let answered = false;
-        let said =
-            Said { text, author, device, to, at, answered, audience, groups, there, due };
+        let said = Said { text, author, device, to, at, answered, audience, groups, there, due };
         if let Some(name) = newest(vault, &to, &said.text) {
             self.witness.said.insert(name, said.clone());
         }
         let life = world.devices()[device].lives;
-        self.note(world, device, format_args!("says to {to:?}: {}", &said.text[..said.text.len().min(40)]));
+        self.note(
+            world,
+            device,
+            format_args!("says to {to:?}: {}", &said.text[..said.text.len().min(40)]),
+        );
         self.waits.insert((device, id), (life, Deed::Say(Box::new(said))));
         Ok(())
     }
@@ -483,8 +540,10 @@ impl People {
         device: usize,
     ) -> Result<(), Box<Violation>> {
         let first = self.people[index].devices[0];
-        let several = self.people[index].devices.len() > 1;
-        if several || first != device || self.waits.values().any(|(_, it)| matches!(it, Deed::Link { .. }))
+        let several = self.people[index].devices.len() + self.people[index].others.len() > 1;
+        if several
+            || first != device
+            || self.waits.values().any(|(_, it)| matches!(it, Deed::Link { .. }))
         {
             return self.write(world, index, device);
         }
@@ -492,6 +551,8 @@ impl People {
         let account = self.people[index].account;
         let request = world.with_device(another, |it, _, _| it.ask(account))?;
         world.start(another);
+        self.people[index].others.push(another);
+        self.witness.linked.entry(account).or_insert(world.now());
         let command = Command::AddDevice { request, name: "another".to_owned() };
         self.order(world, device, command, Deed::Link { account: index, device: another })
     }
@@ -509,8 +570,8 @@ impl People {
         let Some(id) = world.devices()[another].messenger().map(Messenger::device) else {
             return self.write(world, index, device);
         };
-        self.witness.unreliable.insert(another);
         self.people[index].devices.pop();
+        self.people[index].others.push(another);
         self.summary.excluded += 1;
         self.order(world, device, Command::RevokeDevice { device: id }, Deed::Other("exclude"))
     }
@@ -526,10 +587,11 @@ fn newest(vault: &dyn Vault, to: &Peer, text: &str) -> Option<SayId> {
 fn seats<'a>(people: &[Person], world: &'a World) -> Vec<Seat<'a>> {
     let mut seats = Vec::new();
     for person in people {
-        for (place, number) in person.devices.iter().enumerate() {
-            let device: &Device = &world.devices()[*number];
-            let account = person.account;
-            seats.push(Seat { number: *number, account, device, first: place == 0 });
+        let in_use = person.devices.iter().map(|number| (*number, true));
+        let others = person.others.iter().map(|number| (*number, false));
+        for (number, counts) in in_use.chain(others) {
+            let device: &Device = &world.devices()[number];
+            seats.push(Seat { number, account: person.account, device, counts });
         }
     }
     seats

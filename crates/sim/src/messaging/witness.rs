@@ -75,17 +75,19 @@ pub(crate) struct Witness {
     pub(crate) departed: BTreeSet<(GroupId, AccountId)>,
     /// When accounts were last wanted in a group.
     pub(crate) invited: BTreeMap<(GroupId, AccountId), Time>,
-    /// Devices that were excluded from their accounts, or went back in time.
+    /// Devices that went back in time, or were copied.
     pub(crate) unreliable: BTreeSet<usize>,
+    /// When accounts got a second device, or asked for it.
+    pub(crate) linked: BTreeMap<AccountId, Time>,
 }
 
-/// A device, whose account it is of, and which.
+/// A device, and whose account it is of.
 pub(crate) struct Seat<'a> {
     pub(crate) number: usize,
     pub(crate) account: AccountId,
     pub(crate) device: &'a Device,
-    /// Whether it is the first one of its account.
-    pub(crate) first: bool,
+    /// Whether it is a part of its account: one that waits to be, or was excluded, is not.
+    pub(crate) counts: bool,
 }
 
 /// Returns the groups behind a conversation on a device, and their epochs.
@@ -125,6 +127,11 @@ pub(crate) fn audience(vault: &dyn Vault, own: AccountId, to: &Peer) -> BTreeSet
 }
 
 impl Witness {
+    #[cfg(test)]
+    pub(crate) fn forget_what_was_shown(&mut self) {
+        self.known.values_mut().for_each(|known| known.shown.clear());
+    }
+
     /// Takes down in which epochs devices are.
     pub(crate) fn watch(&mut self, seats: &[Seat<'_>], now: Time) {
         for seat in seats {
@@ -148,8 +155,11 @@ impl Witness {
     }
 
     /// Whether a device has to show a text.
-    fn must_show(&self, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> bool {
-        if said.due.contains(&seat.number) {
+    fn must_show(&self, id: &SayId, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> bool {
+        // With a second device there is an order in which they are let in.
+        let stored = self.stored.get(id).copied().unwrap_or(Time::MAX);
+        let alone = self.linked.get(&seat.account).is_none_or(|at| *at > stored);
+        if alone && said.due.contains(&seat.number) {
             return true;
         }
         if !said.there.contains(&seat.number) {
@@ -291,10 +301,10 @@ impl Witness {
                 excused += 1;
                 continue;
             };
-            for seat in seats.iter().filter(|seat| seat.number != said.device) {
+            for seat in seats.iter().filter(|it| it.counts && it.number != said.device) {
                 if self.known.get(&seat.number).is_some_and(|it| it.shown.contains(id)) {
                     shown += 1;
-                } else if self.must_show(said, source, seat) {
+                } else if self.must_show(id, said, source, seat) {
                     if self.is_excused(*id, said, seat) {
                         excused += 1;
                     } else if missing.is_none() {
@@ -354,10 +364,11 @@ fn queues_bounded(seat: &Seat<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Returns which devices of a group are not in the same state, if any.
+/// Returns which devices of a group are not in the same state, or should not be in it, if any.
 pub(crate) fn apart(seats: &[Seat<'_>]) -> Option<String> {
     let mut states: BTreeMap<GroupId, (usize, u64, Authenticator)> = BTreeMap::new();
-    for seat in seats {
+    let (in_use, others): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| seat.counts);
+    for seat in in_use {
         for (group, epoch, authenticator) in Messenger::epochs(seat.device.vault()) {
             let first = states.entry(group).or_insert((seat.number, epoch, authenticator));
             if (first.1, first.2) != (epoch, authenticator) {
@@ -369,12 +380,18 @@ pub(crate) fn apart(seats: &[Seat<'_>]) -> Option<String> {
             }
         }
     }
-    None
+    others.into_iter().find_map(|seat| {
+        let mut epochs = Messenger::epochs(seat.device.vault()).into_iter();
+        let (group, _, _) = epochs.find(|(group, _, authenticator)| {
+            states.get(group).is_some_and(|(_, _, of_others)| of_others == authenticator)
+        })?;
+        Some(format!("device {}, which is excluded, is in {group:?}", seat.number))
+    })
 }
 
 /// Returns what is still on its way, if anything is.
 pub(crate) fn under_way(world: &World, seats: &[Seat<'_>]) -> Option<String> {
-    seats.iter().find_map(|seat| {
+    seats.iter().filter(|seat| seat.counts).find_map(|seat| {
         let waiting = seat.device.messenger().map_or(0, Messenger::waiting);
         let now = world.now();
         (waiting > 0).then(|| format!("{waiting} items wait on device {} at {now}", seat.number))

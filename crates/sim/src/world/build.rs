@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use session_core::{Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text};
 use session_core::Domain;
-use session_crypto::{BadSignature, DsaPublicKey, RealVerifier, Signature, Signer, Verifier};
+use session_core::{Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
+use session_crypto::{BadSignature, DsaPublicKey, RealVerifier, Signature, Signer, Verifier};
 use session_network::Role;
 use session_protocol::chain::Amount;
 use session_protocol::{AccessRule, Checker, Membership, NodeRecord, StaticMembership};

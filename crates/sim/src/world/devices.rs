@@ -5,6 +5,7 @@ use std::sync::Arc;
 use session_core::{SeededEntropy, Time};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_messaging::messenger::Config;
+use session_messaging::vault::MemoryVault;
 use session_protocol::Membership;
 
 use super::build::fork;
@@ -65,6 +66,13 @@ impl World {
 
     /// Starts a device that is somebody's, if it does not run.
     pub(crate) fn start(&mut self, device: usize) {
+        self.start_device(device);
+    }
+
+    /// Puts an image in the place of what is on a device, and starts it if that is somebody's.
+    pub(crate) fn restore(&mut self, device: usize, image: MemoryVault) {
+        self.stop_device(device);
+        self.devices[device].restore(image);
         self.start_device(device);
     }
 
