@@ -1,7 +1,5 @@
 //! What people do: write, make groups, invite, remove, leave, change, link and exclude devices.
 
-#[cfg(test)]
-use std::collections::BTreeSet;
 use std::collections::{BTreeMap, VecDeque};
 
 use session_core::{AccountId, Entropy, SeededEntropy, Span, Text, Time};
@@ -49,6 +47,7 @@ enum Deed {
     Say(Box<Said>),
     Group { members: Vec<AccountId> },
     Link { account: usize, device: usize },
+    Invite { group: GroupId, account: AccountId },
     Other(&'static str),
     Change(&'static str, GroupId),
 }
@@ -59,6 +58,7 @@ impl Deed {
             Self::Say(_) => "say",
             Self::Group { .. } => "make a group",
             Self::Link { .. } => "link",
+            Self::Invite { .. } => "invite",
             Self::Other(name) | Self::Change(name, _) => name,
         }
     }
@@ -70,7 +70,7 @@ pub(crate) struct People {
     people: Vec<Person>,
     /// What devices were told and have not answered; with how often they were started.
     waits: BTreeMap<(usize, u64), (u32, Deed)>,
-    groups: Vec<GroupId>,
+    pub(super) groups: Vec<GroupId>,
     pub(crate) witness: Witness,
     next_look: Time,
     texts: u64,
@@ -221,7 +221,7 @@ impl People {
                 };
                 let mut waits = self.waits.iter();
                 let (of, (_, deed)) = waits.find(|((device, _), (_, deed))| {
-                    !matches!(deed, Deed::Change(_, group) if gone(*device, group))
+                    !matches!(deed, Deed::Change(_, group) | Deed::Invite { group, .. } if gone(*device, group))
                 })?;
                 Some(format!("device {} has not answered: {}", of.0, deed.name()))
             })
@@ -269,22 +269,6 @@ impl People {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn forget_what_was_shown(&mut self) {
-        self.witness.forget_what_was_shown();
-    }
-
-    #[cfg(test)]
-    pub(crate) fn pretend_that_all_were_out(&mut self) {
-        let groups = self.groups.clone();
-        assert!(!groups.is_empty(), "the seed makes a group");
-        for said in self.witness.said.values_mut().filter(|it| matches!(it.to, Peer::Group { .. }))
-        {
-            said.audience = BTreeSet::from([said.author]);
-        }
-        self.witness.invited.clear();
-    }
-
     fn note(&mut self, world: &World, device: usize, what: impl std::fmt::Display) {
         if self.log.len() == LOG_MAX {
             self.log.pop_front();
@@ -299,12 +283,16 @@ impl People {
     }
 
     fn answered(&mut self, world: &World, deed: Deed, result: Result<Answer, api::Error>) {
+        if let Deed::Invite { group, account } = &deed {
+            self.witness.invited.insert((*group, *account), world.now());
+        }
         match (deed, result) {
             (Deed::Say(said), Ok(Answer::Said { id, .. })) => {
                 self.witness.said.insert(id, Said { answered: true, ..*said });
             }
             (Deed::Group { members }, Ok(Answer::Group { group, .. })) => {
                 self.groups.push(group);
+                self.witness.made.insert(group);
                 for account in members {
                     self.witness.invited.insert((group, account), world.now());
                 }
@@ -388,7 +376,7 @@ impl People {
         self.say(world, index, device, Peer::Account { account })
     }
 
-    fn say(
+    pub(super) fn say(
         &mut self,
         world: &mut World,
         index: usize,
@@ -436,7 +424,7 @@ impl People {
         Ok(())
     }
 
-    fn make_group(
+    pub(super) fn make_group(
         &mut self,
         world: &mut World,
         index: usize,
@@ -463,7 +451,7 @@ impl People {
         let Some(account) = self.pick(&all) else { return Ok(()) };
         self.witness.invited.insert((group, account), Time::MAX);
         let command = Command::Invite { group, accounts: vec![account] };
-        self.order(world, device, command, Deed::Change("invite", group))
+        self.order(world, device, command, Deed::Invite { group, account })
     }
 
     fn remove(

@@ -1,5 +1,7 @@
 //! Proof that what must not happen to people who talk is noticed.
 
+use std::collections::BTreeSet;
+
 use session_core::{AccountId, SeededEntropy, Span, Text};
 use session_messaging::account;
 use session_messaging::messenger::api::Command;
@@ -52,7 +54,7 @@ fn a_device_that_forgets_is_noticed() {
         assert!(seconds < 1_200, "{:?}", people.unrest(&world));
         people.live(&mut world, Span::from_secs(seconds)).unwrap();
     }
-    people.forget_what_was_shown();
+    people.witness.forget_what_was_shown();
     world.restore(1, image);
     people.at_rest(&mut world).unwrap_or_default();
     let missing = people.unrest(&world).expect("it has not read anything again");
@@ -60,10 +62,17 @@ fn a_device_that_forgets_is_noticed() {
 }
 
 #[test]
-fn an_audience_that_was_out_is_noticed() {
+fn somebody_who_should_be_out_is_noticed() {
     let (mut world, mut people) = world();
+    people.make_group(&mut world, 0, 0).unwrap();
     people.live(&mut world, Span::from_secs(60)).unwrap();
-    people.pretend_that_all_were_out();
-    let found = run(&mut world, &mut people, 60);
-    assert!(matches!(found, "whoever_is_out_hears_nothing"), "{found}");
+    let group = *people.groups.first().expect("it was made above");
+    people.say(&mut world, 0, 0, Peer::Group { group }).unwrap();
+    people.live(&mut world, Span::from_secs(61)).unwrap();
+    // As if everybody but the author had been out of it.
+    for said in people.witness.said.values_mut() {
+        said.audience = BTreeSet::from([said.author]);
+    }
+    people.witness.invited.clear();
+    assert_eq!(run(&mut world, &mut people, 60), "whoever_is_out_hears_nothing");
 }

@@ -73,7 +73,9 @@ pub(crate) struct Witness {
     stored: BTreeMap<SayId, Time>,
     /// Accounts that somebody wanted to leave a group, ever.
     pub(crate) departed: BTreeSet<(GroupId, AccountId)>,
-    /// When accounts were last wanted in a group.
+    /// Groups whose making was answered: before, those who were asked in come in one by one.
+    pub(crate) made: BTreeSet<GroupId>,
+    /// When accounts were last let into a group; [`Time::MAX`] if they may yet be.
     pub(crate) invited: BTreeMap<(GroupId, AccountId), Time>,
     /// Devices that went back in time, or were copied.
     pub(crate) unreliable: BTreeSet<usize>,
@@ -245,12 +247,11 @@ impl Witness {
             return Ok(());
         }
         let Peer::Group { group } = said.to else { return Ok(()) };
-        let back = self.invited.get(&(group, seat.account)).is_some_and(|at| *at >= said.at);
-        // Whoever is being let in while somebody speaks may be in before the speaker knows.
-        let history = group::agreed(seat.device.vault(), &group).is_some_and(|it| it.history > 0);
-        let joining = self.known.get(&seat.number).and_then(|it| it.epochs.get(&group));
-        let ahead = joining.and_then(|epochs| epochs.last()).is_some();
-        if (back && history) || (back && ahead) {
+        if !self.made.contains(&group) {
+            return Ok(());
+        }
+        // Whoever was being let in at the time, or later, is shown what had been said before.
+        if self.invited.get(&(group, seat.account)).is_some_and(|at| *at >= said.at) {
             return Ok(());
         }
         let what = format!("device {} of {}: {said:?}", seat.number, seat.account);
