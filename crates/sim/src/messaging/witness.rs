@@ -298,7 +298,9 @@ impl Witness {
         let (mut missing, mut shown, mut excused) = (None, 0, 0);
         for (id, said) in self.said.iter().filter(|(_, said)| said.answered) {
             let source = seats.iter().find(|seat| seat.number == said.device);
-            let Some(source) = source.filter(|it| !self.unreliable.contains(&it.number)) else {
+            // What an excluded device said may arrive when nobody takes its word any more.
+            let good = |it: &&Seat<'_>| it.counts && !self.unreliable.contains(&it.number);
+            let Some(source) = source.filter(good) else {
                 excused += 1;
                 continue;
             };

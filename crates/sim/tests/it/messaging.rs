@@ -32,6 +32,15 @@ fn messaging_liars() {
     assert!(reports.iter().all(|report| report.faults.byzantine == 3));
 }
 
+/// Seeds that found a fault: wishes were gone after a branch had been tried in vain.
+#[test]
+fn found_before() {
+    for seed in [6, 7] {
+        let scenario = Scenario { persons: 4, minutes: 3, ..Scenario::new(Story::Messaging) };
+        play(&scenario, seed).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_conversation() {
     let scenario = Scenario { persons: 3, minutes: 1, ..Scenario::new(Story::Messaging) };
