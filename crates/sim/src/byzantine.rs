@@ -5,6 +5,7 @@
 //! | [`liar`] | signs receipts for items that it does not store, or for other items |
 //! | [`withholder`] | acknowledges, drops what it took, and answers reads with nothing |
 //! | [`equivocator`] | tells each member something else, and brings back what was deleted |
+//! | [`stale`] | serves out of order, twice, and without the newest |
 //! | [`flooder`] | sends as much as it can, sense and nonsense |
 
 use session_core::{Entropy, Time};
@@ -17,6 +18,7 @@ use crate::host::Departure;
 pub mod equivocator;
 pub mod flooder;
 pub mod liar;
+pub mod stale;
 pub mod withholder;
 
 /// What a node does instead of what it should. Everything left out is done honestly.
@@ -60,7 +62,7 @@ pub(crate) trait Misbehaviour {
     }
 }
 
-/// The kinds of misbehaviour that scenarios choose from.
+/// A kind of misbehaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// See [`liar`].
@@ -71,11 +73,18 @@ pub enum Kind {
     Equivocator,
     /// See [`flooder`].
     Flooder,
+    /// See [`stale`].
+    Stale,
 }
 
 impl Kind {
-    /// Every kind.
+    /// The kinds that any swarm has to bear.
     pub const ALL: [Self; 4] = [Self::Liar, Self::Withholder, Self::Equivocator, Self::Flooder];
+
+    /// The kinds that matter to people who talk. Whoever keeps nothing also signs for every commit
+    /// of a slot.
+    pub const OF_CONVERSATIONS: [Self; 4] =
+        [Self::Stale, Self::Liar, Self::Withholder, Self::Equivocator];
 
     pub(crate) fn make(self) -> Box<dyn Misbehaviour> {
         match self {
@@ -83,6 +92,7 @@ impl Kind {
             Self::Withholder => Box::new(withholder::Withholder),
             Self::Equivocator => Box::new(equivocator::Equivocator::default()),
             Self::Flooder => Box::new(flooder::Flooder::default()),
+            Self::Stale => Box::new(stale::Stale),
         }
     }
 }

@@ -250,6 +250,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         chain: Some(summary),
         coordination: None,
         workload: None,
+        messaging: None,
     }
 }
 

@@ -180,12 +180,13 @@ pub fn deleted_stays_deleted(world: &World) -> Verdict {
 
 /// Nothing that waits grows without bound.
 pub fn queues_bounded(world: &World) -> Verdict {
+    let people = world.persons().len() + world.devices().len();
     for node in world.nodes().iter().filter(|node| node.is_honest()) {
         let Some(health) = node.health() else { continue };
         let over = [
             ("waiting stores", health.swarm.waiting, WAITING_MAX),
             ("reconciliations", health.swarm.reconciling, RECONCILING_MAX),
-            ("clients", health.clients, CONNECTIONS_PER_PERSON * world.persons().len()),
+            ("clients", health.clients, CONNECTIONS_PER_PERSON * people),
             ("peers", health.peers.len(), PEERS_MAX),
         ];
         for (what, got, limit) in over {

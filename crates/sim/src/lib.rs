@@ -6,7 +6,8 @@
 //! [`invariants`] are checked all the while.
 //!
 //! What it does not do: it opens no socket, reads no clock, and simulates neither TLS nor QUIC, but
-//! what they promise. Signatures and key encapsulation are fakes of the true sizes.
+//! what they promise. Signatures and key encapsulation are fakes of the true sizes, except for
+//! those of people who talk.
 //!
 //! ```
 //! use session_sim::{Options, Story, run};
@@ -25,6 +26,7 @@
 //! | [`invariants`] | what must hold |
 //! | [`chain`] | the coordination chain: a world of its own |
 //! | [`coordination`] | swarms whose nodes live on a chain |
+//! | [`messaging`] | people who talk, on devices that crash, over nodes that lie |
 //! | [`workload`] | committees that run programs: a world of its own |
 //! | [`byzantine`] | nodes that do not follow the protocol |
 //! | [`fault`] | everything else that goes wrong |
@@ -42,6 +44,7 @@ pub mod host;
 pub mod invariants;
 pub mod ledger;
 pub mod link;
+pub mod messaging;
 #[cfg(test)]
 mod model;
 mod net;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use session_core::{
     Context, Decode, Digest, Entropy, Machine, NodeId, Reader, SeededEntropy, Span, Time,
 };
-use session_crypto::fake::{FakeIdentity, FakeVerifier};
+use session_crypto::fake::FakeIdentity;
 use session_crypto::{DsaPublicKey, Signer};
 use session_daemon::{Daemon, Effect, Health, Input, Report};
 use session_network::{ConnId, From};
@@ -91,7 +91,7 @@ impl Node {
         host: HostId,
         identity: Arc<FakeIdentity>,
         config: session_daemon::Config,
-        membership: Arc<dyn Membership>,
+        checker: Checker,
         mut rng: SeededEntropy,
     ) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Node {
             id: identity.public().node_id(),
             identity,
             config,
-            checker: Checker::new(membership, Arc::new(FakeVerifier)),
+            checker,
             disk: Disk::new(rng.next_u64()),
             rng,
             shell: Shell::default(),

@@ -44,6 +44,8 @@ pub struct Habits {
     pub ttl: Span,
     /// The largest message; the smallest is 256 bytes.
     pub bytes_max: u64,
+    /// Of people who talk: whether devices are taken back to an old image now and then, or copied.
+    pub rolls_back: bool,
 }
 
 impl Default for Habits {
@@ -56,6 +58,7 @@ impl Default for Habits {
             subscribes: false,
             ttl: Span::from_days(1),
             bytes_max: 2048,
+            rolls_back: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use session_storage::Store;
 use crate::chain;
 use crate::coordination;
 use crate::fault::FaultCounts;
+use crate::messaging;
 use crate::net::Traffic;
 use crate::node::Node;
 use crate::person::Tally;
@@ -89,6 +90,9 @@ pub struct Report {
     /// In a story of committees, what became of their sessions; acknowledged are then those that
     /// were finalized, retrieved the files of members that were run again.
     pub workload: Option<workload::Summary>,
+    /// In a story of conversations, what became of them; acknowledged are then the texts of which
+    /// their authors were shown that they are stored, retrieved those that were shown to others.
+    pub messaging: Option<messaging::Summary>,
 }
 
 /// Runs a story in a world of the usual size.
@@ -133,6 +137,9 @@ pub fn play(scenario: &Scenario, seed: u64) -> Result<Report, Box<Violation>> {
     }
     if scenario.story.is_of_committees() {
         return workload::play(scenario, seed);
+    }
+    if scenario.story.is_of_conversations() {
+        return messaging::play(scenario, seed);
     }
     let mut world = scenario.world(seed);
     world.run_until(Span::from_secs(scenario.minutes * 60))?;
@@ -213,7 +220,7 @@ fn unread(world: &World) -> impl Iterator<Item = (&session_core::MessageId, usiz
     })
 }
 
-fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) -> Report {
+pub(crate) fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) -> Report {
     let seen = |id| world.persons().iter().any(|person| person.has_seen(id));
     Report {
         story: scenario.story,
@@ -235,6 +242,7 @@ fn report(world: &World, scenario: &Scenario, seed: u64, settled_after: Span) ->
         chain: None,
         coordination: world.chain().map(|chain| coordination::Summary::of(chain, world.nodes())),
         workload: None,
+        messaging: None,
     }
 }
 
@@ -265,6 +273,10 @@ impl fmt::Display for Report {
         }
         if let Some(workload) = &self.workload {
             write!(f, "{workload}")?;
+            return self.end(f);
+        }
+        if let Some(messaging) = &self.messaging {
+            write!(f, "{messaging}")?;
             return self.end(f);
         }
         let Tally { sent, retried, given_up, pushed } = self.tally;

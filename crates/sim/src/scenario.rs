@@ -16,6 +16,7 @@ use crate::byzantine::Kind;
 use crate::fault::Fault;
 use crate::host::HostId;
 use crate::link::Link;
+use crate::messaging;
 use crate::node::Shell;
 use crate::person::Habits;
 use crate::world::{ChainPlan, Plan, World};
@@ -58,11 +59,15 @@ pub enum Story {
     Workload,
     /// The same with as many liars as a committee can bear.
     WorkloadLiars,
+    /// People talk on devices that crash, over nodes that crash; partitions, bad links.
+    Messaging,
+    /// The same with as many bad nodes as a swarm can bear, and devices that go back in time.
+    MessagingLiars,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -80,6 +85,8 @@ impl Story {
         Self::CoordinationLiars,
         Self::Workload,
         Self::WorkloadLiars,
+        Self::Messaging,
+        Self::MessagingLiars,
     ];
 
     /// Returns the name that [`FromStr`] takes.
@@ -103,6 +110,8 @@ impl Story {
             Self::CoordinationLiars => "coordination-liars",
             Self::Workload => "workload",
             Self::WorkloadLiars => "workload-liars",
+            Self::Messaging => "messaging",
+            Self::MessagingLiars => "messaging-liars",
         }
     }
 
@@ -125,6 +134,12 @@ impl Story {
     pub const fn is_of_committees(self) -> bool {
         matches!(self, Self::Workload | Self::WorkloadLiars)
     }
+
+    /// Returns whether it happens to people who talk ([`crate::messaging`]).
+    #[must_use]
+    pub const fn is_of_conversations(self) -> bool {
+        matches!(self, Self::Messaging | Self::MessagingLiars)
+    }
 }
 
 impl fmt::Display for Story {
@@ -136,7 +151,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload or workload-liars"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload, workload-liars, messaging or messaging-liars"
 )]
 pub struct UnknownStory;
 
@@ -199,12 +214,16 @@ impl Scenario {
             seed,
             swarms: self.nodes.max(1).div_ceil(members),
             members,
-            persons: self.persons,
+            persons: if self.story.is_of_conversations() { 0 } else { self.persons },
             habits: self.habits,
+            devices: self.story.is_of_conversations().then(|| messaging::devices(self.persons)),
             link: match self.story {
-                Story::Lossy | Story::Everything | Story::Siege | Story::CoordinationFaults => {
-                    Link::lossy()
-                }
+                Story::Lossy
+                | Story::Everything
+                | Story::Siege
+                | Story::CoordinationFaults
+                | Story::Messaging
+                | Story::MessagingLiars => Link::lossy(),
                 _ => Link::good(),
             },
             checkpoint_every: self.checkpoint_every,
@@ -278,6 +297,16 @@ impl Author<'_> {
             | Story::ChainLiars
             | Story::Workload
             | Story::WorkloadLiars => {}
+            Story::Messaging => {
+                self.broken_connections();
+                self.crashes(spare_of, false);
+                self.partitions();
+            }
+            Story::MessagingLiars => {
+                self.broken_connections();
+                self.misbehaviour(Kind::OF_CONVERSATIONS, spare_of);
+                self.partitions();
+            }
             Story::Coordination => {
                 self.churn();
                 self.shrink();
@@ -297,7 +326,7 @@ impl Author<'_> {
             Story::Crashes => self.crashes(spare_of, false),
             Story::Outage => self.crashes(|members| members, false),
             Story::Partition => self.partitions(),
-            Story::Byzantine => self.misbehaviour(spare_of),
+            Story::Byzantine => self.misbehaviour(Kind::ALL, spare_of),
             Story::Skewed => self.skews(),
             Story::DiskLoss => self.crashes(|_| 1, true),
             Story::Everything => {
@@ -308,7 +337,7 @@ impl Author<'_> {
             }
             Story::Siege => {
                 self.broken_connections();
-                self.misbehaviour(|members| spare_of(members).min(1));
+                self.misbehaviour(Kind::ALL, |members| spare_of(members).min(1));
                 self.crashes(|members| spare_of(members).min(2), false);
             }
         }
@@ -350,7 +379,7 @@ impl Author<'_> {
     }
 
     fn partitions(&mut self) {
-        let hosts = self.world.nodes().len() + self.world.persons().len();
+        let hosts = self.world.hosts();
         let mut at = self.between(20_000, 40_000);
         while at < self.end_ms {
             // From a few hosts cut off to a half.
@@ -363,19 +392,19 @@ impl Author<'_> {
         }
     }
 
-    fn misbehaviour(&mut self, how_many: impl Fn(usize) -> usize) {
+    fn misbehaviour(&mut self, kinds: [Kind; 4], how_many: impl Fn(usize) -> usize) {
         for (number, swarm) in self.world.swarms().to_vec().into_iter().enumerate() {
             let members = self.world.members(swarm).to_vec();
             let bad = self.choose(&members, how_many(members.len()) as u64);
             let first = number + self.rng.below(4) as usize;
-            for (node, kind) in bad.into_iter().zip(Kind::ALL.into_iter().cycle().skip(first)) {
+            for (node, kind) in bad.into_iter().zip(kinds.into_iter().cycle().skip(first)) {
                 self.plan(0, Fault::Misbehave { node, kind });
             }
         }
     }
 
     fn skews(&mut self) {
-        let hosts = self.world.nodes().len() + self.world.persons().len();
+        let hosts = self.world.hosts();
         for host in (0..).map(HostId).take(hosts) {
             let mut at = 0;
             while at < self.end_ms {
@@ -445,7 +474,7 @@ impl Author<'_> {
 
     /// Some hosts, less than a third, are cut off from the others and the chain for a while.
     fn cut_offs(&mut self) {
-        let hosts = self.world.nodes().len() + self.world.persons().len();
+        let hosts = self.world.hosts();
         let mut at = self.between(20_000, self.epoch_ms);
         while at < self.end_ms {
             let share = self.between(5, 25);

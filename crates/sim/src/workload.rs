@@ -248,6 +248,7 @@ fn report(world: &World, scenario: &Scenario, found: Found, settled_after: Span)
         chain: None,
         coordination: None,
         workload: Some(summary),
+        messaging: None,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::host::{Arrival, BEGINNING, Departure, Host, HostId, Skew};
 use crate::invariants::{AFTER_EVENTS, AT_CHECKPOINTS};
 use crate::ledger::Ledger;
 use crate::link::Link;
+use crate::messaging::device::Device;
 use crate::net::{Dial, Net, Traffic};
 use crate::node::{Node, Shell};
 use crate::note::Note;
@@ -21,6 +22,7 @@ use crate::wires::{End, Parcel};
 
 mod build;
 mod coordinated;
+mod devices;
 
 pub use build::{ChainPlan, Plan};
 
@@ -74,6 +76,7 @@ pub struct World {
     net: Net,
     nodes: Vec<Node>,
     persons: Vec<Person>,
+    devices: Vec<Device>,
     seats: Vec<Seat>,
     swarms: Swarms,
     chain: Option<Box<Coordination>>,
@@ -111,6 +114,12 @@ impl World {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Returns how many hosts there are: nodes, persons, devices.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.seats.len()
     }
 
     /// Returns one node.
@@ -245,6 +254,7 @@ impl World {
                 self.stop(host);
             }
         }
+        (0..self.devices.len()).for_each(|device| self.start_device(device));
     }
 
     /// Runs until a time after the beginning.
@@ -365,6 +375,9 @@ impl World {
     }
 
     fn host(&mut self, host: HostId) -> &mut dyn Host {
+        if let Some(device) = self.device_of_host(host) {
+            return &mut self.devices[device];
+        }
         let persons = self.nodes.len();
         match host.index().checked_sub(persons) {
             None => &mut self.nodes[host.index()],
@@ -372,12 +385,19 @@ impl World {
         }
     }
 
+    /// Tells whether a host would notice what arrives.
+    fn is_up(&self, host: HostId) -> bool {
+        match self.device_of_host(host) {
+            Some(device) => self.devices[device].is_up(),
+            None => self.nodes.get(host.index()).is_none_or(Node::is_up),
+        }
+    }
+
     fn deliver(&mut self, to: End, parcel: Parcel) -> Result<(), Broken> {
         let host = self.net.wires.host(to);
         if !self.net.wires.is_open(to) {
             // A host that runs and does not know the connection says so.
-            let up = self.nodes.get(host.index()).is_none_or(Node::is_up);
-            if up && self.net.wires.is_open(to.other()) {
+            if self.is_up(host) && self.net.wires.is_open(to.other()) {
                 self.net.reset(&mut self.queue, self.now, to.other());
             }
             return Ok(());
@@ -483,6 +503,9 @@ impl World {
     }
 
     fn stop(&mut self, host: HostId) {
+        if let Some(device) = self.device_of_host(host) {
+            return self.stop_device(device);
+        }
         let Some(node) = self.nodes.get_mut(host.index()) else { return };
         node.crash();
         self.seats[host.index()].wake = None;
@@ -492,6 +515,9 @@ impl World {
     }
 
     fn restart(&mut self, host: HostId) {
+        if let Some(device) = self.device_of_host(host) {
+            return self.start_device(device);
+        }
         if let Some(node) = self.nodes.get_mut(host.index())
             && !node.is_up()
         {
@@ -529,9 +555,10 @@ impl World {
 
     fn take_notes(&mut self, host: HostId) -> Result<(), Broken> {
         let persons = self.nodes.len();
-        let notes = match host.index().checked_sub(persons) {
-            None => std::mem::take(&mut self.nodes[host.index()].notes),
-            Some(index) => std::mem::take(&mut self.persons[index].notes),
+        let notes = match (self.device_of_host(host), host.index().checked_sub(persons)) {
+            (Some(device), _) => std::mem::take(&mut self.devices[device].notes),
+            (None, None) => std::mem::take(&mut self.nodes[host.index()].notes),
+            (None, Some(index)) => std::mem::take(&mut self.persons[index].notes),
         };
         for note in notes {
             self.write_down(&note);

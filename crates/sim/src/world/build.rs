@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use session_core::Domain;
 use session_core::{Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text};
-use session_crypto::Signer;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
+use session_crypto::{BadSignature, DsaPublicKey, RealVerifier, Signature, Signer, Verifier};
 use session_network::Role;
 use session_protocol::chain::Amount;
-use session_protocol::{AccessRule, Membership, NodeRecord, StaticMembership};
+use session_protocol::{AccessRule, Checker, Membership, NodeRecord, StaticMembership};
 use session_vm::genesis::{Genesis, GenesisAccount, GenesisNode};
 use session_vm::records::Params;
 
@@ -49,6 +50,8 @@ pub struct Plan {
     pub sweep_every: Span,
     /// Time between two checks of the whole world.
     pub checkpoint_every: Span,
+    /// Devices that talk, and how they behave; not all are somebody's from the beginning.
+    pub devices: Option<(usize, session_messaging::messenger::Config)>,
     /// The chain that the nodes live on, if they live on one.
     pub chain: Option<ChainPlan>,
 }
@@ -85,7 +88,7 @@ impl World {
         let mut rng = SeededEntropy::new(plan.seed);
         let registered: usize = plan.sizes().iter().sum();
         let nodes = registered + plan.chain.as_ref().map_or(0, |chain| chain.spares);
-        let hosts = nodes + plan.persons;
+        let hosts = nodes + plan.persons + plan.devices.as_ref().map_or(0, |(count, _)| *count);
         let mut net = Net::new(plan.link, hosts, fork(&mut rng));
         let keys = keys(plan, &mut net, &mut rng);
         let chain = plan
@@ -104,6 +107,7 @@ impl World {
             net,
             nodes: Vec::with_capacity(nodes),
             persons: Vec::with_capacity(plan.persons),
+            devices: Vec::new(),
             seats: vec![Seat::default(); hosts],
             swarms: Swarms { ids: membership.swarms(), members: BTreeMap::new() },
             chain,
@@ -123,6 +127,9 @@ impl World {
             }
         }
         world.add_persons(plan, &membership, &mut rng);
+        if let Some((count, config)) = &plan.devices {
+            world.add_devices((*count, config), &membership, &mut rng);
+        }
         world.queue.plan(BEGINNING + plan.checkpoint_every, Event::Checkpoint);
         if let Some(chain) = &plan.chain {
             world.queue.plan(BEGINNING + chain.block_every, Event::Block);
@@ -159,7 +166,12 @@ impl World {
                 ..session_swarm::Config::new(record.id(), Arc::clone(&shared))
             },
         };
-        self.nodes.push(Node::new(host, identity, config, shared, fork(rng)));
+        let verifier: Arc<dyn Verifier> = match plan.devices {
+            Some(_) => Arc::new(EitherVerifier),
+            None => Arc::new(FakeVerifier),
+        };
+        let checker = Checker::new(shared, verifier);
+        self.nodes.push(Node::new(host, identity, config, checker, fork(rng)));
     }
 
     fn begin(&mut self, host: HostId, rng: &mut SeededEntropy) {
@@ -199,8 +211,25 @@ impl World {
     }
 }
 
-fn fork(rng: &mut SeededEntropy) -> SeededEntropy {
+pub(super) fn fork(rng: &mut SeededEntropy) -> SeededEntropy {
     SeededEntropy::from_bytes(rng.bytes32())
+}
+
+/// Takes the fakes of nodes, and what accounts that talk truly sign.
+struct EitherVerifier;
+
+impl Verifier for EitherVerifier {
+    fn verify(
+        &self,
+        key: &DsaPublicKey,
+        domain: Domain,
+        message: &[u8],
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
+        FakeVerifier
+            .verify(key, domain, message, signature)
+            .or_else(|_| RealVerifier.verify(key, domain, message, signature))
+    }
 }
 
 type Keys = Vec<(Arc<FakeIdentity>, NodeRecord)>;

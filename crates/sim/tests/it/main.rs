@@ -2,5 +2,6 @@
 
 mod chain;
 mod coordination;
+mod messaging;
 mod noticed;
 mod stories;
