@@ -295,7 +295,7 @@ async fn link05(home: &Home, out: Out, file: &Path) -> Result<()> {
     desk::with(home, async |session| {
         let command = api::Command::LinkLegacy { seed };
         session.command(command).await.map_err(desk::failure)?;
-        publish(session, out).await;
+        session.sync_until_idle().await.map_err(desk::failure)?;
         out.result(
             || {
                 format!(

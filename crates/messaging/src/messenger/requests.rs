@@ -5,6 +5,7 @@ use session_core::{AccountId, Time};
 use super::api::{Answer, Error};
 use super::{Messenger, links};
 use crate::Cx;
+use crate::group::{self, Phase};
 use crate::say::{Copied, DeviceId, GroupId, Peer, SayId, Standing};
 use crate::thread::{self, Body, Message, ThreadId};
 use crate::vault::{self, Table, Vault};
@@ -27,7 +28,14 @@ impl Messenger {
         let peer = Peer::Group { group };
         let thread = thread::thread_of(cx.store, &peer).ok_or(Error::NoConversation(peer))?;
         match standing {
-            Standing::Accepted => Self::member(cx, &group)?,
+            // Whoever declined is on the way out, and comes back only if it is added again.
+            Standing::Accepted => match group::phase(cx.store, &group) {
+                Some(Phase::Member) => {}
+                Some(Phase::Lost) => return Err(Error::Lost),
+                Some(Phase::Leaving | Phase::Removed) | None => {
+                    return Err(Error::NoConversation(peer));
+                }
+            },
             Standing::Blocked => {
                 // Whoever was removed meanwhile has left.
                 if Self::member(cx, &group).is_ok() {
