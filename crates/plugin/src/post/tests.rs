@@ -83,7 +83,9 @@ impl Store for Slow {
     ) {
         self.inner.scan_tombstones(range, visit);
     }
-    fn inbox_usage(&self, at: &InboxAddress) -> Usage { self.inner.inbox_usage(at) }
+    fn inbox_usage(&self, at: &InboxAddress, namespace: Namespace) -> Usage {
+        self.inner.inbox_usage(at, namespace)
+    }
     fn purge(&mut self, now: Time) -> Purged { self.inner.purge(now) }
     fn stats(&self) -> Stats { self.inner.stats() }
 }

@@ -16,6 +16,8 @@ use crate::world::World;
 fn world() -> (World, People) {
     let scenario = Scenario { persons: 3, minutes: 1, ..Scenario::new(Story::Messaging) };
     let mut world = scenario.world(3);
+    // Nothing goes wrong but what a test does.
+    world.heal();
     let mut people = People::new(3, false, SeededEntropy::new(3));
     people.move_in(&mut world).unwrap();
     people.live(&mut world, Span::from_secs(20)).unwrap();
