@@ -227,6 +227,8 @@ domains! {
     PublishedPackage = "lux-session/published-package/v1",
     /// The devices of an account, as they were when safety numbers were compared.
     DeviceSet = "lux-session/device-set/v1",
+    /// What a device holds of a group, to tell whether it changed.
+    MlsState = "lux-session/mls-state/v1",
 }
 
 /// Returns the SHA-256 of `data`, unlabelled: only for formats the seeds fix.
