@@ -1,12 +1,16 @@
 //! What key agreement costs, in bytes and time. `cargo bench -p session-messaging --bench mls`.
 //!
-//! Times are medians of 15 rounds. *Cold*: the group is read from the vault for the call, as after a
-//! start. *Warm*: it stayed in memory.
+//! Times are medians of 15 rounds. *Cold*: the group is read from the vault for the call, as after
+//! a start. *Warm*: it stayed in memory.
 //!
 //! Two states of a group are measured. *Fresh*: one member has added everybody and nobody else has
 //! committed yet, so a commit is encrypted to each leaf. *Settled*: everybody has committed, so it
 //! is encrypted to one node on each level of the tree.
-#![allow(clippy::print_stdout, reason = "the tables are what the bench is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "the tables are what the bench is for, and it measures time"
+)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -99,7 +99,8 @@ impl OpenMls {
         result
     }
 
-    /// Looks at a group, but not at secrets of messages: in these alone it may be ahead of the vault.
+    /// Looks at a group, but not at secrets of messages: in these alone it may be ahead of the
+    /// vault.
     fn look<T>(
         &self,
         vault: &dyn Vault,

@@ -69,7 +69,7 @@ impl World {
             dropped: 0,
         };
         let who = world.devices[0].who;
-        world.act(0, |mls, d, key| mls.create(d, key, &who, &GROUP, &agreed("")));
+        world.act(0, |mls, d, key| mls.create(d, key, &who, &GROUP, &agreed(""))).unwrap();
         for new in 1..DEVICES {
             let who = world.devices[new].who;
             let package = world.act(new, |mls, d, key| mls.key_package(d, key, &who)).unwrap().0;
@@ -119,7 +119,7 @@ impl World {
         if self.one_of(3) == 0 {
             // Whatever comes between, the commit is accepted as it was processed.
             self.act(at, |mls, d, _| mls.info(&*d.vault, &GROUP));
-            self.act(at, |mls, d, key| mls.encrypt(d, key, &GROUP, b"between"));
+            self.act(at, |mls, d, key| mls.encrypt(d, key, &GROUP, b"between")).unwrap();
         }
         self.act(at, |mls, d, _| mls.accept(d, &GROUP)).unwrap();
     }
@@ -178,7 +178,10 @@ impl World {
             }
         }
         for at in 0..DEVICES {
-            world.act(at, |mls, d, _| mls.export_once(d, &GROUP).map(|it| it.expose().to_vec()));
+            let export = |mls: &OpenMls, d: &mut Doors<'_>, _: &DeviceKey| {
+                mls.export_once(d, &GROUP).map(|it| it.expose().to_vec())
+            };
+            world.act(at, export).unwrap();
         }
         let ends: Vec<_> = world
             .devices
