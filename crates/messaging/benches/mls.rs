@@ -1,14 +1,20 @@
 //! What key agreement costs, in bytes and time. `cargo bench -p session-messaging --bench mls`.
 //!
+//! Times are medians of 15 rounds. *Cold*: the group is read from the vault for the call, as after
+//! a start. *Warm*: it stayed in memory.
+//!
 //! Two states of a group are measured. *Fresh*: one member has added everybody and nobody else has
 //! committed yet, so a commit is encrypted to each leaf. *Settled*: everybody has committed, so it
 //! is encrypted to one node on each level of the tree.
-#![allow(clippy::print_stdout, reason = "the table of bytes is what the bench is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "the tables are what the bench is for, and it measures time"
+)]
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use session_core::{AccountId, Digest, List, SeededEntropy, Text};
 use session_messaging::Secret;
 use session_messaging::group::{Agreed, Kind};
@@ -16,24 +22,66 @@ use session_messaging::mls::{
     Change, Credential, DeviceKey, Doors, KeyAgreement as _, Made, OpenMls, Processed,
 };
 use session_messaging::say::{Disappear, GroupId};
-use session_messaging::vault::MemoryVault;
+use session_messaging::vault::{MemoryVault, Vault};
 
-const MLS: OpenMls = OpenMls {};
 const GROUP: GroupId = GroupId { bytes: [7; 32] };
 const SIZES: [u16; 4] = [2, 10, 100, 250];
 /// How many are added with one commit.
 const BATCH: usize = 5;
+const ROUNDS: usize = 15;
 
-#[derive(Clone)]
+/// A vault that counts what is written.
+#[derive(Clone, Default)]
+struct Counted {
+    vault: MemoryVault,
+    written: usize,
+}
+
+impl Vault for Counted {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.vault.get(key)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.written += value.len();
+        self.vault.put(key, value);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.vault.remove(key);
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        backwards: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) {
+        self.vault.scan(prefix, from, backwards, visit);
+    }
+}
+
 struct Device {
     number: u16,
-    vault: MemoryVault,
+    mls: OpenMls,
+    warm: bool,
+    vault: Counted,
     rng: SeededEntropy,
+}
+
+/// A copy has the vault only.
+impl Clone for Device {
+    fn clone(&self) -> Self {
+        let (vault, rng) = (self.vault.clone(), self.rng.clone());
+        Self { number: self.number, mls: OpenMls::new(), warm: self.warm, vault, rng }
+    }
 }
 
 impl Device {
     fn new(number: u16) -> Self {
-        Self { number, vault: MemoryVault::new(), rng: SeededEntropy::new(number.into()) }
+        let rng = SeededEntropy::new(number.into());
+        Self { number, mls: OpenMls::new(), warm: true, vault: Counted::default(), rng }
     }
 
     fn key(&self) -> DeviceKey {
@@ -42,9 +90,12 @@ impl Device {
         DeviceKey::from_seed(&Secret::from(seed))
     }
 
-    fn call<T>(&mut self, call: impl FnOnce(&mut Doors<'_>, &DeviceKey) -> T) -> T {
+    fn call<T>(&mut self, call: impl FnOnce(&OpenMls, &mut Doors<'_>, &DeviceKey) -> T) -> T {
         let key = self.key();
-        call(&mut Doors { vault: &mut self.vault, rng: &mut self.rng }, &key)
+        if !self.warm {
+            self.mls = OpenMls::new();
+        }
+        call(&self.mls, &mut Doors { vault: &mut self.vault, rng: &mut self.rng }, &key)
     }
 
     fn who(&self) -> Credential {
@@ -56,35 +107,39 @@ impl Device {
 
     fn package(&mut self) -> Vec<u8> {
         let who = self.who();
-        self.call(|d, key| MLS.key_package(d, key, &who)).unwrap().0
+        self.call(|mls, d, key| mls.key_package(d, key, &who)).unwrap().0
     }
 
     fn commit(&mut self, add: Vec<Vec<u8>>) -> Made {
         let change = Change { add, ..Change::default() };
-        self.call(|d, key| MLS.commit(d, key, &GROUP, &change)).unwrap()
+        self.call(|mls, d, key| mls.commit(d, key, &GROUP, &change)).unwrap()
     }
 
     fn merge(&mut self) {
-        self.call(|d, _| MLS.merge(d, &GROUP)).unwrap();
+        self.call(|mls, d, _| mls.merge(d, &GROUP)).unwrap();
     }
 
     fn follow(&mut self, message: &[u8]) {
-        let processed = self.call(|d, _| MLS.process(d, &GROUP, message)).unwrap();
+        let processed = self.call(|mls, d, _| mls.process(d, &GROUP, message)).unwrap();
         assert!(matches!(processed, Processed::Commit(_)));
-        self.call(|d, _| MLS.accept(d, &GROUP)).unwrap();
+        self.call(|mls, d, _| mls.accept(d, &GROUP)).unwrap();
     }
 
     fn join(&mut self, made: &Made) {
         let welcome = made.welcome.as_ref().unwrap();
-        self.call(|d, _| MLS.join(d, welcome, &made.tree)).unwrap();
+        self.call(|mls, d, _| mls.join(d, welcome, &made.tree)).unwrap();
     }
 
     fn say(&mut self) -> Vec<u8> {
-        self.call(|d, key| MLS.encrypt(d, key, &GROUP, &[0x5a; 100])).unwrap()
+        self.call(|mls, d, key| mls.encrypt(d, key, &GROUP, &[0x5a; 100])).unwrap()
+    }
+
+    fn hear(&mut self, message: &[u8]) {
+        self.call(|mls, d, _| mls.process(d, &GROUP, message)).unwrap();
     }
 
     fn stored(&self) -> usize {
-        self.vault.entries().map(|(key, value)| key.len() + value.len()).sum()
+        self.vault.vault.entries().map(|(key, value)| key.len() + value.len()).sum()
     }
 }
 
@@ -99,7 +154,7 @@ fn founder() -> Device {
         history: 0,
     };
     let who = alice.who();
-    alice.call(|d, key| MLS.create(d, key, &who, &GROUP, &agreed)).unwrap();
+    alice.call(|mls, d, key| mls.create(d, key, &who, &GROUP, &agreed)).unwrap();
     alice
 }
 
@@ -148,7 +203,7 @@ fn bytes(members: u16, (mut alice, last): (Device, Device), state: &str) {
     );
 }
 
-fn table(_: &mut Criterion) {
+fn sizes() {
     println!("key package: {} bytes", Device::new(1).package().len());
     println!("| n | state | rekey | add one | welcome | tree | message over content | vault |");
     println!("|---|---|---|---|---|---|---|---|");
@@ -158,39 +213,74 @@ fn table(_: &mut Criterion) {
     }
 }
 
-fn times(c: &mut Criterion) {
-    let mut group = c.benchmark_group("mls");
-    group.sample_size(10).measurement_time(Duration::from_secs(1));
-    group.warm_up_time(Duration::from_millis(200));
-    group.bench_function("key package", |b| {
-        b.iter_batched_ref(|| Device::new(1), Device::package, BatchSize::LargeInput);
-    });
-    for members in SIZES {
-        let (mut alice, mut bob) = settled(members);
-        let mut merging = alice.clone();
-        let made = merging.commit(Vec::new());
-        let said = alice.say();
-        let mut run = |name: &str, device: &Device, call: &mut dyn FnMut(&mut Device)| {
-            group.bench_function(format!("{name}, n = {members}"), |b| {
-                b.iter_batched_ref(|| device.clone(), &mut *call, BatchSize::LargeInput);
-            });
-        };
-        run("rekey", &alice, &mut |it| drop(black_box(it.commit(Vec::new()))));
-        run("merge", &merging, &mut Device::merge);
-        run("process and accept", &bob, &mut |it| it.follow(&made.message));
-        run("encrypt", &alice, &mut |it| drop(black_box(it.say())));
-        run("decrypt", &bob, &mut |it| {
-            black_box(it.call(|d, _| MLS.process(d, &GROUP, &said)).unwrap());
-        });
-        let mut new = Device::new(members);
-        let package = new.package();
-        let added = alice.clone().commit(vec![package.clone()]);
-        run("add one", &alice, &mut |it| drop(black_box(it.commit(vec![package.clone()]))));
-        run("join", &new, &mut |it| it.join(&added));
-        black_box(&mut bob);
+/// Takes the time of a call, and what it writes.
+struct Clock(Vec<(Duration, usize)>);
+
+impl Clock {
+    fn time<T>(&mut self, device: &mut Device, call: impl FnOnce(&mut Device) -> T) -> T {
+        device.vault.written = 0;
+        let start = Instant::now();
+        let result = black_box(call(device));
+        self.0.push((start.elapsed(), device.vault.written));
+        result
     }
-    group.finish();
+
+    fn row(mut self, what: &str, members: u16, how: &str) {
+        self.0.sort();
+        let (time, written) = self.0[self.0.len() / 2];
+        let ms = time.as_secs_f64() * 1000.0;
+        println!("| {what} | {members} | {how} | {ms:.2} | {written} |");
+    }
 }
 
-criterion_group!(benches, table, times);
-criterion_main!(benches);
+/// Everybody talks and commits by turns, so that there are as many past epochs as are kept.
+fn talk(members: u16, pair: &(Device, Device), warm: bool) {
+    let (mut alice, mut bob) = pair.clone();
+    (alice.warm, bob.warm) = (warm, warm);
+    let mut clocks: [Clock; 5] = std::array::from_fn(|_| Clock(Vec::new()));
+    let [rekey, merge, follow, encrypt, decrypt] = &mut clocks;
+    for round in 0..ROUNDS + 4 {
+        let made = rekey.time(&mut alice, |it| it.commit(Vec::new()));
+        merge.time(&mut alice, Device::merge);
+        follow.time(&mut bob, |it| it.follow(&made.message));
+        let said = encrypt.time(&mut alice, Device::say);
+        decrypt.time(&mut bob, |it| it.hear(&said));
+        if round < 4 {
+            for clock in [&mut *rekey, merge, follow, encrypt, decrypt] {
+                clock.0.clear();
+            }
+        }
+    }
+    let names = ["rekey", "merge", "process and accept", "encrypt", "decrypt"];
+    for (name, clock) in names.into_iter().zip(clocks) {
+        clock.row(name, members, if warm { "warm" } else { "cold" });
+    }
+}
+
+fn times() {
+    println!("| what | n | state | ms | bytes written |");
+    println!("|---|---|---|---|---|");
+    for members in SIZES {
+        let pair = settled(members);
+        talk(members, &pair, false);
+        talk(members, &pair, true);
+        let mut new = Device::new(members);
+        let package = new.package();
+        let (mut add, mut join) = (Clock(Vec::new()), Clock(Vec::new()));
+        for _ in 0..ROUNDS {
+            let mut alice = pair.0.clone();
+            let added = add.time(&mut alice, |it| it.commit(vec![package.clone()]));
+            join.time(&mut new.clone(), |it| it.join(&added));
+        }
+        add.row("add one", members, "cold");
+        join.row("join", members, "cold");
+    }
+}
+
+fn main() {
+    // `cargo test` runs benches, too.
+    if std::env::args().any(|it| it == "--bench") {
+        sizes();
+        times();
+    }
+}

@@ -19,13 +19,17 @@
 //! | `rules` | what of MLS is used, and what of a message is refused |
 //! | `provider` | the library's doors to cryptography and entropy |
 //! | `store` | the library's door to the vault |
+//! | `secrets` | message secrets in pieces, so that little is written for a message |
+//! | `cache` | groups that stay in memory |
 //! | `open` | [`OpenMls`] |
 
+mod cache;
 mod error;
 mod id;
 mod open;
 mod provider;
 mod rules;
+mod secrets;
 mod store;
 
 use session_core::{Digest, Entropy};

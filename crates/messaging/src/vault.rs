@@ -4,6 +4,7 @@
 //! [`MemoryVault`]. What one call of a machine wrote is committed whole or not at all; after a
 //! failure the shell rolls back, drops the effects of the call, and opens the machine again.
 
+use core::ops::Bound;
 use std::collections::BTreeMap;
 
 use session_core::{Decode, Encode};
@@ -156,21 +157,31 @@ impl Vault for MemoryVault {
         backwards: bool,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) {
-        let inside = self.entries.range(prefix.to_vec()..);
-        let inside = inside.take_while(|(key, _)| key.starts_with(prefix));
-        if backwards {
-            let all: Vec<_> = inside.collect();
-            for (key, value) in all.into_iter().rev() {
-                if (from.is_empty() || key.as_slice() <= from) && !visit(key, value) {
-                    return;
-                }
-            }
-        } else {
-            for (key, value) in inside {
-                if key.as_slice() >= from && !visit(key, value) {
-                    return;
-                }
-            }
+        let mut visit = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
+        if !backwards {
+            let start: (Bound<&[u8]>, _) = (Bound::Included(prefix.max(from)), Bound::Unbounded);
+            let inside = self.entries.range::<[u8], _>(start);
+            inside.take_while(|(key, _)| key.starts_with(prefix)).all(&mut visit);
+            return;
         }
+        let behind = behind(prefix);
+        let end = match behind.as_deref() {
+            Some(behind) if from.is_empty() || from >= behind => Bound::Excluded(behind),
+            None if from.is_empty() => Bound::Unbounded,
+            _ if from < prefix => return,
+            _ => Bound::Included(from),
+        };
+        self.entries.range::<[u8], _>((Bound::Included(prefix), end)).rev().all(&mut visit);
     }
 }
+
+/// Returns the first key behind all that start with `prefix`, if there is one.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
+}
+
+#[cfg(test)]
+mod tests;

@@ -55,9 +55,23 @@ const ROOMS: &[Room] = &[
 
 /// Outside crates, by the start of their names, and the packages that may name them.
 const OWNED: &[(&[&str], &[&str])] = &[
-    // Workload sessions speak JSON: guests ask in it, the world answers in it.
+    // Workload sessions speak JSON: guests ask in it, the world answers in it. What the library for
+    // key agreement keeps is described by serde alone.
     (
-        &["serde", "toml"],
+        &["serde"],
+        &[
+            "session-messaging",
+            "session-rpc",
+            "session-executor",
+            "session-connectors",
+            "sessiond",
+            "sessionvm",
+            "session-cli",
+            "xtask",
+        ],
+    ),
+    (
+        &["toml"],
         &[
             "session-rpc",
             "session-executor",

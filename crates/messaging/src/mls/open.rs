@@ -17,6 +17,7 @@ use session_crypto::DsaPublicKey;
 use tls_codec::{Deserialize as _, Serialize as _};
 use zeroize::Zeroizing;
 
+use super::cache::{Ahead, Cache, Loaded};
 use super::provider::{Crypto, Provider};
 use super::store::{self, StoreError};
 use super::{
@@ -28,9 +29,19 @@ use crate::group::Agreed;
 use crate::say::GroupId;
 use crate::vault::Vault;
 
-/// Key agreement over `openmls`. Keeps nothing in memory.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OpenMls {}
+/// Key agreement over `openmls`. Groups used last stay in memory, about 20 MB of them at most; what
+/// the vault holds is what counts, also after a transaction was dropped. One may serve several
+/// vaults, but remembers of each group only what the last of them holds.
+#[derive(Default)]
+pub struct OpenMls {
+    pub(super) cache: Cache,
+}
+
+impl core::fmt::Debug for OpenMls {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("OpenMls").finish_non_exhaustive()
+    }
+}
 
 record! {
     /// An entry of a snapshot: what follows the prefix of the group, and the value.
@@ -42,28 +53,80 @@ record! {
 
 type Snapshot = List<Entry, { 1 << 16 }>;
 
+/// Which groups in memory serve, and when one serves again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// As the vault holds it. Afterwards if the call succeeds.
+    Change,
+    /// As the vault holds it. Afterwards also if the call fails and wanted nothing changed: when it
+    /// opens a message, the library changes in memory only what it writes as well.
+    Open,
+    /// Ahead of the vault, too.
+    Accept,
+}
+
 impl OpenMls {
     /// Makes one.
     #[must_use]
-    pub fn new() -> Self {
-        Self {}
+    pub const fn new() -> Self {
+        Self { cache: Cache::new() }
     }
-}
 
-/// Runs a call of the library, and writes what it changed once it has succeeded.
-fn run<T>(
-    d: &mut Doors<'_>,
-    call: impl FnOnce(&Provider<'_>) -> Result<T, MlsError>,
-) -> Result<T, MlsError> {
-    let provider = Provider::new(&*d.vault, d.rng.bytes32());
-    let result = call(&provider)?;
-    for (key, value) in provider.into_store().into_changes() {
-        match value {
-            Some(value) => d.vault.put(&key, &value),
-            None => d.vault.remove(&key),
+    /// Runs a call of the library on a group, and writes what it changed once it has succeeded.
+    fn on<T>(
+        &self,
+        d: &mut Doors<'_>,
+        group: &GroupId,
+        usage: Use,
+        call: impl FnOnce(&Provider<'_>, &mut Loaded) -> Result<T, MlsError>,
+    ) -> Result<T, MlsError> {
+        let provider = Provider::new(&*d.vault, d.rng.bytes32());
+        let stamp = store::stamp(&*d.vault, &group.bytes);
+        let cached = self.cache.take(group, stamp.as_ref());
+        let cached = cached.filter(|it| it.ahead.is_none() || usage == Use::Accept);
+        let mut loaded = match cached {
+            Some(loaded) => loaded,
+            None => Loaded { group: load(&provider, group)?, ahead: None },
+        };
+        let result = call(&provider, &mut loaded);
+        let changes = provider.into_store().into_changes();
+        let stamp = match &result {
+            Ok(_) => store::write(d.vault, &group.bytes, changes),
+            Err(_) => stamp.filter(|_| usage == Use::Open && changes.is_empty()),
+        };
+        if let Some(stamp) = stamp {
+            self.cache.put(group, stamp, loaded);
+        }
+        result
+    }
+
+    /// Looks at a group, but not at secrets of messages: in these alone it may be ahead of the
+    /// vault.
+    fn look<T>(
+        &self,
+        vault: &dyn Vault,
+        group: &GroupId,
+        look: impl FnOnce(&Provider<'_>, &MlsGroup) -> Result<T, MlsError>,
+    ) -> Result<T, MlsError> {
+        let provider = Provider::new(vault, [0; 32]); // nothing is drawn
+        let stamp = store::stamp(vault, &group.bytes);
+        let loaded = match self.cache.take(group, stamp.as_ref()) {
+            Some(loaded) => loaded,
+            None => Loaded { group: load(&provider, group)?, ahead: None },
+        };
+        let result = look(&provider, &loaded.group);
+        if let Some(stamp) = stamp {
+            self.cache.put(group, stamp, loaded);
+        }
+        result
+    }
+
+    /// Writes a group that begins.
+    fn begun(&self, d: &mut Doors<'_>, group: &GroupId, begun: MlsGroup, changes: store::Changes) {
+        if let Some(stamp) = store::write(d.vault, &group.bytes, changes) {
+            self.cache.put(group, stamp, Loaded { group: begun, ahead: None });
         }
     }
-    Ok(result)
 }
 
 fn library_id(group: &GroupId) -> group::GroupId {
@@ -115,21 +178,18 @@ impl KeyAgreement for OpenMls {
         me: &DeviceKey,
         who: &Credential,
     ) -> Result<(Vec<u8>, Digest), MlsError> {
-        run(d, |provider| {
-            let bundle = KeyPackage::builder()
-                .key_package_lifetime(rules::lifetime())
-                .leaf_node_capabilities(rules::capabilities())
-                .build(
-                    rules::CIPHERSUITE,
-                    provider,
-                    &provider.signer(me),
-                    rules::credential(me, who),
-                )
-                .map_err(MlsError::internal)?;
-            let package = bundle.key_package().clone();
-            let reference = reference(&package, provider.crypto())?;
-            Ok((bytes_of(&MlsMessageOut::from(package))?, reference))
-        })
+        let provider = Provider::new(&*d.vault, d.rng.bytes32());
+        let bundle = KeyPackage::builder()
+            .key_package_lifetime(rules::lifetime())
+            .leaf_node_capabilities(rules::capabilities())
+            .build(rules::CIPHERSUITE, &provider, &provider.signer(me), rules::credential(me, who))
+            .map_err(MlsError::internal)?;
+        let package = bundle.key_package().clone();
+        let reference = reference(&package, provider.crypto())?;
+        let bytes = bytes_of(&MlsMessageOut::from(package))?;
+        let changes = provider.into_store().into_changes();
+        store::apply(d.vault, changes);
+        Ok((bytes, reference))
     }
 
     fn forget_key_package(&self, d: &mut Doors<'_>, reference: &Digest) {
@@ -156,17 +216,18 @@ impl KeyAgreement for OpenMls {
         group: &GroupId,
         agreed: &Agreed,
     ) -> Result<(), MlsError> {
-        run(d, |provider| {
-            if load(provider, group).is_ok() {
-                return Err(MlsError::Exists(*group));
-            }
-            let config = rules::create_config(agreed)?;
-            let credential: CredentialWithKey = rules::credential(me, who);
-            let id = library_id(group);
-            MlsGroup::new_with_group_id(provider, &provider.signer(me), &config, id, credential)
-                .map_err(MlsError::internal)?;
-            Ok(())
-        })
+        let provider = Provider::new(&*d.vault, d.rng.bytes32());
+        if load(&provider, group).is_ok() {
+            return Err(MlsError::Exists(*group));
+        }
+        let config = rules::create_config(agreed)?;
+        let credential: CredentialWithKey = rules::credential(me, who);
+        let (id, signer) = (library_id(group), provider.signer(me));
+        let made = MlsGroup::new_with_group_id(&provider, &signer, &config, id, credential)
+            .map_err(MlsError::internal)?;
+        let changes = provider.into_store().into_changes();
+        self.begun(d, group, made, changes);
+        Ok(())
     }
 
     fn join(&self, d: &mut Doors<'_>, welcome: &[u8], tree: &[u8]) -> Result<Welcomed, MlsError> {
@@ -176,40 +237,36 @@ impl KeyAgreement for OpenMls {
         };
         let tree = RatchetTreeIn::tls_deserialize_exact(tree)
             .map_err(|why| MlsError::malformed("a ratchet tree", why))?;
-        run(d, |provider| {
-            let refused = |why: WelcomeError<StoreError>| match why {
-                WelcomeError::NoMatchingKeyPackage => MlsError::NoKeyPackage,
-                WelcomeError::StorageError(why) => MlsError::internal(why),
-                why => MlsError::refused(WHAT, why),
-            };
-            let builder =
-                StagedWelcome::build_from_welcome(provider, &rules::join_config(), welcome)
-                    .map_err(refused)?;
-            let processed = builder.processed_welcome();
-            let id = processed.unverified_group_info().group_id().as_slice();
-            let id: [u8; 32] =
-                id.try_into().map_err(|_| MlsError::refused(WHAT, "its group id is not ours"))?;
-            let group = GroupId { bytes: id };
-            let package = processed.own_key_package().ok_or(MlsError::NoKeyPackage)?;
-            let key_package = reference(package, provider.crypto())?;
-            if load(provider, &group).is_ok() {
-                return Err(MlsError::Exists(group));
-            }
-            let staged = builder
-                .with_ratchet_tree(tree)
-                .skip_lifetime_validation()
-                .build()
-                .map_err(refused)?;
-            let by = staged.welcome_sender_index().u32();
-            let joined = staged.into_group(provider).map_err(refused)?;
-            described(&joined)?;
-            Ok(Welcomed { group, key_package, by })
-        })
+        let provider = Provider::new(&*d.vault, d.rng.bytes32());
+        let refused = |why: WelcomeError<StoreError>| match why {
+            WelcomeError::NoMatchingKeyPackage => MlsError::NoKeyPackage,
+            WelcomeError::StorageError(why) => MlsError::internal(why),
+            why => MlsError::refused(WHAT, why),
+        };
+        let builder = StagedWelcome::build_from_welcome(&provider, &rules::join_config(), welcome)
+            .map_err(refused)?;
+        let processed = builder.processed_welcome();
+        let id = processed.unverified_group_info().group_id().as_slice();
+        let id: [u8; 32] =
+            id.try_into().map_err(|_| MlsError::refused(WHAT, "its group id is not ours"))?;
+        let group = GroupId { bytes: id };
+        let package = processed.own_key_package().ok_or(MlsError::NoKeyPackage)?;
+        let key_package = reference(package, provider.crypto())?;
+        if load(&provider, &group).is_ok() {
+            return Err(MlsError::Exists(group));
+        }
+        let staged =
+            builder.with_ratchet_tree(tree).skip_lifetime_validation().build().map_err(refused)?;
+        let by = staged.welcome_sender_index().u32();
+        let joined = staged.into_group(&provider).map_err(refused)?;
+        described(&joined)?;
+        let changes = provider.into_store().into_changes();
+        self.begun(d, &group, joined, changes);
+        Ok(Welcomed { group, key_package, by })
     }
 
     fn info(&self, vault: &dyn Vault, group: &GroupId) -> Option<EpochInfo> {
-        let provider = Provider::new(vault, [0; 32]); // nothing is drawn
-        described(&load(&provider, group).ok()?).ok()
+        self.look(vault, group, |_, group| described(group)).ok()
     }
 
     fn commit(
@@ -219,22 +276,20 @@ impl KeyAgreement for OpenMls {
         group: &GroupId,
         change: &Change,
     ) -> Result<Made, MlsError> {
-        run(d, |provider| {
-            let mut group = load(provider, group)?;
+        self.on(d, group, Use::Change, |provider, Loaded { group, .. }| {
             if group.pending_commit().is_some() {
                 return Err(MlsError::Pending);
             }
-            commit(provider, me, &mut group, change)
+            commit(provider, me, group, change)
         })
     }
 
     fn merge(&self, d: &mut Doors<'_>, group: &GroupId) -> Result<(), MlsError> {
-        run(d, |provider| {
-            let mut loaded = load(provider, group)?;
-            if loaded.pending_commit().is_none() {
+        self.on(d, group, Use::Change, |provider, loaded| {
+            if loaded.group.pending_commit().is_none() {
                 return Err(MlsError::NothingPending);
             }
-            loaded.merge_pending_commit(provider).map_err(MlsError::internal)?;
+            loaded.group.merge_pending_commit(provider).map_err(MlsError::internal)?;
             provider.store().stage(&group.bytes, None);
             Ok(())
         })
@@ -242,10 +297,8 @@ impl KeyAgreement for OpenMls {
 
     fn discard(&self, d: &mut Doors<'_>, group: &GroupId) {
         // Without a group, nothing is pending.
-        let _ = run(d, |provider| {
-            load(provider, group)?
-                .clear_pending_commit(provider.store())
-                .map_err(MlsError::internal)
+        let _ = self.on(d, group, Use::Change, |provider, Loaded { group, .. }| {
+            group.clear_pending_commit(provider.store()).map_err(MlsError::internal)
         });
     }
 
@@ -255,8 +308,7 @@ impl KeyAgreement for OpenMls {
         me: &DeviceKey,
         group: &GroupId,
     ) -> Result<Vec<u8>, MlsError> {
-        run(d, |provider| {
-            let mut group = load(provider, group)?;
+        self.on(d, group, Use::Change, |provider, Loaded { group, .. }| {
             if group.pending_commit().is_some() {
                 return Err(MlsError::Pending);
             }
@@ -274,28 +326,26 @@ impl KeyAgreement for OpenMls {
         group: &GroupId,
         message: &[u8],
     ) -> Result<Processed, MlsError> {
-        run(d, |provider| {
-            let mut loaded = load(provider, group)?;
-            match open(provider, &mut loaded, message)? {
+        self.on(d, group, Use::Open, |provider, loaded| {
+            match open(provider, &mut loaded.group, message)? {
                 Opened::Other(processed) => Ok(processed),
-                Opened::Commit(summary, _) => {
+                Opened::Commit(summary, staged) => {
                     // What the commit used up is written once it is accepted.
-                    provider.store().reset();
+                    let changes = provider.store().take();
                     provider.store().stage(&group.bytes, Some(message));
-                    Ok(Processed::Commit(summary))
+                    let (message, processed) = (message.to_vec(), summary.clone());
+                    loaded.ahead = Some(Ahead { message, summary, staged, changes });
+                    Ok(Processed::Commit(processed))
                 }
             }
         })
     }
 
     fn accept(&self, d: &mut Doors<'_>, group: &GroupId) -> Result<(), MlsError> {
-        run(d, |provider| {
+        self.on(d, group, Use::Accept, |provider, loaded| {
             let message = provider.store().staged(&group.bytes).ok_or(MlsError::NothingPending)?;
-            let mut loaded = load(provider, group)?;
-            let Opened::Commit(summary, staged) = open(provider, &mut loaded, &message)? else {
-                return Err(MlsError::NothingPending);
-            };
-            loaded.merge_staged_commit(provider, *staged).map_err(MlsError::internal)?;
+            let (summary, staged) = processed(provider, loaded, group, &message)?;
+            loaded.group.merge_staged_commit(provider, *staged).map_err(MlsError::internal)?;
             provider.store().stage(&group.bytes, None);
             if summary.removes_me {
                 provider.store().forget(&group.bytes);
@@ -315,8 +365,8 @@ impl KeyAgreement for OpenMls {
         group: &GroupId,
         plain: &[u8],
     ) -> Result<Vec<u8>, MlsError> {
-        run(d, |provider| {
-            let message = load(provider, group)?
+        self.on(d, group, Use::Change, |provider, Loaded { group, .. }| {
+            let message = group
                 .create_message(provider, &provider.signer(me), plain)
                 .map_err(MlsError::internal)?;
             bytes_of(&message)
@@ -324,16 +374,17 @@ impl KeyAgreement for OpenMls {
     }
 
     fn export(&self, d: &mut Doors<'_>, group: &GroupId, label: &str) -> Result<Secret, MlsError> {
-        let provider = Provider::new(&*d.vault, [0; 32]); // nothing is drawn
-        let secret = load(&provider, group)?
-            .export_secret(provider.crypto(), label, &[], 32)
-            .map_err(MlsError::internal)?;
-        Ok(Secret::from(first(&Zeroizing::new(secret))?))
+        self.look(&*d.vault, group, |provider, group| {
+            let secret = group
+                .export_secret(provider.crypto(), label, &[], 32)
+                .map_err(MlsError::internal)?;
+            Ok(Secret::from(first(&Zeroizing::new(secret))?))
+        })
     }
 
     fn export_once(&self, d: &mut Doors<'_>, group: &GroupId) -> Result<Secret, MlsError> {
-        run(d, |provider| {
-            let secret = load(provider, group)?
+        self.on(d, group, Use::Change, |provider, Loaded { group, .. }| {
+            let secret = group
                 .safe_export_secret(provider.crypto(), provider.store(), CHAIN_COMPONENT)
                 .map_err(|why| match why {
                     SafeExportSecretError::ApplicationExportTree(_) => MlsError::Exported,
@@ -370,6 +421,7 @@ impl KeyAgreement for OpenMls {
     }
 
     fn forget(&self, d: &mut Doors<'_>, group: &GroupId) {
+        self.cache.drop(group);
         for (key, _) in store::entries(&*d.vault, &store::group_prefix(&group.bytes)) {
             d.vault.remove(&key);
         }
@@ -438,6 +490,26 @@ fn tree_after(provider: &Provider<'_>, group: &MlsGroup) -> Result<Vec<u8>, MlsE
         .ok_or(MlsError::NothingPending)?
         .tls_serialize_detached()
         .map_err(MlsError::internal)
+}
+
+/// Returns the commit that waits to be accepted, as it was processed, or processed again.
+fn processed(
+    provider: &Provider<'_>,
+    loaded: &mut Loaded,
+    group: &GroupId,
+    message: &[u8],
+) -> Result<(Summary, Box<StagedCommit>), MlsError> {
+    if let Some(ahead) = loaded.ahead.take() {
+        if ahead.message == message {
+            provider.store().give(ahead.changes);
+            return Ok((ahead.summary, ahead.staged));
+        }
+        loaded.group = load(provider, group)?;
+    }
+    match open(provider, &mut loaded.group, message)? {
+        Opened::Commit(summary, staged) => Ok((summary, staged)),
+        Opened::Other(_) => Err(MlsError::NothingPending),
+    }
 }
 
 /// A message that was opened.

@@ -3,6 +3,10 @@
 //! Writes are held back until the call has succeeded: a call that fails has changed nothing.
 //! Everything of a group lies under one prefix. Values are MessagePack with named fields, because
 //! the library's types want a format that describes itself.
+//!
+//! Beside them a group has a *stamp*: the digest of everything that was written to it so far. It
+//! changes with the transaction, so whoever remembers the stamp knows whether the vault still holds
+//! what it held then. Which commit waits to be accepted is no part of it.
 
 use core::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,9 +14,11 @@ use std::collections::BTreeMap;
 use openmls::group::GroupId;
 use openmls_traits::storage::{CURRENT_VERSION as V, Entity, Key, StorageProvider, traits};
 use rmp_serde::config::BytesMode;
-use session_core::{Blob, Decode as _, Encode as _, List};
+use serde::Serialize;
+use session_core::{Blob, Decode as _, Digest, Domain, Encode as _, List, digest};
 use zeroize::Zeroizing;
 
+use super::secrets::{self, Index};
 use crate::vault::{Table, Vault};
 
 /// What a key of the table is about.
@@ -43,6 +49,7 @@ enum Part {
     ExportTree = 13,
     EpochKeys = 14,
     Staged = 15,
+    Stamp = 16,
 }
 
 /// Bytes of a key package's reference: a SHA-384.
@@ -64,7 +71,7 @@ pub(super) enum StoreError {
     Unforeseen(&'static str),
 }
 
-type Value = Zeroizing<Vec<u8>>;
+pub(super) type Value = Zeroizing<Vec<u8>>;
 type Pieces = List<Blob<{ 1 << 24 }>, { 1 << 16 }>;
 
 /// What a call wants to change in the vault; `None` removes.
@@ -88,6 +95,51 @@ pub(super) fn staged_key(group: &[u8]) -> Vec<u8> {
     [&group_prefix(group)[..], &[Part::Staged as u8]].concat()
 }
 
+fn stamp_key(group: &[u8]) -> Vec<u8> {
+    [&group_prefix(group)[..], &[Part::Stamp as u8]].concat()
+}
+
+/// Returns the stamp of a group, which it has from its first change on.
+pub(super) fn stamp(vault: &dyn Vault, group: &[u8]) -> Option<Digest> {
+    crate::vault::load(vault, &stamp_key(group))
+}
+
+/// Writes what a call changed. Returns the stamp of the group afterwards; `None` if it was
+/// forgotten.
+pub(super) fn write(vault: &mut dyn Vault, group: &[u8], changes: Changes) -> Option<Digest> {
+    let before = stamp(vault, group);
+    let (prefix, staged, key) = (group_prefix(group), staged_key(group), stamp_key(group));
+    if changes.contains_key(&key) {
+        apply(vault, changes);
+        return None;
+    }
+    let mut parts: Vec<&[u8]> = vec![before.as_ref().map_or(&[], Digest::as_ref)];
+    for (key, value) in &changes {
+        if key.starts_with(&prefix) && *key != staged {
+            match value {
+                Some(value) => parts.extend([&key[..], &[1], value]),
+                None => parts.extend([&key[..], &[0], &[]]),
+            }
+        }
+    }
+    let changed = (parts.len() > 1).then(|| digest(Domain::MlsState, &parts));
+    apply(vault, changes);
+    if let Some(after) = &changed {
+        crate::vault::save(vault, &key, after);
+    }
+    changed.or(before)
+}
+
+/// Writes what a call changed that is about no group.
+pub(super) fn apply(vault: &mut dyn Vault, changes: Changes) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => vault.put(&key, &value),
+            None => vault.remove(&key),
+        }
+    }
+}
+
 /// Returns the key of a key package's private half.
 pub(super) fn key_package_key(reference: &[u8]) -> Vec<u8> {
     let reference = &reference[..reference.len().min(REFERENCE)];
@@ -104,9 +156,14 @@ impl<'a> Store<'a> {
         self.changes.into_inner()
     }
 
-    /// Takes back what the call wanted to change.
-    pub(super) fn reset(&self) {
-        self.changes.borrow_mut().clear();
+    /// Takes back what the call wanted to change, and returns it.
+    pub(super) fn take(&self) -> Changes {
+        self.changes.take()
+    }
+
+    /// Wants to change what an earlier call wanted.
+    pub(super) fn give(&self, changes: Changes) {
+        self.changes.borrow_mut().extend(changes);
     }
 
     /// Keeps or forgets a message whose commit waits to be accepted.
@@ -144,8 +201,16 @@ impl<'a> Store<'a> {
     }
 
     fn save<T: Entity<V>>(&self, key: Vec<u8>, value: &T) -> Result<(), StoreError> {
-        self.set(key, Some(encode_entity(value)?));
+        self.set(key, Some(Zeroizing::new(encode(value)?)));
         Ok(())
+    }
+
+    /// Returns into which pieces the message secrets of a group are taken apart.
+    fn index(&self, key: &[u8]) -> Result<Index, StoreError> {
+        match self.get(key) {
+            Some(bytes) => Ok(Index::decode_exact(&bytes)?),
+            None => Ok(Index::default()),
+        }
     }
 
     fn pieces(&self, key: &[u8]) -> Result<Vec<Blob<{ 1 << 24 }>>, StoreError> {
@@ -180,24 +245,14 @@ pub(super) fn entries(vault: &dyn Vault, prefix: &[u8]) -> Vec<(Vec<u8>, Value)>
     found
 }
 
-// `Entity` and `Key` are what the library calls serializable; naming serde itself would be one
-// more dependency.
-macro_rules! encode_with {
-    ($value:expr) => {{
-        let mut out = Vec::new();
-        let mut to = rmp_serde::Serializer::new(&mut out)
-            .with_struct_map()
-            .with_bytes(BytesMode::ForceIterables);
-        $value.serialize(&mut to).map(|()| out)
-    }};
-}
-
-fn encode<T: Key<V>>(value: &T) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-    encode_with!(value)
-}
-
-fn encode_entity<T: Entity<V>>(value: &T) -> Result<Value, rmp_serde::encode::Error> {
-    encode_with!(value).map(Zeroizing::new)
+/// Encodes as the library's types are kept.
+pub(super) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let mut out = Vec::new();
+    let to = rmp_serde::Serializer::new(&mut out).with_struct_map();
+    value.serialize(&mut to.with_bytes(BytesMode::ForceIterables))?;
+    Ok(out)
 }
 
 /// Returns the key of a part of a group.
@@ -278,8 +333,6 @@ impl StorageProvider<V> for Store<'_> {
             write_context, group_context, delete_context;
         ConfirmationTag: ConfirmationTag =>
             write_confirmation_tag, confirmation_tag, delete_confirmation_tag;
-        MessageSecrets: MessageSecrets =>
-            write_message_secrets, message_secrets, delete_message_secrets;
         Resumption: ResumptionPskStore =>
             write_resumption_psk_store, resumption_psk_store, delete_all_resumption_psk_secrets;
         OwnLeaf: LeafNodeIndex =>
@@ -298,6 +351,40 @@ impl StorageProvider<V> for Store<'_> {
         group: &G,
     ) -> Result<(), StoreError> {
         self.set(part(group, Part::ExportTree)?, None);
+        Ok(())
+    }
+
+    fn write_message_secrets<G: traits::GroupId<V>, T: traits::MessageSecrets<V>>(
+        &self,
+        group: &G,
+        value: &T,
+    ) -> Result<(), StoreError> {
+        let key = part(group, Part::MessageSecrets)?;
+        let before = self.index(&key)?;
+        let after = secrets::split(value, &before, |piece, value| {
+            self.set(piece.key(&key), value);
+        })?;
+        if after != before {
+            self.set(key, Some(Zeroizing::new(after.to_bytes())));
+        }
+        Ok(())
+    }
+
+    fn message_secrets<G: traits::GroupId<V>, T: traits::MessageSecrets<V>>(
+        &self,
+        group: &G,
+    ) -> Result<Option<T>, StoreError> {
+        let key = part(group, Part::MessageSecrets)?;
+        let whole = secrets::join(&self.index(&key)?, |piece| self.get(&piece.key(&key)));
+        whole.map(|bytes| Ok(rmp_serde::from_slice(&bytes)?)).transpose()
+    }
+
+    fn delete_message_secrets<G: traits::GroupId<V>>(&self, group: &G) -> Result<(), StoreError> {
+        let key = part(group, Part::MessageSecrets)?;
+        for piece in self.index(&key)?.pieces() {
+            self.set(piece.key(&key), None);
+        }
+        self.set(key, None);
         Ok(())
     }
 
@@ -326,7 +413,7 @@ impl StorageProvider<V> for Store<'_> {
         group: &G,
         leaf: &T,
     ) -> Result<(), StoreError> {
-        self.append(part(group, Part::OwnLeafNodes)?, encode_entity(leaf)?.to_vec())
+        self.append(part(group, Part::OwnLeafNodes)?, encode(leaf)?)
     }
 
     fn own_leaf_nodes<G: traits::GroupId<V>, T: traits::LeafNode<V>>(
@@ -355,7 +442,7 @@ impl StorageProvider<V> for Store<'_> {
     ) -> Result<(), StoreError> {
         let key = part(group, Part::Proposals)?;
         self.append(key.clone(), encode(reference)?)?;
-        self.append(key, encode_entity(proposal)?.to_vec())
+        self.append(key, encode(proposal)?)
     }
 
     fn queued_proposal_refs<G: traits::GroupId<V>, R: traits::ProposalRef<V>>(
@@ -435,9 +522,8 @@ impl StorageProvider<V> for Store<'_> {
         leaf: u32,
         pairs: &[T],
     ) -> Result<(), StoreError> {
-        let pieces: Result<_, _> =
-            pairs.iter().map(|pair| Ok(encode_entity(pair)?.to_vec())).collect();
-        self.save_pieces(epoch_keys(group, epoch, leaf)?, pieces.map_err(StoreError::Encode)?)
+        let pieces: Result<_, _> = pairs.iter().map(encode).collect();
+        self.save_pieces(epoch_keys(group, epoch, leaf)?, pieces?)
     }
 
     fn encryption_epoch_key_pairs<

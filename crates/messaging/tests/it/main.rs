@@ -1,7 +1,9 @@
 //! Messages and files from one identity to another, as nodes and enemies may treat them.
 
+mod limits;
 mod mls;
 mod mls_interop;
+mod mls_memory;
 
 use session_core::{Encode as _, Entropy as _, InboxAddress, SeededEntropy, Time};
 use session_crypto::envelope::EnvelopeError;

@@ -11,7 +11,8 @@ use session_messaging::mls::{
 use session_messaging::say::{Disappear, GroupId};
 use session_messaging::vault::MemoryVault;
 
-const MLS: OpenMls = OpenMls {};
+/// One for all devices of all tests, which use the same group id.
+static MLS: OpenMls = OpenMls::new();
 const GROUP: GroupId = GroupId { bytes: [7; 32] };
 
 pub(crate) fn agreed(name: &str) -> Agreed {

@@ -35,7 +35,8 @@ use zeroize::Zeroizing;
 
 use crate::mls::agreed;
 
-const MLS: OpenMls = OpenMls {};
+/// One for all devices of all tests, which use the same group id.
+static MLS: OpenMls = OpenMls::new();
 const GROUP: GroupId = GroupId { bytes: [7; 32] };
 const HASH: lib::HashType = lib::HashType::Sha2_384;
 const AEAD: lib::AeadType = lib::AeadType::Aes256Gcm;
