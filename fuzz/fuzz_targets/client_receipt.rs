@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use session_client::receipts::{BadReceiptFile, ReceiptFile, StoredProof, Verdict};
 use session_client::ReceiptProof;
+use session_client::receipts::{BadReceiptFile, ReceiptFile, StoredProof, Verdict};
 use session_core::{
     Decode, Encode, InboxAddress, List, MessageId, SeededEntropy, SwarmId, Text, Time,
 };
@@ -44,8 +44,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         };
         // Others are in the same commit, so that there is a path.
         let other = StorageReceipt { message: MessageId::from([2; 32]), ..receipt };
-        let (root, paths) =
-            sign_receipts(membership.network(), keys, &[receipt, other], &mut rng);
+        let (root, paths) = sign_receipts(membership.network(), keys, &[receipt, other], &mut rng);
         let proof = paths.into_iter().next().expect("one for each");
         receipts.push(ReceiptProof { receipt, root, proof });
     }
