@@ -60,8 +60,8 @@ const OWNED: &[(&[&str], &[&str])] = &[
     (
         &["serde"],
         &[
-            "session-messaging",
             "session-rpc",
+            "session-messaging",
             "session-executor",
             "session-connectors",
             "sessiond",

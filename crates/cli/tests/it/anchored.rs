@@ -55,7 +55,7 @@ fn receipts_convince_without_a_network() {
     // The same nodes on another chain are no proof, and neither is a file that shows no chain.
     let other = fs::read_to_string(&genesis).expect("it is there");
     let mut other: Value = serde_json::from_str(&other).expect("JSON");
-    other["time"] = (other["time"].as_u64().expect("a time") + 1).into();
+    other["epochSeconds"] = (other["epochSeconds"].as_u64().expect("seconds") + 1).into();
     let elsewhere = network.dir.path().join("elsewhere.json");
     fs::write(&elsewhere, other.to_string()).expect("it is written");
     assert_eq!(check(&file, "--genesis", &elsewhere).status.code(), Some(4));

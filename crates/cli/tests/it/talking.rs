@@ -410,9 +410,10 @@ fn a_second_device_joins_and_is_revoked() {
     alice.json(&["chat", "sync"]);
     phone.json(&["chat", "sync"]);
     bob.json(&["chat", "send", &alice_id, "to both of you"]);
-    for device in [&phone, &alice] {
-        read_until(device, is_text("to both of you"));
-    }
+    read_until(&phone, is_text("to both of you"));
+    // Read on one device is read on all.
+    wait_history(&alice, &bob_id, |all| all.iter().any(|it| it["text"] == "to both of you"));
+    assert!(alice.json(&["chat", "read"]).is_empty());
     phone.json(&["chat", "send", &bob_id, "from the phone"]);
     read_until(&bob, is_text("from the phone"));
     wait_history(&alice, &bob_id, |all| all.iter().any(|it| it["text"] == "from the phone"));

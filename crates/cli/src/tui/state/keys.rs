@@ -18,7 +18,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("+  d  v", "react to a message; forget it here; read all of it"),
     ("f  s", "send a file; save the file of a message"),
     ("c", "how far an own message has come"),
-    ("a  b", "accept a stranger or its group; block, unblock or decline"),
+    ("a  b", "accept a stranger or its group; block or decline it"),
     ("i", "safety number, members, devices"),
     ("m  t", "name an account or group; when messages disappear"),
     ("I  L", "invite to the group; leave it"),
