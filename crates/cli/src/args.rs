@@ -405,7 +405,7 @@ pub(crate) struct Sim {
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
     /// everything, siege, chain, chain-liars, coordination, coordination-faults,
-    /// coordination-liars, workload or workload-liars.
+    /// coordination-liars, workload, workload-liars, messaging or messaging-liars.
     #[arg(long, default_value = "everything", value_parser = story)]
     pub(crate) scenario: Story,
     /// How many simulated minutes.
