@@ -215,10 +215,7 @@ async fn audit(home: &Home, out: Out) -> Result<()> {
         let read = |it: &Item| SignedManifest::read(&own, &network, &it.data, &RealVerifier).ok();
         let shown: Vec<_> = items.iter().filter_map(read).collect();
         let findings = desk::view(session, move |vault| account::audit(vault, now, &items)).await?;
-        let anchored = anchored::compare(home, &own, &shown).await.unwrap_or_else(|failure| {
-            out.warn(&format!("not compared with the chain: {failure}"));
-            None
-        });
+        let anchored = anchored::compare(home, out, &own, &shown).await;
         let mut texts: Vec<String> = findings.iter().map(Finding::to_string).collect();
         let bad = anchored.filter(Anchored::is_bad);
         texts.extend(bad.map(|it| it.sentence()));

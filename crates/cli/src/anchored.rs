@@ -14,6 +14,7 @@ use crate::chain::rpc::Rpc;
 use crate::exit::Result;
 use crate::home::Home;
 use crate::local_chain;
+use crate::out::Out;
 
 /// How a manifest and the chain's anchor stand to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +97,20 @@ impl Anchored {
 }
 
 /// Compares the manifests of an account that are shown with the chain that this home knows; nothing
-/// if it knows none.
+/// if it knows none, or none that answers, of which it warns.
 pub(crate) async fn compare(
+    home: &Home,
+    out: Out,
+    account: &AccountId,
+    shown: &[SignedManifest],
+) -> Option<Anchored> {
+    ask(home, account, shown).await.unwrap_or_else(|failure| {
+        out.warn(&format!("not compared with the chain: {failure}"));
+        None
+    })
+}
+
+async fn ask(
     home: &Home,
     account: &AccountId,
     shown: &[SignedManifest],

@@ -136,10 +136,7 @@ async fn compared(
 ) -> Result<(String, Box<SignedManifest>, Option<Anchored>)> {
     let (number, manifest) = look_up(session, account).await?;
     let shown = std::slice::from_ref(&*manifest);
-    let anchored = anchored::compare(home, &account, shown).await.unwrap_or_else(|failure| {
-        out.warn(&format!("not compared with the chain: {failure}"));
-        None
-    });
+    let anchored = anchored::compare(home, out, &account, shown).await;
     match anchored.filter(Anchored::is_bad) {
         Some(bad) => Err(Failure::refused(bad.sentence())),
         None => Ok((number, manifest, anchored)),

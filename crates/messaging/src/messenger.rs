@@ -46,9 +46,6 @@ const TTL: Span = TTL_MAX;
 /// The least, for what disappears soon: whoever is offline for an hour misses it no sooner.
 const TTL_LEAST: Span = Span::from_secs(3600);
 
-/// Who types is old news soon.
-const TTL_TYPING: Span = Span::from_secs(60);
-
 /// How often mailboxes are looked through for another day's.
 const DAY_CHECK: Span = Span::from_secs(600);
 
@@ -216,25 +213,19 @@ impl Messenger {
         }
         match outcome {
             Ok(stored) => {
-                self.outbox.done(cx, id);
-                if let Purpose::Said { thread, id } = waiting.purpose
-                    && let Some((place, status)) =
-                        thread::stored(cx.store, cx.now, thread, id, stored)
-                {
-                    cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
+                self.outbox.done(cx, id, waiting.batch);
+                if let Purpose::Said { thread, id } = waiting.purpose {
+                    let changed = thread::stored(cx.store, cx.now, thread, id, stored);
+                    self.tell_status(cx, thread, changed);
                 }
             }
             Err(NetFailure::Refused(why)) => {
-                self.outbox.done(cx, id);
+                self.outbox.done(cx, id, waiting.batch);
                 self.warn(
                     cx,
                     Warning::Refused { what: format!("a node, what this device stores: {why}") },
                 );
-                if let Purpose::Said { thread, id } = waiting.purpose
-                    && let Some((place, status)) = thread::failed(cx.store, thread, id)
-                {
-                    cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
-                }
+                self.given_up(cx, waiting.purpose);
             }
             Err(_) => self.outbox.again(cx, id),
         }
@@ -251,7 +242,7 @@ impl Messenger {
         if matches!(outcome, Err(NetFailure::Unreachable(_) | NetFailure::Missing)) {
             return self.outbox.again(cx, id);
         }
-        self.outbox.done(cx, id);
+        self.outbox.done(cx, id, None);
         let Self { groups, me, .. } = self;
         let heard = groups.commit_stored(cx, me.author(), &group, epoch, outcome.as_ref());
         self.heard(cx, heard);
@@ -330,6 +321,26 @@ impl Messenger {
 
     fn warn(&self, cx: &mut Cx<'_>, warning: Warning) {
         cx.effects.push(Effect::Event(Event::Warning(warning)));
+    }
+
+    /// Tells how far a message of ours has come, if that is another than before.
+    fn tell_status(
+        &self,
+        cx: &mut Cx<'_>,
+        thread: thread::ThreadId,
+        changed: Option<(u64, thread::Status)>,
+    ) {
+        if let Some((place, status)) = changed {
+            cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
+        }
+    }
+
+    /// What was kept here to be said will not be.
+    fn given_up(&self, cx: &mut Cx<'_>, purpose: Purpose) {
+        if let Purpose::Said { thread, id } = purpose {
+            let changed = thread::failed(cx.store, thread, id);
+            self.tell_status(cx, thread, changed);
+        }
     }
 
     fn show(&self, cx: &mut Cx<'_>, thread: thread::ThreadId, places: Vec<u64>, alert: bool) {

@@ -327,11 +327,10 @@ impl Outbox {
         if self.flying.contains(&id) { vault::load(vault, &key(id)) } else { None }
     }
 
-    /// The item is stored, or nobody wants it any more.
-    pub(crate) fn done(&mut self, cx: &mut Cx<'_>, id: u64) {
+    /// The item, a part of `batch`, is stored, or nobody wants it any more.
+    pub(crate) fn done(&mut self, cx: &mut Cx<'_>, id: u64, batch: Option<u64>) {
         self.flying.remove(&id);
         self.again.cancel(id);
-        let batch = vault::load::<Waiting>(cx.store, &key(id)).and_then(|it| it.batch);
         cx.store.remove(&key(id));
         if let Some(batch) = batch {
             Self::part_stored(cx, id, batch);

@@ -46,6 +46,7 @@ pub(crate) mod record;
 mod search;
 mod status;
 
+pub(crate) use apply::TYPING_FRESH;
 pub use apply::{Applied, apply, note};
 pub use expiry::{expire, forget, forget_all, next_expiry};
 pub(crate) use import::{Imported, import, import_audience};

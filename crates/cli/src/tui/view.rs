@@ -11,6 +11,7 @@ use session_core::Time;
 
 use super::model::Conversation;
 use super::state::{Focus, Over, State, Writing};
+use crate::out::one_line;
 
 mod letters;
 mod over;
@@ -51,11 +52,6 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, zone: &TimeZone) {
     }
 }
 
-/// Returns text of others in a form that steers no terminal, in one line.
-pub(crate) fn clean(text: &str) -> String {
-    crate::out::one_line(text)
-}
-
 /// Returns hours and minutes.
 pub(crate) fn clock(time: Time, zone: &TimeZone) -> String {
     zoned(time, zone).map_or_else(String::new, |it| it.strftime("%H:%M").to_string())
@@ -74,7 +70,7 @@ fn zoned(time: Time, zone: &TimeZone) -> Option<jiff::Zoned> {
 fn draw_top(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let requests = state.conversations.iter().filter(|it| it.request).count();
     let unread: u64 = state.conversations.iter().map(|it| it.unread).sum();
-    let mut parts = vec![Span::styled(" session ", BOLD), Span::styled(clean(&state.me), DIM)];
+    let mut parts = vec![Span::styled(" session ", BOLD), Span::styled(one_line(&state.me), DIM)];
     if unread > 0 {
         parts.push(Span::styled(format!("  {unread} unread"), HERE));
     }
@@ -82,14 +78,14 @@ fn draw_top(frame: &mut Frame<'_>, state: &State, area: Rect) {
         parts.push(Span::styled(format!("  {requests} requests"), HERE));
     }
     if !state.network.is_empty() {
-        parts.push(Span::styled(format!("  {}", clean(&state.network)), DIM));
+        parts.push(Span::styled(format!("  {}", one_line(&state.network)), DIM));
     }
     frame.render_widget(Paragraph::new(Row::from(parts)), area);
 }
 
 fn draw_bottom(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let row = if let Some((text, bad)) = &state.notice {
-        Row::styled(format!(" {}", clean(text)), if *bad { BAD } else { HERE })
+        Row::styled(format!(" {}", one_line(text)), if *bad { BAD } else { HERE })
     } else if let Some(transfer) = state.transfers.first() {
         let way = if transfer.sending { "sending" } else { "fetching" };
         let percent = transfer.done.saturating_mul(100).checked_div(transfer.of).unwrap_or(0);
@@ -97,7 +93,7 @@ fn draw_bottom(frame: &mut Frame<'_>, state: &State, area: Rect) {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let filled = usize::try_from(percent / 10).unwrap_or(10).min(10);
         let bar = format!("{}{}", "█".repeat(filled), "░".repeat(10 - filled));
-        Row::styled(format!(" {way} {} {bar} {percent}%{more}", clean(&transfer.name)), HERE)
+        Row::styled(format!(" {way} {} {bar} {percent}%{more}", one_line(&transfer.name)), HERE)
     } else {
         let hint = match state.focus {
             Focus::Input => "Enter sends · Alt-Enter new line · Esc leaves the text · F1 help",
@@ -147,9 +143,9 @@ fn list_row(it: &Conversation, chosen: bool, width: usize) -> Row<'static> {
     };
     let count = if it.unread > 0 { format!(" {} ", it.unread) } else { String::new() };
     let room = width.saturating_sub(count.len() + 3);
-    let title = wrap::cut(&clean(&it.title), room);
+    let title = wrap::cut(&one_line(&it.title), room);
     let left = room.saturating_sub(wrap::width(&title) + 1);
-    let preview = if left > 3 { wrap::cut(&clean(&it.preview), left) } else { String::new() };
+    let preview = if left > 3 { wrap::cut(&one_line(&it.preview), left) } else { String::new() };
     let blank = room.saturating_sub(wrap::width(&title) + 1 + wrap::width(&preview));
     let style = if it.unread > 0 { BOLD } else { Style::new() };
     let mark = if chosen { "▌" } else { " " };
@@ -184,8 +180,8 @@ fn draw_conversation(frame: &mut Frame<'_>, state: &State, zone: &TimeZone, area
         Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(area);
 
     let title = match state.typing.as_slice() {
-        [] => clean(title),
-        names => format!("{} — {} …", clean(title), clean(&typing(names))),
+        [] => one_line(title),
+        names => format!("{} — {} …", one_line(title), one_line(&typing(names))),
     };
     let title = format!(" {} ", wrap::cut(&title, width.saturating_sub(4)));
     let block = pane(title, state.focus == Focus::Messages);
@@ -229,7 +225,7 @@ fn writing(state: &State) -> String {
         return "the first message: a request, until it is accepted".to_owned();
     };
     match &state.writing {
-        Writing::Reply { to, .. } => format!("reply to: {} (Esc: no reply)", clean(to)),
+        Writing::Reply { to, .. } => format!("reply to: {} (Esc: no reply)", one_line(to)),
         Writing::Edit { .. } => "edit (Esc: leave it)".to_owned(),
         Writing::New if here.blocked && here.group => "declined".to_owned(),
         Writing::New if here.blocked => "blocked: b takes it back".to_owned(),

@@ -100,7 +100,7 @@ impl World {
                 match effect {
                     Effect::Store { id, to, ttl, data } => {
                         self.swarm.put(self.now, &to, ttl, data);
-                        outbox.done(&mut cx, id);
+                        outbox.done(&mut cx, id, None);
                     }
                     Effect::Erase { rule, ids, .. } => self.swarm.erase(&rule, &ids),
                     other => panic!("an account does not order {other:?}"),

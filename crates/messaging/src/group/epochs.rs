@@ -363,21 +363,22 @@ fn unknown(cx: &Cx<'_>, group: &GroupId, me: Author<'_>) -> Vec<AccountId> {
     let Some(state) = State::load(cx.store, group) else { return Vec::new() };
     let Some(keys) = state.current() else { return Vec::new() };
     let roster = Roster::load(cx.store, group, &keys.authenticator);
-    let account = |heard| match heard {
-        Heard::Check { account } if account != *me.account() => Some(account),
-        _ => None,
-    };
-    checks(cx.store, &roster, state.own_leaf).into_iter().filter_map(account).collect()
+    let accounts = unconfirmed(cx.store, &roster, state.own_leaf);
+    accounts.filter(|account| account != me.account()).collect()
 }
 
 /// Asks about each device whose account has not confirmed it.
 pub(super) fn checks(vault: &dyn Vault, roster: &Roster, own: u32) -> Vec<Heard> {
-    let unknown = |leaf: &&Leaf| {
+    unconfirmed(vault, roster, own).map(|account| Heard::Check { account }).collect()
+}
+
+/// The account of each device, but the own one, whose account has not confirmed it.
+fn unconfirmed(vault: &dyn Vault, roster: &Roster, own: u32) -> impl Iterator<Item = AccountId> {
+    let unknown = move |leaf: &&Leaf| {
         let known = Known::load(vault, &leaf.account);
         leaf.leaf != own && known.is_none_or(|known| !known.keys.contains(&leaf.key))
     };
-    let leaves = roster.leaves.iter().filter(unknown);
-    leaves.map(|leaf| Heard::Check { account: leaf.account }).collect()
+    roster.leaves.iter().filter(unknown).map(|leaf| leaf.account)
 }
 
 fn turn_route(state: &mut State, next: Route, now: Time) {

@@ -49,7 +49,7 @@ impl Groups {
     ) {
         let Some(mut state) = State::load(cx.store, group) else { return };
         for id in core::mem::take(&mut state.care.stale) {
-            outbox.done(cx, id);
+            outbox.done(cx, id, None);
         }
         if state.is_member() {
             self.serve_member(cx, outbox, me, group, &mut state, heard);

@@ -2,7 +2,7 @@
 
 use session_core::{AccountId, Encode as _, List, Span, Text};
 
-use super::api::{Answer, Command, Effect, Error, Event};
+use super::api::{Answer, Command, Effect, Error};
 use super::find::{Found, Goal};
 use super::links::{self, Link, Waiting};
 use super::{Messenger, TTL, Tally, Waiter, unsaid};
@@ -108,9 +108,7 @@ impl Messenger {
         let purpose = if shows(&said.say) { Purpose::Said { thread, id } } else { Purpose::Quiet };
         if let Err(error) = self.send_or_wait(cx, to, purpose, &said) {
             // It is kept already, and not said: that is shown, too.
-            if let Some((place, status)) = thread::failed(cx.store, thread, id) {
-                cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
-            }
+            self.given_up(cx, Purpose::Said { thread, id });
             return Err(error);
         }
         Ok(Answer::Said { thread, id })
@@ -155,11 +153,7 @@ impl Messenger {
         purpose: Purpose,
         said: &Said,
     ) -> Result<(), Error> {
-        let group = match to {
-            Peer::Group { group } => Some(group),
-            Peer::Account { account } => links::primary(cx.store, &account),
-        };
-        let ready = group.filter(|group| self.can_talk(cx, group));
+        let ready = links::group_of(cx.store, &to).filter(|group| self.can_talk(cx, group));
         if let Some(group) = ready {
             return self.send(cx, &group, purpose, said);
         }
@@ -192,7 +186,7 @@ impl Messenger {
         said: &Said,
     ) -> Result<(), Error> {
         let ttl = match said.say {
-            Say::Typing { .. } => super::TTL_TYPING,
+            Say::Typing { .. } => thread::TYPING_FRESH,
             _ => self.ttl(cx, group),
         };
         let bytes = said.to_bytes();
@@ -222,11 +216,8 @@ impl Messenger {
         unsaid::unsay(cx.store, cx.now, peer);
         for waiting in links::take_waiting(cx.store, peer) {
             let Some(said) = decoded(&waiting.said) else { continue };
-            if self.send(cx, group, waiting.purpose, &said).is_err()
-                && let Purpose::Said { thread, id } = waiting.purpose
-                && let Some((place, status)) = thread::failed(cx.store, thread, id)
-            {
-                cx.effects.push(Effect::Event(Event::Status { thread, place, status }));
+            if self.send(cx, group, waiting.purpose, &said).is_err() {
+                self.given_up(cx, waiting.purpose);
             }
         }
     }
@@ -453,11 +444,7 @@ impl Messenger {
     }
 
     fn rotate(&mut self, cx: &mut Cx<'_>, id: u64, peer: Peer) -> Result<Option<Answer>, Error> {
-        let group = match peer {
-            Peer::Group { group } => Some(group),
-            Peer::Account { account } => links::primary(cx.store, &account),
-        };
-        let group = group.ok_or(Error::NoConversation(peer))?;
+        let group = links::group_of(cx.store, &peer).ok_or(Error::NoConversation(peer))?;
         Self::member(cx, &group)?;
         self.wish(cx, group, Wish::Update, Waiter::Command(id));
         Ok(None)

@@ -188,11 +188,7 @@ impl Messenger {
         ids: &[(SayId, AccountId)],
         read: bool,
     ) {
-        let group = match peer {
-            Peer::Group { group } => Some(group),
-            Peer::Account { account } => links::primary(cx.store, &account),
-        };
-        if let Some(group) = group {
+        if let Some(group) = links::group_of(cx.store, &peer) {
             let at = self.receipt_time(cx);
             receipts::note(cx.store, at, group, ids, read);
         }

@@ -78,6 +78,14 @@ pub(super) fn primary(vault: &dyn Vault, account: &AccountId) -> Option<GroupId>
     vault::load(vault, &primary_key(account))
 }
 
+/// Returns the group that carries what is said to a peer.
+pub(super) fn group_of(vault: &dyn Vault, peer: &Peer) -> Option<GroupId> {
+    match peer {
+        Peer::Group { group } => Some(*group),
+        Peer::Account { account } => primary(vault, account),
+    }
+}
+
 pub(super) fn set_primary(vault: &mut dyn Vault, account: &AccountId, group: Option<GroupId>) {
     match group {
         Some(group) => vault::save(vault, &primary_key(account), &group),

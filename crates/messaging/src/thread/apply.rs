@@ -11,8 +11,8 @@ use crate::vault::{self, Vault};
 /// How far the clocks of devices may differ for a timer to reach messages that overtook it.
 const SKEW: Span = Span::from_secs(3600);
 
-/// Whoever typed longer ago is not typing now.
-const TYPING_FRESH: Span = Span::from_secs(60);
+/// Whoever typed longer ago is not typing now: nobody has to keep that for longer.
+pub(crate) const TYPING_FRESH: Span = Span::from_secs(60);
 
 /// Messages that a timer looks at for having overtaken it.
 const OVERTAKEN_MAX: usize = 1000;

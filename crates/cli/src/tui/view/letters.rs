@@ -7,8 +7,8 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::Paragraph;
 
-use super::{BAD, BOLD, DIM, HERE, clean, clock, day, wrap};
-use crate::out;
+use super::{BAD, BOLD, DIM, HERE, clock, day, wrap};
+use crate::out::{self, one_line};
 use crate::tui::model::{Body, Letter, progress};
 use crate::tui::state::{Focus, State};
 
@@ -74,7 +74,7 @@ fn lay_out(
         rows.push(Row::from(row));
     };
     if let Body::Note(text) = &letter.body {
-        let text = format!("{} {}", clock(letter.at, zone), clean(text));
+        let text = format!("{} {}", clock(letter.at, zone), one_line(text));
         for row in wrap::rows(&text, room) {
             push(vec![Span::styled(row, DIM)]);
         }
@@ -82,7 +82,7 @@ fn lay_out(
     }
     push(head(letter, zone, room));
     if let Some(quote) = &letter.quote {
-        push(vec![Span::styled(wrap::cut(&format!("↪ {}", clean(quote)), room), DIM)]);
+        push(vec![Span::styled(wrap::cut(&format!("↪ {}", one_line(quote)), room), DIM)]);
     }
     match &letter.body {
         Body::Text(text) => {
@@ -96,7 +96,7 @@ fn lay_out(
             }
         }
         Body::File { name, bytes, caption } => {
-            let text = format!("▣ {} ({})", clean(name), size(*bytes));
+            let text = format!("▣ {} ({})", one_line(name), size(*bytes));
             push(vec![Span::styled(wrap::cut(&text, room), Style::new().fg(Color::Yellow))]);
             for line in wrap::rows(&out::harmless(caption).replace('\t', "  "), room) {
                 if !caption.is_empty() {
@@ -112,7 +112,7 @@ fn lay_out(
         let shown = letter.reactions.iter().map(|it| {
             let count = if it.count > 1 { format!(" {}", it.count) } else { String::new() };
             let own = if it.mine { "·" } else { "" };
-            format!("{}{count}{own}", clean(&it.emoji))
+            format!("{}{count}{own}", one_line(&it.emoji))
         });
         let text = shown.collect::<Vec<_>>().join("  ");
         push(vec![Span::styled(wrap::cut(&text, room), HERE)]);
@@ -131,7 +131,7 @@ fn head(letter: &Letter, zone: &TimeZone, room: usize) -> Vec<Span<'static>> {
     let status = letter.status.as_ref().map(|status| format!("  {}", progress(status)));
     let failed = letter.status.as_ref().is_some_and(|status| status.failed);
     let used = wrap::width(&tail) + status.as_deref().map_or(0, wrap::width);
-    let author = wrap::cut(&clean(&letter.author), room.saturating_sub(used).max(4));
+    let author = wrap::cut(&one_line(&letter.author), room.saturating_sub(used).max(4));
     let color = if letter.mine { Color::Green } else { Color::Blue };
     let mut spans = vec![Span::styled(author, BOLD.fg(color)), Span::styled(tail, DIM)];
     spans.extend(status.map(|status| Span::styled(status, if failed { BAD } else { DIM })));

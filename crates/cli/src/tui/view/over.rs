@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
-use super::{DIM, HERE, clean, put_cursor, wrap};
+use super::{DIM, HERE, put_cursor, wrap};
+use crate::out::one_line;
 use crate::tui::line::Line;
 use crate::tui::model::Hit;
 use crate::tui::state::{HELP, Over, State};
@@ -20,7 +21,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, area: Rect) {
             window(frame, area, "keys", rows.collect());
         }
         Over::Confirm { question, .. } => {
-            let mut rows: Vec<Row<'_>> = wrap::rows(&clean(question), inner_width(area))
+            let mut rows: Vec<Row<'_>> = wrap::rows(&one_line(question), inner_width(area))
                 .into_iter()
                 .map(Row::from)
                 .collect();
@@ -41,10 +42,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, area: Rect) {
             let width = inner_width(area);
             let height = usize::from(area.height).saturating_sub(3);
             let rows = lines.iter().skip(*scroll);
-            let rows = rows.flat_map(|line| wrap::rows(&clean(line), width)).take(height);
+            let rows = rows.flat_map(|line| wrap::rows(&one_line(line), width)).take(height);
             let mut rows: Vec<Row<'_>> = rows.map(Row::from).collect();
             rows.push(Row::styled("↑↓ scroll · Esc back", DIM));
-            window(frame, area, &clean(title), rows);
+            window(frame, area, &one_line(title), rows);
         }
     }
 }
@@ -63,7 +64,8 @@ fn search(
     let first = selected.saturating_sub(height / 2).min(hits.len().saturating_sub(height));
     for (index, hit) in hits.iter().enumerate().skip(first).take(height) {
         let mark = if index == selected { "▌" } else { " " };
-        let text = wrap::cut(&format!("{}: {}", clean(&hit.title), clean(&hit.text)), width - 1);
+        let text =
+            wrap::cut(&format!("{}: {}", one_line(&hit.title), one_line(&hit.text)), width - 1);
         rows.push(Row::from(vec![Span::styled(mark, HERE), Span::raw(text)]));
     }
     rows.push(Row::styled(

@@ -542,7 +542,7 @@ impl World {
             };
             match outcome {
                 Err(NetFailure::Unreachable(_) | NetFailure::Missing) => outbox.again(cx, id),
-                Ok(_) | Err(_) => outbox.done(cx, id),
+                Ok(_) | Err(_) => outbox.done(cx, id, waiting.batch),
             }
             heard
         });
