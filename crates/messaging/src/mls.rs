@@ -55,7 +55,7 @@ pub const AGREED_EXTENSION: u16 = 0xF0A6;
 pub const CHAIN_COMPONENT: u16 = 0xFF01;
 
 /// Epochs before the current one whose messages still open.
-pub const PAST_EPOCHS: usize = 3;
+pub const PAST_EPOCHS: usize = 7;
 
 /// A message opens as long as it is among so many latest ones of its sender in the epoch.
 pub const TOLERANCE: u32 = 64;

@@ -26,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) epoch: u64,
     /// The slot in which it lay; `None` for one that was sent again beside it.
     pub(super) slot: Option<u32>,
+    /// When it was stored there, says who stored it.
+    pub(super) stored: Time,
     pub(super) message: Vec<u8>,
 }
 
@@ -58,7 +60,7 @@ impl Groups {
                 }
             }
             (Some(flight), Ok(stored)) if flight.item == stored.item => {
-                self.merged(cx, group, &mut state, &mut heard);
+                self.merged(cx, group, &mut state, cx.now, &mut heard);
                 self.settle(cx, me, group, &mut state, &mut heard);
             }
             (_, Ok(stored)) => {
@@ -93,11 +95,11 @@ impl Groups {
         since: Time,
         heard: &mut Vec<Heard>,
     ) -> Taken {
-        let Candidate { epoch, slot, message } = candidate;
-        let digest = digest_of(&message);
-        if epoch < state.epoch {
-            return self.rival(cx, group, state, (epoch, slot), &message, heard);
+        if candidate.epoch < state.epoch {
+            return self.rival(cx, group, state, &candidate, heard);
         }
+        let Candidate { epoch, slot, stored, message } = candidate;
+        let digest = digest_of(&message);
         if state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
             return Taken::Keep;
         }
@@ -110,37 +112,20 @@ impl Groups {
             look_soon(cx, state);
             return Taken::Hold;
         }
-        if number < state.burned {
-            return Taken::Done;
-        }
+        let given_up = number < state.burned;
         match self.examine(cx, group, state, &message) {
             Ok(_) if self.too_soon(cx, state) => Taken::Hold,
+            // Others may have had more patience with the slot: the lowest one counts.
             Ok((summary, _)) => {
-                self.adopt(cx, group, state, &summary, (digest, slot), heard);
+                let origin = Origin { commit: digest, by: Some(summary.by), slot, stored };
+                self.adopt(cx, group, state, &summary, origin, heard);
                 Taken::Keep
             }
+            Err(_) if given_up => Taken::Done,
             Err(Rejected::Wait) if cx.now < since + PATIENCE => Taken::Hold,
-            Err(Rejected::Wait) => {
-                self.reject(cx, group, state, slot, Refusal::NotAsked.to_string(), heard)
-            }
-            Err(Rejected::Never(why)) => self.reject(cx, group, state, slot, why, heard),
+            Err(Rejected::Wait) => reject(state, slot, Refusal::NotAsked.to_string(), heard),
+            Err(Rejected::Never(why)) => reject(state, slot, why, heard),
         }
-    }
-
-    fn reject(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &mut State,
-        slot: Option<u32>,
-        why: String,
-        heard: &mut Vec<Heard>,
-    ) -> Taken {
-        heard.push(refused(why));
-        if slot == Some(state.burned) {
-            self.burn(cx, group, state);
-        }
-        Taken::Done
     }
 
     /// Checks a commit of the current epoch. Returns what it does, and whether an admin made it.
@@ -170,14 +155,14 @@ impl Groups {
         Ok((summary, admin))
     }
 
-    /// Follows a commit that was just examined; the slot is `None` if it lay beside it.
+    /// Follows a commit that was just examined.
     pub(super) fn adopt(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
         summary: &Summary,
-        commit: (Digest, Option<u32>),
+        origin: Origin,
         heard: &mut Vec<Heard>,
     ) {
         let Some(keys) = state.current().cloned() else { return };
@@ -193,7 +178,7 @@ impl Groups {
             self.out(cx, group, state);
             return heard.push(Heard::Removed { group: *group, by });
         }
-        if self.step(cx, group, state, summary, commit, heard).is_none() {
+        if self.step(cx, group, state, summary, origin, heard).is_none() {
             return self.lose(cx, group, state, heard);
         }
         let added: Vec<Digest> = summary.added.iter().map(|joiner| joiner.key_hash).collect();
@@ -208,7 +193,7 @@ impl Groups {
         group: &GroupId,
         state: &mut State,
         summary: &Summary,
-        (commit, slot): (Digest, Option<u32>),
+        origin: Origin,
         heard: &mut Vec<Heard>,
     ) -> Option<()> {
         let keys = state.current().cloned()?;
@@ -218,7 +203,6 @@ impl Groups {
         self.mls.accept(&mut doors(cx), group).ok()?;
         let info = self.mls.info(cx.store, group)?;
         state.land();
-        let origin = Origin { commit, by: Some(summary.by), slot };
         self.enter(cx, group, state, info, origin).ok()?;
         // Whoever commits on top of ours has followed it.
         state.unheard = None;
@@ -232,12 +216,13 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
+        stored: Time,
         heard: &mut Vec<Heard>,
     ) {
         if state.flight.is_none() {
             return;
         }
-        match self.step_own(cx, group, state, heard) {
+        match self.step_own(cx, group, state, stored, heard) {
             Some(wish) => self.granted(cx, group, state, wish, heard),
             None => self.lose(cx, group, state, heard),
         }
@@ -250,6 +235,7 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
+        stored: Time,
         heard: &mut Vec<Heard>,
     ) -> Option<u64> {
         let keys = state.current().cloned()?;
@@ -262,7 +248,8 @@ impl Groups {
         self.keep_way_back(cx, group, state, mine);
         self.mls.merge(&mut doors(cx), group).ok()?;
         let info = self.mls.info(cx.store, group)?;
-        let origin = Origin { commit: flight.digest, by: Some(by), slot: Some(flight.slot) };
+        let (commit, slot) = (flight.digest, Some(flight.slot));
+        let origin = Origin { commit, by: Some(by), slot, stored };
         self.enter(cx, group, state, info, origin).ok()?;
         state.usage.sent = 0;
         state.usage.rotate = Time::ZERO;
@@ -400,4 +387,20 @@ impl Groups {
         state.unheard = None;
         state.behind = None;
     }
+}
+
+/// What lies in the slot that counts is none.
+fn reject(state: &mut State, slot: Option<u32>, why: String, heard: &mut Vec<Heard>) -> Taken {
+    heard.push(refused(why));
+    if slot == Some(state.burned) {
+        burn(state);
+    }
+    Taken::Done
+}
+
+/// The slot that counted holds nothing acceptable: the next one counts.
+pub(super) fn burn(state: &mut State) {
+    state.burned = state.burned.saturating_add(1);
+    state.care.doubt = None;
+    state.care.tried = Digest::default();
 }

@@ -1,6 +1,6 @@
 //! How an epoch begins and ends, and how a group does.
 
-use session_core::{AccountId, Digest, Domain, List, Time};
+use session_core::{AccountId, Digest, Domain, List, Span, Time};
 use session_crypto::kdf;
 use session_protocol::limits::TTL_MAX;
 
@@ -25,6 +25,9 @@ use crate::vault::{self, Table, Vault};
 const HEADER: &str = "lux-session header";
 const ROUTE: &str = "lux-session route";
 
+/// For so long whoever let a device in can do so once more, because its commit has lost.
+const OVER: Span = Span::from_days(1);
+
 /// How an epoch came about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Origin {
@@ -32,6 +35,8 @@ pub(super) struct Origin {
     pub(super) by: Option<u32>,
     /// The slot in which the commit lay.
     pub(super) slot: Option<u32>,
+    /// When it was stored there, says who stored it.
+    pub(super) stored: Time,
 }
 
 /// Where the chain of a leaf lies: under its branch, so that two branches do not mix.
@@ -70,7 +75,9 @@ impl Groups {
             .create(&mut doors(cx), me.key, me.credential, &group, &agreed)
             .map_err(|why| invalid("group", why))?;
         let info = self.mls.info(cx.store, &group).ok_or(Error::NotFound { what: "group" })?;
-        self.begin(cx, &group, info, route, cx.now).map_err(|why| invalid("group", why))?;
+        let inviter = Digest::default();
+        self.begin(cx, &group, info, inviter, route, cx.now)
+            .map_err(|why| invalid("group", why))?;
         Ok(group)
     }
 
@@ -91,8 +98,8 @@ impl Groups {
         route: &Secret,
     ) -> Result<Joined, JoinError> {
         let before = State::load(cx.store, group);
-        let alone = before.as_ref().is_some_and(|state| is_alone(cx, group, state));
-        if !alone && before.as_ref().is_some_and(State::is_member) {
+        let over = before.as_ref().is_some_and(|state| goes_over(cx, group, state, from));
+        if !over && before.as_ref().is_some_and(State::is_member) {
             return Err(JoinError::There);
         }
         // Until it is certain that the welcome is good, there is a way back.
@@ -112,13 +119,13 @@ impl Groups {
         };
         let (epoch, agreed) = (info.epoch, info.agreed.clone());
         let again = before.is_some_and(|state| state.phase == Phase::Lost);
-        let unheard = if alone { Part::Recent.list::<Recent>(cx.store, group) } else { Vec::new() };
+        let unheard = if over { Part::Recent.list::<Recent>(cx.store, group) } else { Vec::new() };
         self.wipe(cx, group);
         // What was said to this device may have been said as soon as it was added.
         let since = cx.now - TTL_MAX;
-        self.begin(cx, group, info, route.clone(), since)
+        self.begin(cx, group, info, from.key, route.clone(), since)
             .map_err(|why| JoinError::Refused(invalid("welcome", why)))?;
-        // Nobody heard what was said alone: it is said again.
+        // What was said on the other branch is said again.
         for (_, mut recent) in unheard {
             recent.epoch = epoch;
             Part::Recent.append(cx.store, group, &recent);
@@ -152,7 +159,7 @@ impl Groups {
         let info = info.ok_or_else(|| refused(&"the group is not there"))?;
         policy::check_joined(&info, me.account(), joined.by, from).map_err(|why| refused(&why))?;
         let left = |state: &State| match state.is_member() {
-            // Alone on a branch that nobody else follows, this device goes over to another one.
+            // From a branch that others have left, this device goes over to another one.
             true => state.epochs.iter().any(|keys| keys.authenticator == info.authenticator),
             false => info.epoch <= state.epoch,
         };
@@ -171,6 +178,7 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         info: EpochInfo,
+        inviter: Digest,
         seed: Secret,
         since: Time,
     ) -> Result<(), MlsError> {
@@ -181,6 +189,7 @@ impl Groups {
             epoch: info.epoch,
             own_leaf: info.own_leaf,
             joined: cx.now,
+            inviter,
             since,
             routes: List::new([route]).expect("one is below the bound"),
             epochs: empty(),
@@ -225,6 +234,7 @@ impl Groups {
             ended: Time::MAX,
             commit: origin.commit,
             slot: origin.slot,
+            stored: origin.stored,
             by: committer.map(|leaf| leaf.key).unwrap_or_default(),
             by_admin: committer.is_some_and(|it| policy::is_admin(&state.agreed, &it.account)),
         };
@@ -352,10 +362,13 @@ pub(super) fn difference(
     }
 }
 
-/// Whether nobody else has been heard in a group since this device came into it: its branch may have
-/// lost before it came.
-fn is_alone(cx: &Cx<'_>, group: &GroupId, state: &State) -> bool {
-    state.phase == Phase::Member && state.is_welcomed() && !Part::Heed.any(cx.store, group)
+/// Whether another welcome is to be followed, because the branch may have lost on which this device
+/// came in: nobody has been heard on it, or whoever let it in does so once more, and shortly after.
+/// Others cannot draw it to a branch of their own.
+fn goes_over(cx: &Cx<'_>, group: &GroupId, state: &State, from: &Inviter) -> bool {
+    let again = from.key == state.inviter && cx.now < state.joined + OVER;
+    let unheard = !Part::Heed.any(cx.store, group);
+    state.phase == Phase::Member && state.is_welcomed() && (unheard || again)
 }
 
 /// Accounts with devices of which it is not known whether they list them.

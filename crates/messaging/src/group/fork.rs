@@ -1,34 +1,102 @@
 //! Two commits that end one epoch: a way back to the better one, while there is one.
 //!
-//! Slots of the swarm make this rare: it takes a swarm that signs for two items of one slot, or
-//! members who lost patience with a slot at different times. The choice is the same on every
-//! device:
+//! Slots of the swarm make this rare: it takes a swarm that signs for two items of one slot, or for
+//! none, or members who lost patience with a slot at different times. What decides is known of the
+//! commits alone, so that the choice is the same on every device, whenever it is made:
 //!
-//! 1. the branch whose first commit removes the device that made the other's;
-//! 2. the one whose first commit lay in the lower slot, those beside their slot last;
-//! 3. the longer one;
-//! 4. the one whose first commit an admin made, then the one whose first commit has the lower
-//!    digest.
+//! 1. the commit that removes the device that made the other;
+//! 2. the one in the lower slot, those beside their slot last;
+//! 3. the one that was stored [`FIRST`] earlier: who has gone on for longer cannot come back;
+//! 4. an admin's, then the one with the lower digest.
 
-use core::cmp::Reverse;
+use session_core::{Digest, MessageId, Span, Time};
 
-use session_core::{Digest, MessageId, Time};
-
-use super::commits::Rejected;
-use super::epochs::edit;
+use super::commits::{Candidate, Rejected};
+use super::epochs::{Origin, edit};
 use super::open::{Found, Taken};
 use super::routes::{What, split_slot};
-use super::state::{EpochKeys, Held, Part, Roster, Snapshot, State};
+use super::state::{EpochKeys, Flight, Held, Part, Roster, Snapshot, State};
 use super::wishes::{digest_of, want};
 use super::{Groups, HORIZON, Heard, doors, epochs};
 use crate::Cx;
-use crate::mls::KeyAgreement as _;
+use crate::mls::{KeyAgreement as _, Summary};
 use crate::say::GroupId;
 use crate::vault;
 
-/// What decides between branches of which neither removes the other's author: the lower one is
-/// better.
-type Rank = (u32, Reverse<u64>, bool, Digest);
+/// By so much earlier a commit was stored that others may have left the epoch for good: half of the
+/// time in which they come back.
+const FIRST: Span = Span::from_millis(HORIZON.as_millis() / 2);
+
+/// What decides between commits that end one epoch.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    slot: Option<u32>,
+    stored: Time,
+    admin: bool,
+    digest: Digest,
+    /// The device that made it.
+    by: Digest,
+    /// The devices that it removes for good.
+    removes: Vec<Digest>,
+}
+
+impl Claim {
+    /// The claim of a commit that was just examined.
+    pub(super) fn new(before: &Roster, admin: bool, summary: &Summary, origin: &Origin) -> Self {
+        let back = |key: &Digest| summary.added.iter().any(|joiner| joiner.key_hash == *key);
+        let removed = summary.removed.iter().map(|member| member.key_hash);
+        Self {
+            slot: origin.slot,
+            stored: origin.stored,
+            admin,
+            digest: origin.commit,
+            by: before.at(summary.by).map(|leaf| leaf.key).unwrap_or_default(),
+            removes: removed.filter(|key| !back(key)).collect(),
+        }
+    }
+
+    /// The claim of our own commit.
+    pub(super) fn own(before: &Roster, state: &State, flight: &Flight, stored: Time) -> Self {
+        let own = before.at(state.own_leaf);
+        Self {
+            slot: Some(flight.slot),
+            stored,
+            admin: own.is_some_and(|leaf| super::is_admin(&state.agreed, &leaf.account)),
+            digest: flight.digest,
+            by: own.map(|leaf| leaf.key).unwrap_or_default(),
+            removes: flight.removes.to_vec(),
+        }
+    }
+
+    /// Whether it removes whoever made the other, and not the other way round.
+    fn undoes(&self, other: &Self) -> bool {
+        self.removes.contains(&other.by) && !other.removes.contains(&self.by)
+    }
+
+    fn beats(&self, other: &Self) -> bool {
+        if self.undoes(other) || other.undoes(self) {
+            return self.undoes(other);
+        }
+        let slot = |it: &Self| it.slot.unwrap_or(u32::MAX);
+        if slot(self) != slot(other) {
+            return slot(self) < slot(other);
+        }
+        let earlier = |one: &Self, than: &Self| one.stored + FIRST <= than.stored;
+        if earlier(self, other) || earlier(other, self) {
+            return earlier(self, other);
+        }
+        (!self.admin, self.digest) < (!other.admin, other.digest)
+    }
+
+    /// Returns the place of the one that counts among several.
+    pub(super) fn best(claims: &[Self]) -> Option<usize> {
+        let beaten = |claim: &Self| claims.iter().filter(|other| other.beats(claim)).count();
+        (0..claims.len()).min_by_key(|index| {
+            let claim = &claims[*index];
+            (beaten(claim), !claim.admin, claim.digest)
+        })
+    }
+}
 
 /// A branch that was tried.
 struct Walk {
@@ -40,6 +108,14 @@ struct Walk {
     wish: Option<u64>,
 }
 
+/// What a branch begins with.
+enum Step<'a> {
+    /// Our own commit, and when it was stored.
+    Own(Time),
+    /// Somebody else's.
+    Message(&'a [u8], Origin),
+}
+
 impl Groups {
     /// Somebody else's commit ends an epoch that this device has left by another one. What did not
     /// lie in a slot of that epoch is none.
@@ -48,20 +124,19 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
-        (epoch, slot): (u64, Option<u32>),
-        message: &[u8],
+        candidate: &Candidate,
         heard: &mut Vec<Heard>,
     ) -> Taken {
+        let Candidate { epoch, slot, stored, message } = candidate;
+        let (epoch, slot) = (*epoch, *slot);
         let digest = digest_of(message);
-        let Some(ours) = first(state, epoch).map(|keys| (keys.commit, keys.slot)) else {
-            return Taken::Done;
-        };
-        if ours.0 == digest {
-            if ours.1.is_none() {
+        let Some(ours) = claim(cx, group, state, epoch) else { return Taken::Done };
+        if ours.digest == digest {
+            if ours.slot.is_none() {
                 let after = epoch.saturating_add(1);
                 edit(&mut state.epochs, |epochs| {
                     let ours = epochs.iter_mut().filter(|keys| keys.epoch == after);
-                    ours.for_each(|keys| keys.slot = slot);
+                    ours.for_each(|keys| (keys.slot, keys.stored) = (slot, *stored));
                 });
             }
             return Taken::Keep;
@@ -70,18 +145,39 @@ impl Groups {
             return Taken::Done;
         }
         let Some(snapshot) = way_back(cx, group, state, epoch) else { return Taken::Done };
+        if snapshot.state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
+            self.own_branch(cx, group, state, &snapshot, *stored, heard);
+            return Taken::Keep;
+        }
         let before = self.mls.snapshot(cx.store, group);
-        match self.walk(cx, group, state, &snapshot, (digest, slot), Some(message)) {
-            Ok(walk) if better(cx, group, &walk.there, state, epoch) => {
-                let mine = snapshot.mine.filter(|_| walk.wish.is_none());
-                self.change_to(cx, group, state, walk, heard);
-                if let Some(mine) = mine {
-                    want(cx, group, 0, mine.wish, cx.now);
-                }
-                Taken::Keep
-            }
+        let mut there = snapshot.state.clone();
+        if self.mls.restore(&mut doors(cx), group, &snapshot.mls).is_err() {
+            self.go_back(cx, group, state, &there, &before, heard);
+            return Taken::Done;
+        }
+        let examined = self.examine(cx, group, &there, message);
+        let Ok((summary, admin)) = examined else {
+            self.go_back(cx, group, state, &there, &before, heard);
+            return Taken::Done;
+        };
+        let origin = Origin { commit: digest, by: Some(summary.by), slot, stored: *stored };
+        let roster = roster_of(cx, group, &there);
+        if !Claim::new(&roster, admin, &summary, &origin).beats(&ours) {
+            self.mls.refuse(&mut doors(cx), group);
+            self.go_back(cx, group, state, &there, &before, heard);
+            return Taken::Keep;
+        }
+        if summary.removes_me {
+            there.land();
+            abandon(cx, group, state, &there);
+            *state = there;
+            self.adopt(cx, group, state, &summary, origin, heard);
+            return Taken::Done;
+        }
+        self.mls.refuse(&mut doors(cx), group);
+        match self.walk(cx, group, state, &snapshot, Step::Message(message, origin)) {
             Ok(walk) => {
-                self.go_back(cx, group, state, &walk.there, &before, heard);
+                self.change_to(cx, group, state, walk, epoch, heard);
                 Taken::Keep
             }
             Err(there) => {
@@ -102,32 +198,55 @@ impl Groups {
         heard: &mut Vec<Heard>,
     ) {
         let Some(snapshot) = way_back(cx, group, state, epoch) else { return };
-        let Some(flight) = &snapshot.state.flight else { return };
-        let taken = first(state, epoch).is_none_or(|ours| ours.commit == flight.digest);
-        if taken || flight.item != item {
+        if snapshot.state.flight.as_ref().is_some_and(|flight| flight.item == item) {
+            self.own_branch(cx, group, state, &snapshot, cx.now, heard);
+        }
+    }
+
+    /// Whether our own commit counts, after all.
+    fn own_branch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &mut State,
+        snapshot: &Snapshot,
+        stored: Time,
+        heard: &mut Vec<Heard>,
+    ) {
+        let there = &snapshot.state;
+        let Some(flight) = &there.flight else { return };
+        let Some(theirs) = claim(cx, group, state, there.epoch) else { return };
+        let ours = Claim::own(&roster_of(cx, group, there), there, flight, stored);
+        if theirs.digest == ours.digest || !ours.beats(&theirs) {
             return;
         }
-        let commit = (flight.digest, Some(flight.slot));
         let before = self.mls.snapshot(cx.store, group);
-        match self.walk(cx, group, state, &snapshot, commit, None) {
-            Ok(walk) if better(cx, group, &walk.there, state, epoch) => {
-                self.change_to(cx, group, state, walk, heard);
-            }
-            Ok(walk) => self.go_back(cx, group, state, &walk.there, &before, heard),
+        match self.walk(cx, group, state, snapshot, Step::Own(stored)) {
+            Ok(walk) => self.change_to(cx, group, state, walk, there.epoch, heard),
             Err(there) => self.go_back(cx, group, state, &there, &before, heard),
         }
     }
 
-    /// The branch that was tried is better.
+    /// The other branch is the better one. What our commits on this one, from the one that ended
+    /// `epoch` on, were made for is wanted again.
     fn change_to(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
         walk: Walk,
+        epoch: u64,
         heard: &mut Vec<Heard>,
     ) {
         let Walk { there, told, added, wish } = walk;
+        let undone: Vec<u64> = state
+            .epochs
+            .iter()
+            .map(|keys| keys.epoch)
+            .filter(|left| *left > epoch || (*left == epoch && wish.is_none()))
+            .collect();
+        let mine = undone.into_iter().filter_map(|left| way_back(cx, group, state, left)?.mine);
+        let mine: Vec<_> = mine.collect();
         abandon(cx, group, state, &there);
         state.land();
         let stale = core::mem::take(&mut state.care.stale);
@@ -138,20 +257,21 @@ impl Groups {
             self.granted(cx, group, state, wish, heard);
         }
         self.came(cx, group, &added, heard);
+        for mine in mine {
+            want(cx, group, 0, mine.wish, cx.now);
+        }
         self.touch(*group, cx.now);
     }
 
-    /// Goes back, and down the other branch as far as it is known: along our own commit if that is
-    /// what the digest names. `Err` if it leads nowhere. Wishes and welcomes stay untouched: the
-    /// branch may turn out to be worse.
+    /// Goes back, and down the other branch as far as it is known. `Err` if it leads nowhere.
+    /// Wishes and welcomes stay untouched until then.
     fn walk(
         &mut self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &State,
         snapshot: &Snapshot,
-        commit: (Digest, Option<u32>),
-        message: Option<&[u8]>,
+        step: Step<'_>,
     ) -> Result<Walk, Box<State>> {
         let mut there = snapshot.state.clone();
         if self.mls.restore(&mut doors(cx), group, &snapshot.mls).is_err() {
@@ -160,15 +280,15 @@ impl Groups {
         there.usage = state.usage.clone();
         there.phase = state.phase;
         let (mut told, mut added, mut wish) = (Vec::new(), Vec::new(), None);
-        let own = there.flight.as_ref().is_some_and(|flight| flight.digest == commit.0);
-        let entered = if own {
-            wish = self.step_own(cx, group, &mut there, &mut told);
-            wish.is_some()
-        } else {
-            there.land();
-            message.is_some_and(|message| {
-                self.try_step(cx, group, &mut there, (message, commit.1), &mut told, &mut added)
-            })
+        let entered = match step {
+            Step::Own(stored) => {
+                wish = self.step_own(cx, group, &mut there, stored, &mut told);
+                wish.is_some()
+            }
+            Step::Message(message, origin) => {
+                there.land();
+                self.try_step(cx, group, &mut there, (message, origin), &mut told, &mut added)
+            }
         };
         if !entered {
             return Err(Box::new(there));
@@ -183,15 +303,15 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         there: &mut State,
-        (message, slot): (&[u8], Option<u32>),
+        (message, origin): (&[u8], Origin),
         told: &mut Vec<Heard>,
         added: &mut Vec<Digest>,
     ) -> bool {
         match self.examine(cx, group, there, message) {
             Ok((summary, _)) if !summary.removes_me => {
                 added.extend(summary.added.iter().map(|joiner| joiner.key_hash));
-                let commit = (digest_of(message), slot);
-                self.step(cx, group, there, &summary, commit, told).is_some()
+                let origin = Origin { by: Some(summary.by), ..origin };
+                self.step(cx, group, there, &summary, origin, told).is_some()
             }
             Ok(_) => {
                 self.mls.refuse(&mut doors(cx), group);
@@ -214,19 +334,21 @@ impl Groups {
         for _ in 0..held.len() {
             let epoch = there.epoch;
             let mut here = Vec::new();
-            for (_, Held { place, data, .. }) in &held {
+            for (_, Held { place, data, stored, .. }) in &held {
                 if place.what != (What::Commits { epoch }) {
                     continue;
                 }
                 if let Some((number, data)) = split_slot(group, epoch, there.slots(epoch), data) {
-                    here.push((number, place, data));
+                    here.push((number, *stored, place, data));
                 }
             }
             here.sort_by_key(|(number, ..)| *number);
-            for (number, place, data) in here {
+            for (number, stored, place, data) in here {
                 let found = self.commit_of(cx, there, place, epoch, data);
                 let Found::Whole(message) = found else { continue };
-                if self.try_step(cx, group, there, (&message, Some(number)), told, added) {
+                let (commit, slot) = (digest_of(&message), Some(number));
+                let origin = Origin { commit, by: None, slot, stored };
+                if self.try_step(cx, group, there, (&message, origin), told, added) {
                     break;
                 }
             }
@@ -236,7 +358,7 @@ impl Groups {
         }
     }
 
-    /// The branch that was tried is worse: everything is as before.
+    /// The branch that was tried leads nowhere: everything is as before.
     fn go_back(
         &mut self,
         cx: &mut Cx<'_>,
@@ -253,28 +375,28 @@ impl Groups {
     }
 }
 
-/// What the commit that ended an epoch led to.
-fn first(state: &State, epoch: u64) -> Option<&EpochKeys> {
-    state.epochs.iter().find(|keys| keys.epoch == epoch.saturating_add(1))
+pub(super) fn roster_of(cx: &Cx<'_>, group: &GroupId, state: &State) -> Roster {
+    let keys = state.current();
+    keys.map_or_else(Roster::default, |keys| Roster::load(cx.store, group, &keys.authenticator))
 }
 
-/// Whether the branch of a state is better than another, from the commits that ended `epoch` on.
-fn better(cx: &Cx<'_>, group: &GroupId, one: &State, other: &State, epoch: u64) -> bool {
-    let (Some(it), Some(that)) = (first(one, epoch), first(other, epoch)) else { return false };
-    let gone = |from: &EpochKeys, by: &Digest| {
-        let roster = Roster::load(cx.store, group, &from.authenticator);
-        roster.leaves.iter().all(|leaf| leaf.key != *by)
+/// The claim of the commit by which this branch left an epoch.
+fn claim(cx: &Cx<'_>, group: &GroupId, state: &State, epoch: u64) -> Option<Claim> {
+    let of = |epoch: u64| state.epochs.iter().find(|keys| keys.epoch == epoch);
+    let (before, after) = (of(epoch)?, of(epoch.saturating_add(1))?);
+    let keys = |keys: &EpochKeys| {
+        let roster = Roster::load(cx.store, group, &keys.authenticator);
+        roster.leaves.iter().map(|leaf| leaf.key).collect::<Vec<_>>()
     };
-    match (gone(it, &that.by), gone(that, &it.by)) {
-        (true, false) => true,
-        (false, true) => false,
-        _ => rank(one, it, epoch) < rank(other, that, epoch),
-    }
-}
-
-fn rank(state: &State, first: &EpochKeys, epoch: u64) -> Rank {
-    let length = state.epoch.saturating_sub(epoch);
-    (first.slot.unwrap_or(u32::MAX), Reverse(length), !first.by_admin, first.commit)
+    let stay = keys(after);
+    Some(Claim {
+        slot: after.slot,
+        stored: after.stored,
+        admin: after.by_admin,
+        digest: after.commit,
+        by: after.by,
+        removes: keys(before).into_iter().filter(|key| !stay.contains(key)).collect(),
+    })
 }
 
 /// Returns the state at the end of an epoch of this branch, while it is kept.

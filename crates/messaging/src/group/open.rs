@@ -62,9 +62,9 @@ impl Groups {
         }
         let branch = state.current().map(|keys| keys.authenticator);
         self.late = cx.now >= item.timestamp + UNREAD;
-        let taken = self.take(cx, me, &mut state, &place, &item.data, cx.now, &mut heard);
+        let held = Held { at: cx.now, stored: item.timestamp, place, data: item.data.clone() };
+        let taken = self.take(cx, me, &mut state, &held, &mut heard);
         if taken != Taken::Done && state.is_member() {
-            let held = Held { at: cx.now, place, data: item.data.clone() };
             let number = Part::Held.append(cx.store, &place.group, &held);
             if number.is_multiple_of(HELD_COUNTED) {
                 Part::Held.bound(cx.store, &place.group, HELD_MAX);
@@ -106,11 +106,10 @@ impl Groups {
                 if !state.is_member() {
                     return;
                 }
-                let Held { at, place, data } = held;
-                if tried && place.what != (What::Commits { epoch: state.epoch }) {
+                if tried && held.place.what != (What::Commits { epoch: state.epoch }) {
                     continue;
                 }
-                if self.take(cx, me, state, &place, &data, at, heard) == Taken::Done {
+                if self.take(cx, me, state, &held, heard) == Taken::Done {
                     cx.store.remove(&key);
                 }
             }
@@ -123,18 +122,17 @@ impl Groups {
         }
     }
 
-    /// Reads an item, in the state that the group is in. `since`: when it arrived.
-    #[expect(clippy::too_many_arguments, reason = "what, where, and the doors")]
-    pub(super) fn take(
+    /// Reads an item, in the state that the group is in.
+    fn take(
         &mut self,
         cx: &mut Cx<'_>,
         me: Author<'_>,
         state: &mut State,
-        place: &Place,
-        data: &[u8],
-        since: Time,
+        held: &Held,
         heard: &mut Vec<Heard>,
     ) -> Taken {
+        let Held { at: since, stored, place, data } = held;
+        let (since, stored) = (*since, *stored);
         match place.what {
             What::Lane => self.take_box(cx, me, state, place, data, since, heard),
             What::Commits { epoch } => {
@@ -149,7 +147,7 @@ impl Groups {
                 let found = self.commit_of(cx, state, place, epoch, data);
                 match found {
                     Found::Whole(message) => {
-                        let candidate = Candidate { epoch, slot: Some(number), message };
+                        let candidate = Candidate { epoch, slot: Some(number), stored, message };
                         self.offer(cx, state, &place.group, candidate, since, heard)
                     }
                     // The other pieces are read with the slots.
@@ -242,7 +240,8 @@ impl Groups {
         };
         match of {
             kind::COMMIT => {
-                let candidate = Candidate { epoch: keys.epoch, slot: None, message };
+                let (slot, stored) = (None, cx.now);
+                let candidate = Candidate { epoch: keys.epoch, slot, stored, message };
                 return self.offer(cx, state, &group, candidate, since, heard);
             }
             kind::SIGNED if !matches!(state.agreed.kind, Kind::Direct { .. }) => {
@@ -464,7 +463,8 @@ fn awaits_commit(cx: &Cx<'_>, group: &GroupId, state: &State) -> bool {
         What::Lane => true,
         What::Commits { epoch } => {
             epoch == state.epoch
-                && split_slot(group, epoch, state.slots(epoch), &held.data).is_some()
+                && split_slot(group, epoch, state.slots(epoch), &held.data)
+                    .is_some_and(|(number, _)| number >= state.burned)
         }
     };
     Part::Held.list::<Held>(cx.store, group).iter().any(|(_, held)| explains(held))

@@ -10,14 +10,16 @@ use super::open::{Found, collect, look_soon};
 use super::routes::{CommitBox, slot};
 use super::state::State;
 use super::wishes::{back_off, digest_of};
-use super::{Author, Groups, Heard, Reading, doors, is_admin};
+use super::{Author, Groups, Heard, Reading, doors, fork};
 use crate::Cx;
 use crate::boxes::{self, Piece};
 use crate::messenger::api::{Effect, NetFailure};
 use crate::mls::KeyAgreement as _;
 use crate::say::GroupId;
 
-use super::commits::{PATIENCE, Rejected};
+use super::commits::{PATIENCE, Rejected, burn};
+use super::epochs::Origin;
+use super::fork::Claim;
 
 /// How long the first repetition of a read waits, and the longest.
 const AGAIN: Span = Span::from_secs(15);
@@ -28,7 +30,7 @@ pub(super) const UNREAD: Span = Span::from_secs(30);
 
 /// What of the contents of a slot counts.
 enum Choice {
-    Taken(Vec<u8>),
+    Taken(Vec<u8>, Time),
     Wait,
     None,
 }
@@ -192,31 +194,40 @@ impl Groups {
             }
         }
         // Each slot that is burned was filled by somebody: there are no more of them than items.
-        while let Some(there) = found.get(&slot(group, epoch, state.burned)) {
+        for number in 0.. {
+            let Some(there) = found.get(&slot(group, epoch, number)) else { break };
             let (mut whole, mut half) = (Vec::new(), None);
             self.late = there.iter().all(|(at, _)| cx.now >= *at + UNREAD);
-            for (_, data) in there {
+            for (stored, data) in there {
                 match self.commit_of(cx, state, &commits.place, epoch, data) {
-                    Found::Whole(message) => whole.push(message),
+                    Found::Whole(message) => whole.push((message, *stored)),
                     Found::Part(id) => half = Some(id),
                     Found::Unknown | Found::Bad(_) => {}
                 }
             }
-            match self.choose(cx, me, group, state, &whole, half.is_some()) {
-                Choice::Taken(message) => {
+            match self.choose(cx, group, state, (number, whole), half.is_some()) {
+                Choice::Taken(message, stored) => {
                     if self.too_soon(cx, state) {
                         return;
                     }
-                    self.take_winner(cx, group, state, &message, heard);
+                    self.take_winner(cx, group, state, (number, &message, stored), heard);
                     return self.settle(cx, me, group, state, heard);
                 }
+                // It was given up before; what others took after all still counts.
+                Choice::Wait | Choice::None if number < state.burned => {}
                 Choice::Wait => {
                     if let Some(id) = half {
                         self.read_rest(cx, group, state, epoch, id);
                     }
                     return wait(cx, state);
                 }
-                Choice::None => self.burn(cx, group, state),
+                Choice::None => {
+                    if state.flight.is_some() {
+                        state.land();
+                        self.mls.discard(&mut doors(cx), group);
+                    }
+                    burn(state);
+                }
             }
         }
         self.nothing_found(cx, me, group, state, heard);
@@ -238,63 +249,57 @@ impl Groups {
         true
     }
 
-    /// The slot that counted holds nothing acceptable: the next one counts.
-    pub(super) fn burn(&mut self, cx: &mut Cx<'_>, group: &GroupId, state: &mut State) {
-        state.burned = state.burned.saturating_add(1);
-        state.care.doubt = None;
-        state.care.tried = Digest::default();
-        if state.flight.is_some() {
-            state.land();
-            self.mls.discard(&mut doors(cx), group);
-        }
-    }
-
-    /// Of several commits in one slot, finds the one that everybody takes: an admin's before
-    /// others, then the lower digest. `half`: whether there is one of which pieces are missing.
+    /// Of several commits in one slot, finds the one that everybody takes. `half`: whether there is
+    /// one of which pieces are missing.
     fn choose(
         &mut self,
         cx: &mut Cx<'_>,
-        me: Author<'_>,
         group: &GroupId,
         state: &mut State,
-        messages: &[Vec<u8>],
+        (number, messages): (u32, Vec<(Vec<u8>, Time)>),
         half: bool,
     ) -> Choice {
-        let mut best: Option<((bool, Digest), &[u8])> = None;
-        let mut waits = half;
-        for message in messages {
-            let digest = digest_of(message);
-            let own = state.flight.as_ref().is_some_and(|flight| flight.digest == digest);
-            let admin = if own {
-                Ok(is_admin(&state.agreed, me.account()))
-            } else {
-                self.examine(cx, group, state, message).map(|(_, admin)| admin)
-            };
-            match admin {
-                Ok(admin) => {
-                    let rank = (!admin, digest);
-                    if best.as_ref().is_none_or(|(other, _)| rank < *other) {
-                        best = Some((rank, message));
-                    }
+        let roster = fork::roster_of(cx, group, state);
+        let own = state.flight.clone().filter(|flight| flight.slot == number);
+        let (mut claims, mut good, mut waits) = (Vec::new(), Vec::new(), half);
+        let is_own =
+            |message: &[u8]| own.as_ref().is_some_and(|it| it.digest == digest_of(message));
+        let unseen = own.as_ref().filter(|_| !messages.iter().any(|(it, _)| is_own(it)));
+        let unseen = unseen.map(|own| own.taken);
+        let alone = messages.len() == 1;
+        for (message, stored) in messages {
+            let commit = digest_of(&message);
+            if let Some(own) = own.as_ref().filter(|own| own.digest == commit) {
+                // Alone in its slot, our own commit waits for its quorum.
+                if alone && !own.taken {
+                    return Choice::Wait;
+                }
+                claims.push(Claim::own(&roster, state, own, stored));
+                good.push((message, stored));
+                continue;
+            }
+            match self.examine(cx, group, state, &message) {
+                Ok((summary, admin)) => {
+                    let (by, slot) = (Some(summary.by), Some(number));
+                    let origin = Origin { commit, by, slot, stored };
+                    claims.push(Claim::new(&roster, admin, &summary, &origin));
+                    good.push((message, stored));
                 }
                 Err(Rejected::Wait) => waits = true,
                 Err(Rejected::Never(_)) => {}
             }
         }
-        // Alone in its slot, our own commit waits for its quorum.
-        let own_alone = messages.len() == 1
-            && state
-                .flight
-                .as_ref()
-                .is_some_and(|flight| !flight.taken && digest_of(&messages[0]) == flight.digest);
-        if own_alone {
-            return Choice::Wait;
-        }
-        match best {
-            Some((_, message)) => Choice::Taken(message.to_vec()),
-            None if waits => {
+        match Claim::best(&claims) {
+            Some(best) => {
+                let (message, stored) = good.swap_remove(best);
+                Choice::Taken(message, stored)
+            }
+            // Others may take ours: it is not given up while it may come to lie there.
+            None if unseen == Some(false) => Choice::Wait,
+            None if (waits || unseen.is_some()) && number >= state.burned => {
                 let since = *state.care.doubt.get_or_insert(cx.now);
-                if cx.now < since + PATIENCE { Choice::Wait } else { Choice::None }
+                let patience = if waits { PATIENCE } else { UNREAD };
+                if cx.now < since + patience { Choice::Wait } else { Choice::None }
             }
             None => Choice::None,
         }
@@ -305,20 +310,20 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
-        message: &[u8],
+        (number, message, stored): (u32, &[u8], Time),
         heard: &mut Vec<Heard>,
     ) {
-        let digest = digest_of(message);
-        if state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
-            return self.merged(cx, group, state, heard);
+        let commit = digest_of(message);
+        if state.flight.as_ref().is_some_and(|flight| flight.digest == commit) {
+            return self.merged(cx, group, state, stored, heard);
         }
         if state.flight.is_some() {
             state.lost_races = state.lost_races.saturating_add(1);
             state.commit_after = cx.now + back_off(cx, state.lost_races);
         }
-        let slot = Some(state.burned);
         if let Ok((summary, _)) = self.examine(cx, group, state, message) {
-            self.adopt(cx, group, state, &summary, (digest, slot), heard);
+            let origin = Origin { commit, by: Some(summary.by), slot: Some(number), stored };
+            self.adopt(cx, group, state, &summary, origin, heard);
         }
     }
 }

@@ -55,6 +55,8 @@ record! {
         pub(super) commit: Digest,
         /// The slot in which it lay; `None` for one that came beside its slot.
         pub(super) slot: Option<u32>,
+        /// When it was stored there, says who stored it.
+        pub(super) stored: Time,
         /// The key of the device that made it.
         pub(super) by: Digest,
         /// Whether an admin made it.
@@ -75,6 +77,8 @@ record! {
         /// The slot, and what is to lie there.
         pub(super) slot: u32,
         pub(super) item: MessageId,
+        /// The devices that it removes for good.
+        pub(super) removes: List<Digest, LEAVES_MAX>,
         /// The other pieces that the swarm has not confirmed; the slot is filled after them.
         pub(super) rest: List<MessageId, PIECES_MAX>,
         /// All of them, in the outbox.
@@ -148,6 +152,8 @@ record! {
         pub(super) own_leaf: u32,
         /// When this device came in.
         pub(super) joined: Time,
+        /// The device that let it in; zero if this one made the group.
+        pub(super) inviter: Digest,
         /// Since when something may have been said to it: before that, for who was added while away.
         pub(super) since: Time,
         /// Oldest first; the last one is current.
@@ -249,6 +255,8 @@ record! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct Held {
         pub(super) at: Time,
+        /// When it was stored, says who stored it.
+        pub(super) stored: Time,
         pub(super) place: super::routes::Place,
         pub(super) data: session_protocol::request::ItemBytes,
     }
@@ -505,9 +513,9 @@ impl State {
             self.burned
         } else {
             let next = self.epochs.iter().find(|keys| keys.epoch == epoch.saturating_add(1));
-            let slot = next.and_then(|keys| keys.slot).unwrap_or(0);
-            slot.saturating_sub(SLOTS_MAX / 2)
+            next.and_then(|keys| keys.slot).unwrap_or(0)
         };
+        let first = first.saturating_sub(SLOTS_MAX / 2);
         first..first.saturating_add(SLOTS_MAX)
     }
 

@@ -283,8 +283,11 @@ impl Groups {
         }
         let rest = List::new(rest).map_err(|why| invalid("change", why))?;
         let sent = List::new(sent).map_err(|why| invalid("change", why))?;
+        let removes = removed_for_good(cx, group, state, change, &cargo.joiners);
+        let removes = List::new(removes).map_err(|why| invalid("change", why))?;
         let (since, taken, slot) = (cx.now, false, state.burned);
-        state.flight = Some(Flight { epoch, digest, wish, since, taken, slot, item, rest, sent });
+        state.flight =
+            Some(Flight { epoch, digest, wish, since, taken, slot, item, removes, rest, sent });
         self.fill_slot(cx, outbox, group, state);
         Ok(())
     }
@@ -441,6 +444,20 @@ fn asked_for(state: &State, roster: &Roster, wish: &Wish) -> bool {
     let Wish::RemoveDevice { account, key } = wish else { return false };
     let leaf = roster.of(account).find(|leaf| leaf.key == *key);
     leaf.is_none_or(|leaf| state.leavers.contains(&leaf.leaf))
+}
+
+/// The devices that a change removes and does not add again.
+fn removed_for_good(
+    cx: &Cx<'_>,
+    group: &GroupId,
+    state: &State,
+    change: &Change,
+    joiners: &[Digest],
+) -> Vec<Digest> {
+    let Some(keys) = state.current() else { return Vec::new() };
+    let roster = Roster::load(cx.store, group, &keys.authenticator);
+    let removed = change.remove.iter().filter_map(|leaf| Some(roster.at(*leaf)?.key));
+    removed.filter(|key| !joiners.contains(key)).collect()
 }
 
 fn plan_remove(state: &State, account: &AccountId, remove: Vec<u32>, whole: bool) -> Plan {

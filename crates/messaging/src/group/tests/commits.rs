@@ -4,7 +4,7 @@ use session_core::{Span, Time};
 use session_protocol::inbox::COMMITS;
 use session_protocol::request::{Item, ItemBytes};
 
-use super::super::{Heard, Phase, Rotation, phase, routes, state::State};
+use super::super::{Heard, Phase, Rotation, Wish, phase, routes, state::State};
 use super::world::{TTL, World, account};
 use crate::messenger::api::NetFailure;
 
@@ -233,10 +233,11 @@ fn a_fork_heals() {
     }
 }
 
-/// The branch that has gone further wins, whatever its digest.
+/// What decides between branches is known of their first commits alone, so that all decide alike
+/// however far they have gone. What was done on the branch that is left is done again.
 #[test]
-fn of_two_branches_the_longer_one_counts() {
-    for seed in 0..3 {
+fn branches_are_chosen_by_their_first_commits() {
+    for seed in 0..4 {
         let mut world = World::new(50 + seed);
         let (devices, group) = world.many(3);
         let start = world.agree(&devices, group);
@@ -246,26 +247,110 @@ fn of_two_branches_the_longer_one_counts() {
             world.tick(*device);
             deliver_stores(&mut world, *device);
         }
-        // One of them goes a step further.
+        let first =
+            |world: &World, device: usize| world.state(device, group).epochs.last().cloned();
+        let heads = devices[1..].iter().map(|it| first(&world, *it).unwrap());
+        let better = heads.min_by_key(|keys| keys.commit).unwrap();
+        // One of them goes two steps further, with a name for the group: no admin may be ahead.
         let ahead = devices[1 + (seed as usize % 2)];
-        world.change(ahead, group, Vec::new()).unwrap();
-        world.tick(ahead);
-        deliver_stores(&mut world, ahead);
-        let longer = world.authenticator(ahead, group);
-        assert_eq!(longer.unwrap().0, start + 2);
-        world.swarm.slots_ignored = false;
-        // What everyone wants is done on the winning branch: no more than one step further.
-        for _ in 0..200 {
-            if !world.round() {
-                break;
-            }
+        for _ in 0..2 {
+            world.change(ahead, group, Vec::new()).unwrap();
+            world.tick(ahead);
+            deliver_stores(&mut world, ahead);
         }
-        let there = State::load(&world.devices[ahead].vault, &group).unwrap();
-        let kept =
-            there.epochs.iter().any(|keys| Some(keys.authenticator) == longer.map(|it| it.1));
-        assert!(kept, "seed {seed}: the longer branch was left");
-        world.run(Span::from_secs(60));
+        assert_eq!(world.authenticator(ahead, group).unwrap().0, start + 3);
+        world.swarm.slots_ignored = false;
+        world.swarm.drops_losers = seed >= 2;
+        world.run(Span::from_secs(300));
         world.agree(&devices, group);
+        for device in &devices {
+            let state = world.state(*device, group);
+            let kept = state.epochs.iter().any(|it| it.authenticator == better.authenticator);
+            assert!(kept, "seed {seed}: device {device} is on the other branch");
+        }
+    }
+}
+
+/// Whoever comes back with a commit that is no longer waited for follows the others, whatever its
+/// digest: they could not come back.
+#[test]
+fn a_commit_that_comes_too_late_undoes_nothing() {
+    for seed in 0..4 {
+        let mut world = World::new(54 + seed);
+        let (devices, group) = world.many(3);
+        let start = world.agree(&devices, group);
+        let late = devices[2];
+        world.devices[late].offline = true;
+        let ticket = world.change(late, group, Vec::new()).unwrap();
+        world.tick(late);
+        world.change(devices[1], group, Vec::new()).unwrap();
+        world.settle();
+        world.run(Span::from_secs(1200));
+        assert_eq!(world.agree(&devices[..2], group), start + 1);
+        let head = world.authenticator(devices[0], group).unwrap();
+        world.devices[late].offline = false;
+        world.run(Span::from_secs(300));
+        assert_eq!(world.agree(&devices, group), start + 2, "seed {seed}");
+        let kept = world.state(late, group).epochs.iter().any(|it| it.authenticator == head.1);
+        assert!(kept, "seed {seed}");
+        let done =
+            |it: &Heard| matches!(it, Heard::Done { ticket: of, result: Ok(()) } if *of == ticket);
+        assert_eq!(world.count(late, done), 1);
+    }
+}
+
+/// Whoever a branch removes cannot walk it, and knows all the same that it counts.
+#[test]
+fn who_is_removed_on_the_better_branch_leaves() {
+    for seed in 0..4 {
+        let mut world = World::new(58 + seed);
+        let (devices, group) = world.many(3);
+        world.swarm.slots_ignored = true;
+        let account = world.devices[devices[2]].credential.account;
+        world.change(devices[0], group, vec![Wish::RemoveAccount { account }]).unwrap();
+        world.change(devices[1], group, Vec::new()).unwrap();
+        // The one that is removed follows the other branch first.
+        world.devices[devices[0]].offline = true;
+        world.settle();
+        world.devices[devices[0]].offline = false;
+        world.swarm.slots_ignored = false;
+        world.run(Span::from_secs(300));
+        world.agree(&devices[..2], group);
+        assert_eq!(phase(&world.devices[devices[2]].vault, &group), Some(Phase::Removed));
+    }
+}
+
+/// Whoever was let in on a branch that loses comes over, though it has heard others there.
+#[test]
+fn who_came_in_on_the_branch_that_loses_comes_over() {
+    let mut world = World::new(65);
+    let (mut devices, group) = world.many(3);
+    world.swarm.slots_ignored = true;
+    world.change(devices[1], group, Vec::new()).unwrap();
+    world.tick(devices[1]);
+    deliver_stores(&mut world, devices[1]);
+    // Nobody sees that for a while, and somebody comes in.
+    world.devices[devices[1]].offline = true;
+    for device in [devices[0], devices[2]] {
+        world.devices[device].blind = true;
+    }
+    world.run(Span::from_secs(400));
+    let late = world.device(9);
+    world.add(devices[0], group, &[late]);
+    world.say(devices[0], group, "welcome");
+    world.say(late, group, "thanks");
+    world.settle();
+    assert_eq!(world.texts(late), ["welcome"]);
+    for device in &devices {
+        world.devices[*device].blind = false;
+        world.devices[*device].offline = false;
+    }
+    world.swarm.slots_ignored = false;
+    world.run(Span::from_secs(300));
+    devices.push(late);
+    world.agree(&devices, group);
+    for device in &devices[..3] {
+        assert_eq!(world.texts(*device).iter().filter(|text| **text == "thanks").count(), 1);
     }
 }
 

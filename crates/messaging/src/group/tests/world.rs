@@ -41,6 +41,8 @@ pub(super) struct Swarm {
     pub(super) shuffled: bool,
     /// A swarm that signs for any number of items of a slot.
     pub(super) slots_ignored: bool,
+    /// What comes second to a slot is not kept.
+    pub(super) drops_losers: bool,
     /// Stores nothing while this holds; no boxes; stores, and does not say so.
     pub(super) down: bool,
     pub(super) boxes_down: bool,
@@ -71,16 +73,18 @@ impl Swarm {
         let items = self.items.entry(address).or_default();
         let slot = |item: &Item| item.namespace == COMMITS && slot_of(&item.data) == slot_of(data);
         let there = items.iter().any(|item| item.id == id);
-        if to.namespace == COMMITS && !there && !self.slots_ignored && items.iter().any(slot) {
-            return Err(NetFailure::SlotTaken);
-        }
-        if !there {
+        let holder = items.iter().find(|item| slot(item)).map(|item| item.id);
+        let taken = to.namespace == COMMITS && holder.is_some_and(|holder| holder != id);
+        if !there && !(taken && self.drops_losers) {
             self.arrivals += 1;
             let (namespace, arrival) = (to.namespace, self.arrivals);
             let (timestamp, expiry, data) = (now, now + ttl, data.clone());
             let item = Item { id, namespace, timestamp, expiry, arrival, data };
             items.push(item.clone());
             self.stored.push((address, item));
+        }
+        if taken && !self.slots_ignored {
+            return Err(NetFailure::SlotTaken);
         }
         if self.mute {
             return Err(NetFailure::Unreachable("the answer is lost".to_owned()));
