@@ -130,9 +130,9 @@ impl Network {
     /// Says which kinds the layers above handle from whom; what they say is not looked at.
     fn has_handler(&self, from: From, message: &Inbound) -> bool {
         match from {
-            From::Client(_) => matches!(message, Inbound::Request(_)),
+            From::Client(_) => matches!(message, Inbound::Request(_) | Inbound::Onion(_)),
             From::Node(_) if self.me.is_none() => {
-                matches!(message, Inbound::Reply(_) | Inbound::Push(_))
+                matches!(message, Inbound::Reply(_) | Inbound::Push(_) | Inbound::Onion(_))
             }
             From::Node(_) => matches!(
                 message,
@@ -142,6 +142,8 @@ impl Network {
                     | Inbound::Sync(_)
                     | Inbound::Duty(_)
                     | Inbound::Workload(_)
+                    | Inbound::HopKeys(_)
+                    | Inbound::Onion(_)
             ),
         }
     }
@@ -236,6 +238,8 @@ fn kind(message: &Inbound) -> Kind {
         Inbound::Operations(_) => Kind::Operations,
         Inbound::Sync(_) => Kind::Sync,
         Inbound::Duty(_) => Kind::Duty,
+        Inbound::HopKeys(_) => Kind::HopKeys,
+        Inbound::Onion(_) => Kind::Onion,
         Inbound::Workload(message) => message.kind(),
         Inbound::NoHandler(kind) | Inbound::NoSession(kind) => *kind,
         _ => Kind::Unknown,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use session_core::{Decode as _, Entropy, Epoch, NodeId, Span, Time};
 use session_protocol::NetworkId;
+use session_protocol::onion::{HopKeyRecord, VERSION};
 
 use super::block::Next;
-use super::geometry::{Kind, REQUEST_HEADER, RETURN_HEADER, VERSION};
-use super::hop_key::{HopKeyRecord, HopSecret};
+use super::geometry::{Kind, REQUEST_HEADER, RETURN_HEADER};
+use super::hop_key::HopSecret;
 use super::layer::{self, Unwrapped};
 use super::packet::Packet;
 use super::reply::{AnswerKey, BackKey};
