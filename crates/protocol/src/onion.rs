@@ -23,6 +23,9 @@ pub const PACKET_BYTES_MAX: usize = 98_304;
 /// Most hop keys in one message, 4.6 KB each.
 pub const HOP_KEYS_MAX: usize = 64;
 
+/// Buckets in which nodes compare the hop keys that they have.
+pub const BUCKETS: usize = 256;
+
 /// Most bits of an id that hop keys are asked by: more would name a node.
 pub const BUCKET_BITS_MAX: u8 = 16;
 
@@ -51,13 +54,6 @@ record! {
         pub packet: Blob<PACKET_BYTES_MAX>,
     }
 
-    /// Hop keys that a node hands on to its peers.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct HopKeys {
-        /// In any order.
-        pub keys: List<SignedHopKey, HOP_KEYS_MAX>,
-    }
-
     /// Asks an exit to answer as soon as there is an item, or when the time is over.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Wait {
@@ -69,6 +65,27 @@ record! {
 }
 
 choice! {
+    /// What nodes say to each other about hop keys. A bucket are the nodes whose ids begin with the
+    /// same byte.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum HopKeys {
+        /// Keys, of the sender or handed on.
+        1 => Keys {
+            /// In any order.
+            keys: List<SignedHopKey, HOP_KEYS_MAX>,
+        },
+        /// What the sender has, said when two nodes meet.
+        2 => Have {
+            /// One sum for each bucket, in order; equal sums are equal keys.
+            sums: List<u64, BUCKETS>,
+        },
+        /// Asks for all keys of some buckets, because their sums differ.
+        3 => Want {
+            /// First bytes of ids.
+            buckets: List<u8, BUCKETS>,
+        },
+    }
+
     /// What an exit answers, sealed so that nobody on the way can read it.
     #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]

@@ -34,14 +34,15 @@ impl Seen {
 impl Checker {
     /// Leaves out keys of nodes that this view does not show: the sender's may be newer.
     pub(super) fn check_hop_keys(&self, sent: HopKeys) -> Result<Verified<HopKeys>, BadHopKey> {
-        let mut keys = Vec::with_capacity(sent.keys.len());
-        for key in sent.keys {
+        let HopKeys::Keys { keys: sent } = sent else { return Ok(Verified::new(sent)) };
+        let mut keys = Vec::with_capacity(sent.len());
+        for key in sent {
             if self.check_hop_key(&key)? {
                 keys.push(key);
             }
         }
         let keys = List::new(keys).expect("no more than were sent");
-        Ok(Verified::new(HopKeys { keys }))
+        Ok(Verified::new(HopKeys::Keys { keys }))
     }
 
     fn check_hop_key(&self, signed: &SignedHopKey) -> Result<bool, BadHopKey> {

@@ -9,7 +9,7 @@ use session_protocol::frame::BadFrame;
 use session_protocol::inbound::Fault;
 use session_protocol::membership::{NetworkId, NodeRecord, StaticMembership};
 use session_protocol::onion::{
-    BadHopKey, ExitAnswer, HOP_KEYS_MAX, HopKeyRecord, HopKeys, Onion, PACKET_BYTES_MAX,
+    BUCKETS, BadHopKey, ExitAnswer, HOP_KEYS_MAX, HopKeyRecord, HopKeys, Onion, PACKET_BYTES_MAX,
     SignedHopKey, WAIT_MAX, Wait,
 };
 use session_protocol::request::{Operation, Outcome, Reply, Request};
@@ -42,8 +42,13 @@ const RECORD: &str = "01 66*32 0a*32 0000000000000007 0000000000000001 000000000
 fn keys() {
     check(&record(), RECORD);
     check(&signed(), &format!("{RECORD} 33*3309"));
-    check(&HopKeys { keys: list([signed()]) }, &format!("00000001 {RECORD} 33*3309"));
-    limit::<HopKeys>("", HOP_KEYS_MAX);
+    check(&HopKeys::Keys { keys: list([signed()]) }, &format!("01 00000001 {RECORD} 33*3309"));
+    limit::<HopKeys>("01", HOP_KEYS_MAX);
+    check(&HopKeys::Have { sums: list([7, 8]) }, "02 00000002 0000000000000007 0000000000000008");
+    limit::<HopKeys>("02", BUCKETS);
+    check(&HopKeys::Want { buckets: list([7, 255]) }, "03 00000002 07 ff");
+    limit::<HopKeys>("03", BUCKETS);
+    tags::<HopKeys>("", 3);
     check(
         &Outcome::HopKeys { keys: list([signed()]), more: true },
         &format!("0a 00000001 {RECORD} 33*3309 01"),
@@ -111,8 +116,11 @@ fn published(checker: &Checker, identity: &FakeIdentity) -> SignedHopKey {
 }
 
 fn let_in(checker: &Checker, keys: Vec<SignedHopKey>) -> Result<Vec<SignedHopKey>, Fault> {
-    match checker.check(&Frame::encode(Kind::HopKeys, &HopKeys { keys: list(keys) }))? {
-        Inbound::HopKeys(checked) => Ok(checked.into_inner().keys.into_vec()),
+    match checker.check(&Frame::encode(Kind::HopKeys, &HopKeys::Keys { keys: list(keys) }))? {
+        Inbound::HopKeys(checked) => match checked.into_inner() {
+            HopKeys::Keys { keys } => Ok(keys.into_vec()),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }
@@ -145,8 +153,8 @@ fn an_altered_key_is_a_fault_also_after_the_true_one() {
 
 #[test]
 fn the_longest_message_of_hop_keys_fits_a_frame() {
-    let keys = HopKeys { keys: list(vec![signed(); HOP_KEYS_MAX]) };
-    assert_eq!(keys.to_bytes().len(), 4 + HOP_KEYS_MAX * 4_614);
+    let keys = HopKeys::Keys { keys: list(vec![signed(); HOP_KEYS_MAX]) };
+    assert_eq!(keys.to_bytes().len(), 5 + HOP_KEYS_MAX * 4_614);
     assert!(let_in(&checker(), vec![]).is_ok());
     Frame::split(&Frame::encode(Kind::HopKeys, &keys)).expect("within the bound of frames");
 }
