@@ -47,7 +47,7 @@ fn node(rng: &mut SeededEntropy) -> (Hop, HopKey) {
 }
 
 fn size(byte: u8) -> Size {
-    Size::ALL[usize::from(byte) % 2]
+    Size::ALL[usize::from(byte) % Size::ALL.len()]
 }
 
 /// Bytes from outside behind a prefix that is let in.

@@ -11,6 +11,7 @@ use session_protocol::inbound::{CheckedOperation, CheckedRequest};
 use session_protocol::inbox::{BOXES, COMMITS, MANIFESTS};
 use session_protocol::manifest::SignedManifest;
 use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
+use session_protocol::onion::{ExitAnswer, HopKeys, Onion, Wait};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt};
 use session_protocol::request::{Info, Item, Operation, Outcome, Push, Refusal, Reply, Request};
 use session_protocol::workload::Proposal;
@@ -127,6 +128,7 @@ fn frame(checker: &Checker, body: &[u8]) {
         Inbound::Operations(message) => message.into_inner().to_bytes(),
         Inbound::Sync(message) => message.into_inner().to_bytes(),
         Inbound::Duty(message) => message.to_bytes(),
+        Inbound::Onion(message) => message.to_bytes(),
         Inbound::Workload(message) => message.into_inner().to_bytes(),
         Inbound::Request(request) => return checked(checker, &request, payload),
         _ => return,
@@ -224,6 +226,10 @@ fuzz_target!(|input: &[u8]| {
             canonical::<Item>(bytes);
             canonical::<peer::Element>(bytes);
             canonical::<peer::ReplicaOutcome>(bytes);
+            canonical::<HopKeys>(bytes);
+            canonical::<Onion>(bytes);
+            canonical::<Wait>(bytes);
+            canonical::<ExitAnswer>(bytes);
         }
     }
 });

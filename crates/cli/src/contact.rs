@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use session_core::AccountId;
 use session_crypto::AccountRef;
 use session_messaging::account::{self, Contact as Known};
+use session_messaging::messenger::Messenger;
 use session_messaging::messenger::api::{Answer, Command};
 use session_messaging::safety;
-use session_messaging::say::{DeviceId, Standing};
+use session_messaging::say::{DeviceId, Peer, Standing};
 use session_protocol::manifest::{Manifest, SignedManifest};
 use session_sdk::Session;
 
@@ -14,8 +15,9 @@ use crate::anchored::{self, Anchored};
 use crate::args::Contact;
 use crate::chat::show;
 use crate::desk;
-use crate::exit::{Failure, Result};
+use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
+use crate::local_chain;
 use crate::out::{self, Out};
 
 pub(crate) async fn run(home: &Home, out: Out, command: &Contact) -> Result<()> {
@@ -140,6 +142,29 @@ async fn compared(
     match anchored.filter(Anchored::is_bad) {
         Some(bad) => Err(Failure::refused(bad.sentence())),
         None => Ok((number, manifest, anchored)),
+    }
+}
+
+/// As [`compared`], before the first words to an account where a chain is known: once there is a
+/// conversation, its keys say who it is. Who cannot be reached now is written to without.
+pub(crate) async fn compare_first(
+    home: &Home,
+    out: Out,
+    session: &Session,
+    peer: Peer,
+) -> Result<()> {
+    let Peer::Account { account } = peer else { return Ok(()) };
+    if local_chain::known(home)?.is_none()
+        || desk::view(session, move |vault| Messenger::talks_with(vault, &peer)).await?
+    {
+        return Ok(());
+    }
+    match compared(home, out, session, account).await {
+        Err(failure) if failure.code == Code::Network => {
+            out.warn(&format!("not compared with the chain: {failure}"));
+            Ok(())
+        }
+        done => done.map(drop),
     }
 }
 

@@ -102,7 +102,8 @@ impl Device {
         let mut account = [1; 32];
         account[..2].copy_from_slice(&self.number.to_be_bytes());
         let device = self.key().id();
-        Credential { account: AccountId::from(account), device, manifest: Digest::from([3; 32]) }
+        let (account, manifest) = (AccountId::from(account), Digest::from([3; 32]));
+        Credential { account, device, manifest, again: None }
     }
 
     fn package(&mut self) -> Vec<u8> {

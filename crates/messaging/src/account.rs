@@ -42,7 +42,7 @@ pub(crate) use contacts::{meet, restore as restore_contact, set_contact};
 pub(crate) use intro::{Incoming, arrived_intro, make_intro};
 pub(crate) use keys::{export_keys, import_keys, sources};
 pub use known::known;
-pub(crate) use known::{Learned, learn};
+pub(crate) use known::{Learned, learn, listing};
 pub(crate) use link::{add_device, link_legacy, revoke_device};
 pub use link::{arrived_link, linking, new_device};
 pub(crate) use manifest::{next_due, publish};
@@ -228,7 +228,7 @@ impl Own {
             account: self.account,
             device,
             network: self.network,
-            credential: Credential { account: self.account, device, manifest },
+            credential: Credential { account: self.account, device, manifest, again: None },
             keys: self.seed.as_ref().map(|seed| Identity::from_seed(seed.expose())),
             key,
         }

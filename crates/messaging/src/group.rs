@@ -59,6 +59,7 @@ use crate::vault::Vault;
 
 pub(crate) use policy::is_admin;
 pub(crate) use state::{ADDS_MAX, Leaf, Package, Phase, Roster, Seat, Wish};
+pub(crate) use trust::Listing;
 pub(crate) use wishes::adds;
 
 use state::State;

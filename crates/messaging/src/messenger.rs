@@ -203,6 +203,12 @@ impl Messenger {
         group::list(vault).into_iter().filter_map(epoch).collect()
     }
 
+    /// Returns whether there is a conversation with a peer: what is said to it next needs no look-up.
+    #[must_use]
+    pub fn talks_with(vault: &dyn Vault, peer: &crate::say::Peer) -> bool {
+        links::group_of(vault, peer).is_some()
+    }
+
     fn stored(&mut self, cx: &mut Cx<'_>, id: u64, outcome: &Result<Stored, NetFailure>) {
         if self.mark_stored(cx, id, outcome) {
             return;

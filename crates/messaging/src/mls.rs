@@ -36,7 +36,7 @@ use session_core::{Digest, Entropy};
 use session_crypto::DsaPublicKey;
 
 pub use error::MlsError;
-pub use id::{Credential, DeviceKey};
+pub use id::{Again, Credential, DeviceKey};
 pub use open::OpenMls;
 
 use crate::Secret;

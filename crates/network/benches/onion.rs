@@ -53,7 +53,8 @@ fn requests(c: &mut Criterion) {
         Path::new(nodes[..hops].iter().map(|(_, key)| key.clone()).collect(), NOW).expect("valid")
     };
     let payload = [0x5a; 2048];
-    for (hops, size) in [(1, Size::Small), (3, Size::Small), (5, Size::Small), (3, Size::Bulk)] {
+    use Size::{Bulk, Large, Small};
+    for (hops, size) in [(1, Small), (3, Small), (5, Small), (3, Bulk), (3, Large)] {
         let path = path(hops);
         c.bench_function(&format!("onion/build {size:?}, {hops} hops"), |b| {
             b.iter(|| Packet::build(&mut rng, &path, &order(size, black_box(&payload))));

@@ -60,7 +60,7 @@
 //! |---|---|
 //! | `geometry` | sizes, kinds, and what is left for a payload |
 //! | `routing` | what one hop is told |
-//! | `hop_key` | keys of hops, as published |
+//! | `hop_key` | the secret halves of the keys of hops |
 //! | `path` | which hops a packet takes |
 //! | `layer` | one layer of a header, put on and taken off |
 //! | `packet` | packets, requests, cover |
@@ -79,15 +79,15 @@ mod reply;
 mod routing;
 
 pub use block::{BlockKeys, Exhausted, REPLY_BLOCKS_MAX, ReplyBlock, ReplyBlocks};
-pub use geometry::{
-    HOPS_MAX, Kind, LAYER_BYTES, REPLY_BLOCK_BYTES, RETURN_HOPS_MAX, Size, VERSION,
-};
+pub use geometry::{HOPS_MAX, Kind, LAYER_BYTES, REPLY_BLOCK_BYTES, RETURN_HOPS_MAX, Size};
 pub use hop::{EPOCHS_MAX, Hop, NotPeeled, Opened, Opener, Peeled, TAGS_MAX};
-pub use hop_key::{BadHopKey, HopKey, HopKeyRecord, KEY_LIFE_MAX, SignedHopKey};
 pub use packet::{Cover, Order, Packet, TooLong};
 pub use path::{BadPath, Path};
 pub use reply::{AnswerKey, BackKey, NotAnAnswer, ReplyKeys};
 pub use routing::{DELAY_MAX, Handle, ReturnId, Service};
+pub use session_protocol::onion::{
+    BadHopKey, HopKey, HopKeyRecord, KEY_LIFE_MAX, SignedHopKey, VERSION,
+};
 
 #[cfg(test)]
 mod tests;

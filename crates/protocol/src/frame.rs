@@ -74,6 +74,10 @@ kinds! {
     22 => Duty,
     /// One message about a workload session.
     23 => Session,
+    /// Hop keys of nodes, for other nodes.
+    24 => HopKeys,
+    /// An onion packet.
+    25 => Onion,
 }
 
 /// One message of a connection.

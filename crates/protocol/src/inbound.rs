@@ -13,6 +13,7 @@ use crate::frame::{BadFrame, Frame, Kind};
 use crate::limits::OPERATIONS_MAX;
 use crate::manifest::BadManifest;
 use crate::membership::Membership;
+use crate::onion::{BadHopKey, HopKeys, Onion};
 use crate::owner::{OwnerAction, OwnerOperation};
 use crate::peer::{
     Element, Handshake, Heartbeat, Operations, Ping, Pong, Receipts, Replicate, Sync,
@@ -23,6 +24,7 @@ use crate::verified::Verified;
 use crate::workload::Message;
 
 mod items;
+mod keys;
 mod workload;
 
 pub use items::Deposit;
@@ -58,6 +60,11 @@ pub enum Inbound {
     Sync(Verified<Sync>),
     /// About the duties of an epoch; what it claims is checked by whoever knows the epoch.
     Duty(Box<Duty>),
+    /// From a node; each key was signed by the node that it names, and those of nodes that this
+    /// view of the network does not show were left out.
+    HopKeys(Verified<HopKeys>),
+    /// From anyone; only the length was checked.
+    Onion(Onion),
     /// About workload sessions; the signatures of whoever speaks were checked, see
     /// [`Checker::check_workload`].
     Workload(Box<Verified<Message>>),
@@ -122,6 +129,9 @@ pub enum Fault {
     /// A record for a request that does not follow from session, step and attempt.
     #[error("request {0} is not that of the session, step and attempt")]
     Request(RequestId),
+    /// A peer handed on a hop key that its node did not publish.
+    #[error("a hop key handed on by a peer is not its node's: {0}")]
+    HopKey(#[from] BadHopKey),
     /// A node did not sign what is said to be its.
     #[error("the signature of node {0} does not verify")]
     Signature(NodeId),
@@ -137,6 +147,7 @@ pub struct Checker {
     chain: RwLock<Option<(ChainId, Sessions)>>,
     verifier: Arc<dyn Verifier>,
     known: Mutex<BTreeMap<AccountId, PublicIdentity>>,
+    hop_keys: keys::Seen,
 }
 
 /// The workload sessions of a chain that have not ended.
@@ -147,7 +158,13 @@ impl Checker {
     #[must_use]
     pub fn new(membership: Arc<dyn Membership>, verifier: Arc<dyn Verifier>) -> Self {
         let (membership, chain) = (RwLock::new(membership), RwLock::default());
-        Self { membership, chain, verifier, known: Mutex::default() }
+        Self {
+            membership,
+            chain,
+            verifier,
+            known: Mutex::default(),
+            hop_keys: keys::Seen::default(),
+        }
     }
 
     /// Returns the view of the network it checks against.
@@ -211,6 +228,12 @@ impl Checker {
             }
             Kind::Sync => Inbound::Sync(self.check_sync(Frame::payload(kind, payload)?)?),
             Kind::Duty => Inbound::Duty(Frame::payload(kind, payload)?),
+            Kind::HopKeys => Inbound::HopKeys(self.check_hop_keys(Frame::payload(kind, payload)?)?),
+            Kind::Onion => {
+                let onion: Onion = Frame::payload(kind, payload)?;
+                onion.check_size().map_err(|source| BadFrame::Payload { kind, source })?;
+                Inbound::Onion(onion)
+            }
             other => self.workload(other, payload)?,
         })
     }

@@ -31,6 +31,7 @@
 //! | [`manifest`] | what an account says of itself |
 //! | [`placement`] | which swarm keeps which inbox |
 //! | [`network_file`] | from the network file to the view of the network |
+//! | [`onion`] | onion packets on links, keys of hops, what exits are asked |
 //! | [`inbound`] | bytes to checked messages |
 //! | [`schedule`] | what happens when in an epoch |
 //! | [`roster`] | who does what in an epoch |
@@ -55,6 +56,7 @@ pub mod limits;
 pub mod manifest;
 pub mod membership;
 pub mod network_file;
+pub mod onion;
 pub mod owner;
 pub mod peer;
 pub mod placement;

@@ -11,6 +11,7 @@ use session_core::{
 use crate::inbox::{AccessRule, Capability};
 use crate::limits::{IDS_MAX, ITEM_BYTES_MAX, OPERATIONS_MAX, PAGE_ITEMS_MAX, SWARM_MEMBERS_MAX};
 use crate::membership::Member;
+use crate::onion::{HOP_KEYS_MAX, SignedHopKey};
 use crate::owner::OwnerOperation;
 use crate::receipt::{ReceiptPath, SignedRoot};
 
@@ -160,6 +161,18 @@ choice! {
             /// The item.
             data: ItemBytes,
         },
+        /// The hop keys of all nodes whose ids begin alike: whoever asks names no node.
+        8 => HopKeys {
+            /// How many bits they have in common; at most
+            /// [`BUCKET_BITS_MAX`](crate::onion::BUCKET_BITS_MAX).
+            bits: u8,
+            /// These bits, as a number.
+            bucket: u16,
+            /// Where the next page starts: behind this node.
+            after: Option<NodeId>,
+            /// At most this many bytes of keys, though at least those of one node.
+            bytes_max: u32,
+        },
     }
 
     /// What came of one operation.
@@ -223,6 +236,13 @@ choice! {
         9 => Refused {
             /// Why.
             refusal: Refusal,
+        },
+        /// A page of hop keys, those of a node all on one page.
+        10 => HopKeys {
+            /// In the order of the nodes' ids, and of epochs.
+            keys: List<SignedHopKey, HOP_KEYS_MAX>,
+            /// Whether there is a next page.
+            more: bool,
         },
     }
 }

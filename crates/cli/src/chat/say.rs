@@ -13,6 +13,7 @@ use session_sdk::{FileError, Said, Session};
 
 use super::show;
 use crate::args::{ChatCommand, TimerSpan, Wait, Where};
+use crate::contact;
 use crate::desk::{self, Place, Sent};
 use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
@@ -84,6 +85,7 @@ async fn said(
         desk::catch_up(session, wait).await;
         let (place, about) = find(session, to, about).await?;
         let say = say(about)?;
+        contact::compare_first(home, out, session, place.peer).await?;
         let message = matches!(say, Say::Text { .. });
         let said = session.say_this(place.peer, say).await.map_err(desk::failure)?;
         let sent = if message { Sent::Message(said.thread, said.id) } else { Sent::Change };
@@ -138,6 +140,7 @@ async fn timer(
     desk::with(home, async |session| {
         desk::catch_up(session, wait).await;
         let (place, _) = find(session, of, None).await?;
+        contact::compare_first(home, out, session, place.peer).await?;
         set_timer(session, place.peer, disappear).await?;
         desk::wait(session, out, Sent::Change, wait).await?;
         out.result(
@@ -195,6 +198,7 @@ pub(super) async fn file(
     desk::with(home, async |session| {
         desk::catch_up(session, wait).await;
         let (place, _) = find(session, to, None).await?;
+        contact::compare_first(home, out, session, place.peer).await?;
         let bar = transfer::bar(!out.is_json() && std::io::stderr().is_terminal(), "sending");
         let sent = session
             .send_file(place.peer, file, caption, |it| {

@@ -147,7 +147,11 @@ fn manifests_are_anchored_and_what_contradicts_is_found() {
     let mut command = bob.command(&["contact", "safety", &alice_id]);
     let output = command.env("SESSION_CHAIN", "http://127.0.0.1:1").output().expect("it starts");
     assert!(output.status.success() && text(&output.stderr).contains("not compared"));
-    let (_carol, carol_id) = person(&network, "carol");
+    let (carol, carol_id) = person(&network, "carol");
     let shown = bob.json(&["contact", "show", &carol_id]);
     assert_eq!(shown[0]["anchor"]["state"], "none", "{shown:?}");
+    // Nobody is written to for the first time whom the chain contradicts.
+    let (code, said) = carol.fails(&["chat", "send", &alice_id, "hello"]);
+    assert_eq!((code, said.contains("the anchor contradicts")), (4, true), "{said}");
+    bob.json(&["chat", "send", &alice_id, "we have talked before"]);
 }

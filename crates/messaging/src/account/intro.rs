@@ -15,7 +15,7 @@ use crate::Cx;
 use crate::boxes::{Assembly, Piece};
 use crate::intro::{self, Intro, IntroBody};
 use crate::messenger::api::{Error, Target};
-use crate::mls::KeyAgreement;
+use crate::mls::{Again, KeyAgreement};
 use crate::say::DeviceId;
 use crate::vault::{self, Table, Vault};
 
@@ -124,12 +124,13 @@ pub(crate) fn arrived_intro(
     }
     check_sender(cx.store, cx.now, me, &intro)?;
     if let IntroBody::Rejoin { group, at, key_package, signature } = &intro.body {
+        let again = Again { group: *group, at: *at };
         if cx.now.distance(*at) > TTL_MAX {
             let why = "it was asked for long ago, or will be";
             return Err(Refused::Invalid { field: "time of a device that asks to rejoin", why });
         }
         let statement = intro::rejoin_statement(group, &me.account, *at, key_package);
-        check_rejoin(cx.store, kx, &intro, key_package, &statement, signature)?;
+        check_rejoin(cx.store, kx, &intro, again, key_package, &statement, signature)?;
     }
     make_room(cx.store, address);
     vault::save(cx.store, &taken, &cx.now);
@@ -175,6 +176,7 @@ fn check_rejoin(
     vault: &dyn Vault,
     kx: &dyn KeyAgreement,
     intro: &Intro,
+    again: Again,
     key_package: &[u8],
     statement: &[u8],
     signature: &Signature,
@@ -187,6 +189,9 @@ fn check_rejoin(
     let device = manifest.device(&intro.device.0);
     if who.account != manifest.account() || who.device != intro.device {
         return Err(wrong("it is another device's"));
+    }
+    if who.again != Some(again) {
+        return Err(wrong("it was made for something else"));
     }
     if device.is_none_or(|device| device.key != hash) {
         return Err(Refused::Impostor { device: intro.device, account: manifest.account() });

@@ -6,6 +6,7 @@ use session_protocol::manifest::{Device, SignedManifest};
 use session_protocol::request::Item;
 
 use super::{Begun, Me, Own, contacts};
+use crate::group::Listing;
 use crate::messenger::api::Warning;
 use crate::say::DeviceId;
 use crate::vault::{self, Table, Vault};
@@ -89,6 +90,16 @@ impl Known {
 #[must_use]
 pub fn known(vault: &dyn Vault, account: &AccountId) -> Option<SignedManifest> {
     Known::load(vault, account).map(|known| known.newest)
+}
+
+/// Returns what is known of the devices of an account, even if its newest manifest has expired.
+pub(crate) fn listing(vault: &dyn Vault, account: &AccountId) -> Option<Listing> {
+    let Known { newest, shown, .. } = Known::load(vault, account)?;
+    let keys = newest.manifest.devices.iter().map(|device| device.key).collect();
+    let mut seen: Vec<Digest> = shown.iter().map(|shown| shown.digest).collect();
+    // Nobody needs to have seen the one before the newest to know that it is older.
+    seen.extend(Some(newest.manifest.previous).filter(|it| *it != Digest::default()));
+    Some(Listing { keys, made: newest.manifest.made, seen })
 }
 
 /// Tells whether a manifest lists a device with this key.

@@ -146,7 +146,7 @@ impl Groups {
         };
         let keys = state.current().ok_or_else(|| never(MlsError::NoGroup.to_string()))?;
         let roster = Roster::load(cx.store, group, &keys.authenticator);
-        if let Err(why) = policy::check(&roster, &state.agreed, &state.leavers, &summary) {
+        if let Err(why) = policy::check(group, &roster, &state.agreed, &state.leavers, &summary) {
             self.mls.refuse(&mut doors(cx), group);
             return Err(if why.may_pass() { Rejected::Wait } else { never(why.to_string()) });
         }

@@ -7,7 +7,8 @@ use session_core::AccountId;
 
 use super::state::{Leaf, Roster};
 use super::{Agreed, Inviter, Kind, MEMBERS_MAX};
-use crate::mls::{EpochInfo, Joiner, Member, Summary};
+use crate::mls::{Credential, EpochInfo, Joiner, Member, Summary};
+use crate::say::GroupId;
 
 /// Devices of one account in a group.
 const DEVICES_MAX: usize = session_protocol::manifest::DEVICES_MAX;
@@ -48,7 +49,8 @@ impl Refusal {
 impl From<&Member> for Leaf {
     fn from(member: &Member) -> Self {
         let Member { leaf, credential, key_hash } = member;
-        Self { leaf: *leaf, account: credential.account, device: credential.device, key: *key_hash }
+        let Credential { account, device, manifest, .. } = *credential;
+        Self { leaf: *leaf, account, device, key: *key_hash, manifest }
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) fn belongs(kind: &Kind, account: &AccountId) -> bool {
 
 /// Checks a commit before it is taken.
 pub(super) fn check(
+    group: &GroupId,
     before: &Roster,
     agreed: &Agreed,
     leavers: &[u32],
@@ -85,13 +88,14 @@ pub(super) fn check(
         if !belongs(&agreed.kind, account) {
             return Err(Refusal::Stranger);
         }
-        if !admin && *account != by.account && !replaces(joiner, &commit.removed) {
+        let back = commit.removed.iter().any(|member| comes_back(group, joiner, member));
+        if !(admin || *account == by.account || back) {
             return Err(Refusal::NotAdmin);
         }
     }
     for member in &commit.removed {
         let own = member.credential.account == by.account;
-        let back = commit.added.iter().any(|joiner| same_device(joiner, member));
+        let back = commit.added.iter().any(|joiner| comes_back(group, joiner, member));
         if !(admin || own || back || leavers.contains(&member.leaf)) {
             return Err(Refusal::NotAsked);
         }
@@ -99,13 +103,10 @@ pub(super) fn check(
     check_sizes(before, commit)
 }
 
-fn same_device(joiner: &Joiner, member: &Member) -> bool {
-    joiner.key_hash == member.key_hash && joiner.credential.account == member.credential.account
-}
-
-/// Whether a device only comes back that lost its state: nobody new hears anything.
-fn replaces(joiner: &Joiner, removed: &[Member]) -> bool {
-    removed.iter().any(|member| same_device(joiner, member))
+/// Whether a device only comes back that lost its state, and asked for that itself: nobody new hears
+/// anything, and nobody is driven out.
+fn comes_back(group: &GroupId, joiner: &Joiner, member: &Member) -> bool {
+    joiner.key_hash == member.key_hash && joiner.credential.asks_for(group, &member.credential)
 }
 
 fn check_agreed(

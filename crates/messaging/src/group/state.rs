@@ -201,6 +201,8 @@ record! {
         pub(crate) device: DeviceId,
         /// Digest of its signing key.
         pub(crate) key: Digest,
+        /// Digest of the manifest that it names.
+        pub(crate) manifest: Digest,
     }
 
     /// The leaves of an epoch.

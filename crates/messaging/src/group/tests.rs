@@ -7,4 +7,5 @@ mod members;
 mod secrecy;
 mod slots;
 mod talk;
+mod trust;
 mod world;

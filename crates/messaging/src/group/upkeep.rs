@@ -248,6 +248,7 @@ fn forget_waiting(cx: &mut Cx<'_>, group: &GroupId) {
         gone.extend(parts.filter(|(_, partial)| old(partial.at)).map(|(key, _)| key));
     }
     let said = Part::Unchecked.list::<Unchecked>(cx.store, group).into_iter();
-    gone.extend(said.filter(|(_, said)| old(said.at)).map(|(key, _)| key));
+    // A manifest may be kept back for as long as an item is kept.
+    gone.extend(said.filter(|(_, said)| now >= said.at + TTL_MAX).map(|(key, _)| key));
     gone.iter().for_each(|key| cx.store.remove(key));
 }

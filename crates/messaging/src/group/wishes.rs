@@ -9,13 +9,13 @@ use super::commits::SETTLED;
 use super::epochs::edit;
 use super::routes::{self, CommitBox};
 use super::seal::{invalid, kind};
-use super::state::{Came, Cargo, Flight, Known, Part, Phase, Queued, Roster, Seat, State};
+use super::state::{Came, Cargo, Flight, Known, Leaf, Part, Phase, Queued, Roster, Seat, State};
 use super::{
     ADDS_MAX, Agreed, Author, Groups, Heard, Kind, Package, Role, Wish, doors, is_admin, policy,
 };
 use crate::Cx;
 use crate::messenger::api::Error;
-use crate::mls::{Change, KeyAgreement as _, Made};
+use crate::mls::{Change, Credential, KeyAgreement as _, Made};
 use crate::outbox::{Outbox, Purpose};
 use crate::say::GroupId;
 use crate::vault;
@@ -143,9 +143,12 @@ impl Groups {
         }
         match wish {
             Wish::Update => Plan::Commit(Change::default()),
-            Wish::Add { packages } => self.plan_add(cx, group, state, &roster, packages, false),
+            Wish::Add { packages } => self.plan_add(cx, group, &roster, packages, |_, _| false),
             Wish::Readd { package } => {
-                self.plan_add(cx, group, state, &roster, core::slice::from_ref(package), true)
+                let packages = core::slice::from_ref(package);
+                self.plan_add(cx, group, &roster, packages, |leaf, who| {
+                    leaf.leaf != state.own_leaf && self.lets_back(cx, me, group, state, leaf, who)
+                })
             }
             Wish::RemoveAccount { account } => {
                 let remove = roster.of(account).map(|leaf| leaf.leaf).collect();
@@ -176,17 +179,17 @@ impl Groups {
         }
     }
 
+    /// Adds devices; `replaces` tells whether one that is in already takes the place of its leaf.
     fn plan_add(
         &self,
-        cx: &mut Cx<'_>,
+        cx: &Cx<'_>,
         group: &GroupId,
-        state: &State,
         roster: &Roster,
         packages: &[Package],
-        again: bool,
+        replaces: impl Fn(&Leaf, &Credential) -> bool,
     ) -> Plan {
         // Several devices are asked at once to let one in again: it takes one of them.
-        let settled = |cx: &Cx<'_>, key: &Digest| {
+        let settled = |key: &Digest| {
             let came = vault::load::<Came>(cx.store, &Part::Came.key(group, key.as_ref()));
             came.is_none_or(|came| cx.now >= came.at + SETTLED)
         };
@@ -209,7 +212,7 @@ impl Groups {
             }
             let there = roster.of(&package.account).find(|leaf| leaf.key == key);
             match there {
-                Some(leaf) if again && leaf.leaf != state.own_leaf && settled(cx, &key) => {
+                Some(leaf) if settled(&key) && replaces(leaf, &credential) => {
                     change.remove.push(leaf.leaf);
                 }
                 Some(_) => continue,
@@ -218,6 +221,24 @@ impl Groups {
             change.add.push(package.bytes.to_vec());
         }
         if change.add.is_empty() { Plan::Fulfilled } else { Plan::Commit(change) }
+    }
+
+    /// Whether members take it that this device puts a key package in the place of a leaf.
+    fn lets_back(
+        &self,
+        cx: &Cx<'_>,
+        me: Author<'_>,
+        group: &GroupId,
+        state: &State,
+        leaf: &Leaf,
+        who: &Credential,
+    ) -> bool {
+        if is_admin(&state.agreed, me.account()) || leaf.account == *me.account() {
+            return true;
+        }
+        let members = self.mls.info(cx.store, group).map(|info| info.members);
+        let there = members.into_iter().flatten().find(|it| it.leaf == leaf.leaf);
+        there.is_some_and(|it| who.asks_for(group, &it.credential))
     }
 
     /// Makes a commit and stores it; it becomes real when a quorum has it.

@@ -287,13 +287,13 @@ impl Messenger {
         group: GroupId,
         to: &AccountId,
     ) -> Result<IntroBody, String> {
-        let (key, who) = (&self.me.key, &self.me.credential);
+        let at = cx.now;
+        let (key, who) = (&self.me.key, &self.me.credential.again(group, at));
         let agreement = self.groups.agreement();
         let mut doors = Doors { vault: &mut *cx.store, rng: &mut *cx.rng };
         let (package, reference) =
             agreement.key_package(&mut doors, key, who).map_err(|why| why.to_string())?;
         account::keep_shown_once(cx, &reference);
-        let at = cx.now;
         let statement = crate::intro::rejoin_statement(&group, to, at, &package);
         let signature = self.me.key.sign(Domain::Rejoin, &statement, cx.rng);
         let key_package = session_core::Blob::new(package).map_err(|over| over.to_string())?;

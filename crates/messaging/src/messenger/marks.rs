@@ -15,10 +15,13 @@ use session_protocol::inbox::{COMMITS, Mailbox};
 use session_protocol::limits::TTL_MAX;
 use session_protocol::request::{Item, ItemBytes};
 
-use super::api::{Effect, NetFailure, Source, Stored, Target, Warning};
+use super::api::{Effect, Error, NetFailure, Source, Stored, Target, Warning};
+use super::links::Link;
 use super::{Messenger, commands, links};
 use crate::Cx;
+use crate::group::{self, Phase};
 use crate::outbox::{Batch, Purpose};
+use crate::say::{GroupId, Peer};
 use crate::secret::Secret;
 use crate::thread;
 use crate::vault::{self, Table, Vault};
@@ -233,7 +236,9 @@ impl Messenger {
 
     /// Says again, under the keys and in the mailbox of today, what could not be stored.
     pub(super) fn say_batch(&mut self, cx: &mut Cx<'_>, batch: &Batch) {
-        let Some(said) = commands::decoded(&batch.said) else { return };
+        let Some(said) = commands::decoded(&batch.said) else {
+            return self.given_up(cx, batch.purpose);
+        };
         if let Purpose::Said { thread, id } = batch.purpose {
             if thread::by_id(cx.store, thread, id).is_none() {
                 // Forgotten or over meanwhile.
@@ -241,11 +246,21 @@ impl Messenger {
             }
             thread::sealed_again(cx.store, thread, id);
         }
-        // What cannot be said now waits for the conversation. What own devices were told, and what was
-        // said where this account is no member any more, nobody waits for.
-        let _lost = match links::link(cx.store, &batch.group) {
+        // What cannot be said now waits for the conversation, unless this account is in it no more.
+        let said = match links::link(cx.store, &batch.group) {
+            Some(Link { peer: Peer::Group { group }, .. }) if is_out(cx.store, &group) => {
+                Err(Error::Lost)
+            }
             Some(link) => self.send_or_wait(cx, link.peer, batch.purpose, &said),
             None => self.send(cx, &batch.group, batch.purpose, &said),
         };
+        if said.is_err() {
+            self.given_up(cx, batch.purpose);
+        }
     }
+}
+
+/// Whether this account is not in a group, and nothing will bring it back.
+fn is_out(vault: &dyn Vault, group: &GroupId) -> bool {
+    !matches!(group::phase(vault, group), Some(Phase::Member | Phase::Lost))
 }

@@ -1,6 +1,6 @@
 //! Other accounts: what is learned of them, introductions, who is added where.
 
-use session_core::{AccountId, Digest, InboxAddress, List};
+use session_core::{AccountId, InboxAddress, List};
 use session_protocol::manifest::SignedManifest;
 use session_protocol::request::Item;
 
@@ -62,10 +62,9 @@ impl Messenger {
 
     /// Tells groups which devices an account has.
     pub(super) fn devices_known(&mut self, cx: &mut Cx<'_>, account: AccountId) {
-        let Some(manifest) = account::known(cx.store, &account) else { return };
-        let keys: Vec<Digest> = manifest.manifest.devices.iter().map(|it| it.key).collect();
+        let Some(listing) = account::listing(cx.store, &account) else { return };
         let Self { groups, me, .. } = self;
-        let heard = groups.known(cx, me.author(), &account, &keys);
+        let heard = groups.known(cx, me.author(), &account, &listing);
         self.heard(cx, heard);
     }
 

@@ -1,12 +1,14 @@
 //! Who a device is: its signing key, and what it says of itself in its leaf.
 
-use session_core::{AccountId, Decode as _, Digest, Domain, Encode as _, Entropy, digest, record};
+use session_core::{
+    AccountId, Decode as _, Digest, Domain, Encode as _, Entropy, Time, digest, record,
+};
 use session_crypto::signer::SIGNATURE_CONTEXT;
 use session_crypto::{DsaPublicKey, DsaSecretKey, Signature};
 
 use super::MlsError;
 use crate::Secret;
-use crate::say::DeviceId;
+use crate::say::{DeviceId, GroupId};
 
 /// The signing key of a device: ML-DSA-65, from a seed. It signs the device's leaves, messages
 /// and requests, never for the account.
@@ -83,6 +85,17 @@ record! {
         pub device: DeviceId,
         /// The digest of the manifest in which it knew itself when it joined.
         pub manifest: Digest,
+        /// What it asks for, in a key package that was made to take the place of its own leaf.
+        pub again: Option<Again>,
+    }
+
+    /// A device that lost a group asks to be let in again.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct Again {
+        /// Which group.
+        pub group: GroupId,
+        /// When it asks: what it asked before does not count any more.
+        pub at: Time,
     }
 }
 
@@ -106,6 +119,19 @@ impl Credential {
             return Err(MlsError::refused("a credential", "its device id is another key's"));
         }
         Ok((this, hash))
+    }
+
+    /// Returns it for a key package that asks for the own leaf in a group to be replaced.
+    pub(crate) fn again(&self, group: GroupId, at: Time) -> Self {
+        Self { again: Some(Again { group, at }), ..*self }
+    }
+
+    /// Whether this, in a key package, asks for a leaf of the same device in the group to be replaced:
+    /// the device signed so, after it came in there.
+    pub(crate) fn asks_for(&self, group: &GroupId, leaf: &Self) -> bool {
+        let before = leaf.again.map(|it| it.at);
+        (self.account, self.device) == (leaf.account, leaf.device)
+            && self.again.is_some_and(|it| it.group == *group && Some(it.at) > before)
     }
 
     /// Reads an identity whose key has been checked before.

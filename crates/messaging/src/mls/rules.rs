@@ -185,7 +185,7 @@ pub(super) fn commit(
     let before = group.member_at(by);
     let before = before.ok_or_else(|| MlsError::refused(WHAT, "its author is not a member"))?;
     let (before, (after, key_hash)) = (member(&before)?, leaf(path)?);
-    if after.account != before.credential.account || key_hash != before.key_hash {
+    if after != before.credential || key_hash != before.key_hash {
         return Err(MlsError::refused(WHAT, "its author becomes somebody else"));
     }
     Ok(Summary {

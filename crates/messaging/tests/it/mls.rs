@@ -41,6 +41,7 @@ impl Device {
             account: AccountId::from([number; 32]),
             device: key(number).id(),
             manifest: Digest::from([number; 32]),
+            again: None,
         };
         let rng = SeededEntropy::new(number.into());
         Self { number, who, vault: MemoryVault::new(), rng }

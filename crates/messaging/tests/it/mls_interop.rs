@@ -298,6 +298,7 @@ fn client_with(lifetime: u64) -> Client<impl MlsConfig> {
     identity.extend_from_slice(&[9; 32]);
     identity.extend_from_slice(&device.as_ref()[..16]);
     identity.extend_from_slice(&[8; 32]);
+    identity.push(0);
     let credential = BasicCredential::new(identity).into_credential();
     let commits = CommitOptions::new().with_path_required(true).with_ratchet_tree_extension(false);
     let rules = DefaultMlsRules::new().with_commit_options(commits).with_encryption_options(
@@ -346,7 +347,7 @@ impl Ours {
 
     fn who(&self) -> Credential {
         let device = self.key.id();
-        Credential { account: [1; 32].into(), device, manifest: [2; 32].into() }
+        Credential { account: [1; 32].into(), device, manifest: [2; 32].into(), again: None }
     }
 
     fn commit(&mut self, change: &Change) -> Made {

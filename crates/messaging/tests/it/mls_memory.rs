@@ -38,6 +38,7 @@ impl Device {
             account: AccountId::from([number; 32]),
             device: key.id(),
             manifest: Digest::from([number; 32]),
+            again: None,
         };
         let rng = SeededEntropy::new(number.into());
         Self { key, who, vault: MemoryVault::new(), rng }

@@ -2,10 +2,12 @@
 
 use session_core::Time;
 use session_protocol::inbound::Fault;
+use session_protocol::onion::PACKET_BYTES;
 use session_protocol::peer::{DeclineReason, Heartbeat, Ping, Pong};
 use session_protocol::{Inbound, Kind};
 
 use super::{Cx, Network};
+use crate::bucket::Bucket;
 use crate::connection::{Ending, Stage};
 use crate::io::{Class, ConnId, Effect, From};
 use crate::limits::{
@@ -79,9 +81,19 @@ impl Network {
                 connection.sessions.take(SESSIONS, cx.now, message.weight() as u64)
             }
             Inbound::NoSession(_) => connection.sessions.take(SESSIONS, cx.now, 1),
+            Inbound::Onion(_) => {
+                let rate = self.config.limits.onions(from);
+                let onions = connection.onions.get_or_insert(Bucket::full(rate, cx.now));
+                onions.take(rate, cx.now, onion_weight(size))
+            }
             _ => Ok(()),
         });
         let Err(retry_after) = paid else { return true };
+        // What others made a node send is not its fault.
+        if matches!((from, message), (From::Node(_), Inbound::Onion(_))) {
+            self.stats.refused.over_limit += 1;
+            return false;
+        }
         let patience = connection.overruns.take(OVERRUNS, cx.now, 1);
         match (from, message) {
             (From::Client(_), Inbound::Request(request)) => {
@@ -130,9 +142,9 @@ impl Network {
     /// Says which kinds the layers above handle from whom; what they say is not looked at.
     fn has_handler(&self, from: From, message: &Inbound) -> bool {
         match from {
-            From::Client(_) => matches!(message, Inbound::Request(_)),
+            From::Client(_) => matches!(message, Inbound::Request(_) | Inbound::Onion(_)),
             From::Node(_) if self.me.is_none() => {
-                matches!(message, Inbound::Reply(_) | Inbound::Push(_))
+                matches!(message, Inbound::Reply(_) | Inbound::Push(_) | Inbound::Onion(_))
             }
             From::Node(_) => matches!(
                 message,
@@ -142,6 +154,8 @@ impl Network {
                     | Inbound::Sync(_)
                     | Inbound::Duty(_)
                     | Inbound::Workload(_)
+                    | Inbound::HopKeys(_)
+                    | Inbound::Onion(_)
             ),
         }
     }
@@ -222,6 +236,11 @@ impl Network {
     }
 }
 
+/// A bulk packet is as much work as four small ones, and a large one as twelve.
+const fn onion_weight(size: usize) -> u64 {
+    (size / PACKET_BYTES[0]) as u64
+}
+
 fn kind(message: &Inbound) -> Kind {
     match message {
         Inbound::Handshake(_) => Kind::Handshake,
@@ -236,6 +255,8 @@ fn kind(message: &Inbound) -> Kind {
         Inbound::Operations(_) => Kind::Operations,
         Inbound::Sync(_) => Kind::Sync,
         Inbound::Duty(_) => Kind::Duty,
+        Inbound::HopKeys(_) => Kind::HopKeys,
+        Inbound::Onion(_) => Kind::Onion,
         Inbound::Workload(message) => message.kind(),
         Inbound::NoHandler(kind) | Inbound::NoSession(kind) => *kind,
         _ => Kind::Unknown,

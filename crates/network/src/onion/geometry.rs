@@ -5,9 +5,7 @@
 use session_core::{DecodeError, Encode, Epoch, Reader};
 use session_crypto::XWingCiphertext;
 use session_crypto::aead::TAG_SIZE;
-
-/// The version of packets and of the records about their keys.
-pub const VERSION: u8 = 1;
+use session_protocol::onion::{PACKET_BYTES, VERSION};
 
 /// Most hops of a request. Three are usual; more than five leave little room for a payload.
 pub const HOPS_MAX: usize = 5;
@@ -41,20 +39,24 @@ pub const REPLY_BLOCK_BYTES: usize = 32 + 32 + RETURN_HEADER;
 pub enum Size {
     /// Operations, and whatever else fits.
     Small,
-    /// Long items, pages of items.
+    /// Pages of items, and replies with the receipts of a swarm.
     Bulk,
+    /// The longest item there is, on its way out or back.
+    Large,
 }
 
 impl Size {
     /// Every size, the smallest first.
-    pub const ALL: [Self; 2] = [Self::Small, Self::Bulk];
+    pub const ALL: [Self; 3] = [Self::Small, Self::Bulk, Self::Large];
 
     /// Returns how many bytes a packet has, on every link.
     #[must_use]
     pub const fn bytes(self) -> usize {
+        let [small, bulk, large] = PACKET_BYTES;
         match self {
-            Self::Small => 8_192,
-            Self::Bulk => 32_768,
+            Self::Small => small,
+            Self::Bulk => bulk,
+            Self::Large => large,
         }
     }
 
@@ -83,6 +85,7 @@ impl Size {
         match self {
             Self::Small => 1,
             Self::Bulk => 2,
+            Self::Large => 3,
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use session_core::{Decode as _, Entropy, Epoch, NodeId, Span, Time};
 use session_protocol::NetworkId;
+use session_protocol::onion::{HopKeyRecord, VERSION};
 
 use super::block::Next;
-use super::geometry::{Kind, REQUEST_HEADER, RETURN_HEADER, VERSION};
-use super::hop_key::{HopKeyRecord, HopSecret};
+use super::geometry::{Kind, REQUEST_HEADER, RETURN_HEADER};
+use super::hop_key::HopSecret;
 use super::layer::{self, Unwrapped};
 use super::packet::Packet;
 use super::reply::{AnswerKey, BackKey};
@@ -134,6 +135,31 @@ impl Opener {
             (Kind::Request, Command::Drop) => Peeled::Drop,
             _ => return None,
         })
+    }
+}
+
+// Keys, and what was found with them, are not for logs.
+impl core::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Opener")
+    }
+}
+
+impl core::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+impl Opened {
+    /// Returns what an exit is given if the packet is taken, so that it can be read beside the
+    /// machine that takes it.
+    #[must_use]
+    pub fn delivered(&self) -> Option<(Service, &[u8])> {
+        match &self.0.as_ref()?.peeled {
+            Some(Peeled::Deliver { service, payload, .. }) => Some((*service, payload)),
+            _ => None,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which hops a packet takes. How they are chosen is somebody else's business.
 
 use session_core::{Epoch, NodeId, Span, Time};
+use session_protocol::onion::HopKey;
 
 use super::geometry::{HOPS_MAX, RETURN_HOPS_MAX};
-use super::hop_key::HopKey;
 use super::routing::DELAY_MAX;
 
 /// Why hops are no path.

@@ -146,8 +146,10 @@ fn packets_are_those_of_the_vectors() {
             request(1, Size::Small, Size::Small, 0),
             request(3, Size::Small, Size::Bulk, 2_048),
             request(5, Size::Bulk, Size::Small, 26_754),
+            request(4, Size::Large, Size::Large, 93_490),
             block(1, Size::Bulk, 0),
             block(3, Size::Small, 4_562),
+            block(2, Size::Large, 94_674),
         ],
     });
     let expected: Value = serde_json::from_str(VECTORS).expect("the vectors are JSON");

@@ -16,6 +16,7 @@ mod mailbox;
 mod manifest;
 mod membership;
 mod numbers;
+mod onion;
 mod owner;
 mod receipt;
 mod reply;

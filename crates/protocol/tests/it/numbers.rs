@@ -22,7 +22,7 @@ fn documented() -> Vec<(u8, String)> {
 fn kinds_are_those_of_the_documentation() {
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| (kind.code(), format!("{kind:?}"))).collect();
     assert_eq!(kinds, documented());
-    assert_eq!(kinds.len(), 20);
+    assert_eq!(kinds.len(), 22);
 }
 
 #[test]

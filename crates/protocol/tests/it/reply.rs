@@ -162,7 +162,7 @@ fn info() {
 #[test]
 fn outcome_tags() {
     check(&Outcome::Refused { refusal: Refusal::DiskFull }, "09 0c");
-    tags::<Outcome>("", 9);
+    tags::<Outcome>("", 10);
     tags::<Outcome>("09", 20);
 }
 

@@ -7,7 +7,7 @@ use session_protocol::limits::{IDS_MAX, ITEM_BYTES_MAX, OPERATIONS_MAX};
 use session_protocol::request::{Cursor, Operation, Request, Select};
 
 use crate::codec::{check, limit, tags};
-use crate::values::{OPERATION, address, blob, list, message, operation, time};
+use crate::values::{OPERATION, address, blob, list, message, node, operation, time};
 
 #[test]
 fn cursor() {
@@ -92,7 +92,18 @@ fn operations() {
          00000006 7365616c6564 # data",
     );
     limit::<Operation>("07 02 21*96 24*32 0004 00*16", ITEM_BYTES_MAX);
-    tags::<Operation>("", 7);
+    let keys = Operation::HopKeys { bits: 4, bucket: 0x0b, after: None, bytes_max: 9 };
+    check(&keys, "08 04 000b 00 00000009");
+    let keys = Operation::HopKeys { bits: 16, bucket: 0xffff, after: Some(node()), bytes_max: 9 };
+    check(
+        &keys,
+        "08
+         10       # bits
+         ffff     # bucket
+         01 0a*32 # after a node
+         00000009 # at most so many bytes",
+    );
+    tags::<Operation>("", 8);
 }
 
 #[test]

@@ -215,9 +215,12 @@ fn only_the_device_itself_asks_to_be_added_again() {
     let (mut world, mut alice, mut bob) = pair();
     let (kx, group) = (OpenMls::new(), GroupId { bytes: [4; 32] });
     let mut doors = Doors { vault: &mut alice.vault, rng: &mut alice.rng };
-    let (package, _) =
-        kx.key_package(&mut doors, &alice.me.key, &alice.me.credential).expect("in order");
     let (to, now) = (bob.me.account, world.now);
+    let mut package =
+        |who: Credential| kx.key_package(&mut doors, &alice.me.key, &who).expect("in order").0;
+    let published = package(alice.me.credential);
+    let for_another = package(alice.me.credential.again(GroupId { bytes: [5; 32] }, now));
+    let package = package(alice.me.credential.again(group, now));
     let mut rejoin = |key: &DeviceKey, package: &[u8], said: &GroupId, to: &AccountId, at| {
         let statement = rejoin_statement(said, to, at, package);
         let signature = key.sign(session_core::Domain::Rejoin, &statement, &mut alice.rng);
@@ -230,8 +233,10 @@ fn only_the_device_itself_asks_to_be_added_again() {
     let elsewhere = rejoin(&alice.me.key, &package, &GroupId { bytes: [5; 32] }, &to, now);
     let passed_on = rejoin(&alice.me.key, &package, &group, &AccountId::from([6; 32]), now);
     let old = rejoin(&alice.me.key, &package, &group, &to, now - Span::from_days(15));
+    let published = rejoin(&alice.me.key, &published, &group, &to, now);
+    let for_another = rejoin(&alice.me.key, &for_another, &group, &to, now);
     let broken = rejoin(&alice.me.key, &package[1..], &group, &to, now);
-    for bad in [others, elsewhere, passed_on, old, broken] {
+    for bad in [others, elsewhere, passed_on, old, broken, published, for_another] {
         world.swarm.items.retain(|(_, namespace), _| *namespace == MANIFESTS);
         introduce(&mut world, &mut alice, &bob.me.account, bad);
         let arrived = world.intros(&mut bob);

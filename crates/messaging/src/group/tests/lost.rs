@@ -121,7 +121,7 @@ fn rubbish_in_a_quiet_group_drives_nobody_out() {
 /// Brings a device out of step, past all that would bring it back, and asks two members at once.
 fn asks_two(world: &mut World, devices: &[usize], group: crate::say::GroupId, wanted: bool) {
     let (one, two, back) = (devices[0], devices[1], devices[2]);
-    let (first, second) = (world.package(back), world.package(back));
+    let (first, second) = (world.asks(back, group), world.asks(back, group));
     world.change(one, group, vec![Wish::Readd { package: first }]).unwrap();
     if wanted {
         world.change(two, group, vec![Wish::Readd { package: second }]).unwrap();
@@ -183,11 +183,12 @@ fn who_is_let_in_unasked_comes_back() {
     let package = world.package(victim);
     let known = world.state(victim, group).epoch;
     world.devices[victim].offline = true;
-    world.change(devices[1], group, vec![Wish::Readd { package }]).unwrap();
+    // Only an admin can do that.
+    world.change(devices[0], group, vec![Wish::Readd { package }]).unwrap();
     // The welcome is never taken.
-    while world.authenticator(devices[1], group).unwrap().0 == known {
-        world.tick(devices[1]);
-        world.step(devices[1]);
+    while world.authenticator(devices[0], group).unwrap().0 == known {
+        world.tick(devices[0]);
+        world.step(devices[0]);
     }
     world.drop_welcomes();
     world.devices[victim].offline = false;

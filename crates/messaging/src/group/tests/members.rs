@@ -5,6 +5,7 @@ use session_core::{Span, Text};
 use super::super::{Heard, Kind, Phase, Role, Seat, Wish, adds, agreed, members, phase};
 use super::world::{World, account};
 use crate::messenger::api::Error;
+use crate::mls::Change;
 
 fn done(world: &World, device: usize, ticket: u64) -> Option<Result<(), Error>> {
     world.devices[device].heard.iter().find_map(|it| match it {
@@ -128,7 +129,7 @@ fn only_admins_change_the_group() {
 /// A member whose software does not ask is refused by everyone else.
 #[test]
 fn what_a_member_may_not_do_nobody_takes() {
-    use crate::mls::{Change, Doors, KeyAgreement as _, OpenMls};
+    use crate::mls::{Doors, KeyAgreement as _, OpenMls};
 
     let mut world = World::new(76);
     let (devices, group) = world.many(3);
@@ -152,6 +153,44 @@ fn what_a_member_may_not_do_nobody_takes() {
     let after = world.agree(&[devices[0], devices[2]], group);
     assert_eq!(after, before.unwrap().0 + 1);
     assert_eq!(world.accounts(devices[0], group), [account(1), account(2), account(3)]);
+}
+
+/// Removing a device and adding it again would drive it out for as long as it takes to ask: only with
+/// a key package that it made for that, in this group, after it came in.
+#[test]
+fn a_member_lets_nobody_in_again_who_did_not_ask() {
+    let mut world = World::new(80);
+    let (devices, group) = world.many(3);
+    let (rogue, victim) = (devices[1], devices[2]);
+    let elsewhere = crate::say::GroupId { bytes: [5; 32] };
+    let asked = world.asks(victim, group);
+    world.run(Span::from_secs(1));
+    let later = world.asks(victim, group);
+    world.run(Span::from_secs(3600));
+    world.change(rogue, group, vec![Wish::Readd { package: later.clone() }]).unwrap();
+    world.settle();
+    let before = world.agree(&devices, group);
+
+    let unasked = [world.package(victim), world.asks(victim, elsewhere), asked, later];
+    for (number, package) in unasked.into_iter().enumerate() {
+        world.run(Span::from_secs(3600));
+        let vault = world.devices[rogue].vault.clone();
+        let leaves = super::super::roster(&vault, &group);
+        let leaf = leaves.of(&account(3)).next().unwrap().leaf;
+        // Its own software does not do it.
+        let wish = Wish::Readd { package: package.clone() };
+        let ticket = world.change(rogue, group, vec![wish]).unwrap();
+        world.settle();
+        assert_eq!(done(&world, rogue, ticket), Some(Ok(())));
+        assert_eq!(world.agree(&devices, group), before, "{number}");
+        let change = Change { add: vec![package.bytes.to_vec()], remove: vec![leaf], agreed: None };
+        let message = world.forge(rogue, group, &vault, &change);
+        world.publish_in(rogue, group, number as u32, &message);
+        world.run(Span::from_secs(30));
+        assert_eq!(world.agree(&devices, group), before, "{number}");
+        assert_eq!(phase(&world.devices[victim].vault, &group), Some(Phase::Member));
+    }
+    assert_eq!(world.count(victim, |it| matches!(it, Heard::Lost { .. })), 1);
 }
 
 #[test]
@@ -198,7 +237,8 @@ fn a_key_package_that_is_not_listed_is_not_let_in() {
     let mut world = World::new(79);
     let (devices, group) = world.many(1);
     let other = world.device(2);
-    world.call(devices[0], |groups, cx, _, me| groups.known(cx, me, &account(2), &[]));
+    let none = world.listing(vec![]);
+    world.call(devices[0], |groups, cx, _, me| groups.known(cx, me, &account(2), &none));
     let wish = adds(vec![world.package(other)]).remove(0);
     let ticket = world.change(devices[0], group, vec![wish]).unwrap();
     world.settle();

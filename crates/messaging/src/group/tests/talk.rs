@@ -226,7 +226,8 @@ fn what_an_unconfirmed_device_says_waits_and_an_impostors_goes() {
     // The account does not list the device: what it says goes, and so does the device.
     world.say(b, group, "trust me");
     world.settle();
-    let heard = world.call(a, |groups, cx, _, me| groups.known(cx, me, &account(2), &[]));
+    let none = world.listing(vec![]);
+    let heard = world.call(a, |groups, cx, _, me| groups.known(cx, me, &account(2), &none));
     let warned =
         |it: &&Heard| matches!(it, Heard::Warning(crate::messenger::api::Warning::Impostor { .. }));
     assert_eq!(heard.iter().filter(warned).count(), 1);

@@ -11,8 +11,8 @@ use session_protocol::request::{Item, ItemBytes};
 
 use super::super::state::State;
 use super::super::{
-    Agreed, Author, Groups, Heard, Inviter, Kind, Package, Rotation, Welcome, Wish, adds, epoch,
-    roster,
+    Agreed, Author, Groups, Heard, Inviter, Kind, Listing, Package, Rotation, Welcome, Wish, adds,
+    epoch, roster,
 };
 use crate::Cx;
 use crate::messenger::api::{Effect, Error, NetFailure, Source, Stored, Target, Warning};
@@ -158,8 +158,8 @@ impl World {
     pub(super) fn device(&mut self, of: u8) -> usize {
         let seed = Secret::generate(&mut self.rng);
         let key = DeviceKey::from_seed(&seed);
-        let credential =
-            Credential { account: account(of), device: key.id(), manifest: Digest::default() };
+        let (account, device, manifest) = (account(of), key.id(), Digest::default());
+        let credential = Credential { account, device, manifest, again: None };
         let vault = MemoryVault::new();
         self.devices.push(Device {
             groups: Groups::open(&vault, self.now),
@@ -225,12 +225,18 @@ impl World {
 
     pub(super) fn confirm(&mut self, device: usize, account: AccountId) {
         let keys = self.keys_of(account);
-        let heard = self.call(device, |groups, cx, _, me| groups.known(cx, me, &account, &keys));
+        let listing = self.listing(keys);
+        let heard = self.call(device, |groups, cx, _, me| groups.known(cx, me, &account, &listing));
         self.listen(device, heard);
     }
 
+    /// The manifest of an account that every leaf names, with these devices.
+    pub(super) fn listing(&self, keys: Vec<Digest>) -> Listing {
+        Listing { keys, made: self.now, seen: vec![Digest::default()] }
+    }
+
     pub(super) fn readd(&mut self, device: usize, group: GroupId) {
-        let package = self.package(device);
+        let package = self.asks(device, group);
         let helper = (0..self.devices.len()).find(|it| {
             *it != device
                 && super::super::phase(&self.devices[*it].vault, &group)
@@ -240,10 +246,20 @@ impl World {
         self.change(helper, group, vec![Wish::Readd { package }]).unwrap();
     }
 
+    /// A key package as devices publish them.
     pub(super) fn package(&mut self, device: usize) -> Package {
+        self.package_saying(device, self.devices[device].credential)
+    }
+
+    /// A key package with which a device asks now to be let in again.
+    pub(super) fn asks(&mut self, device: usize, group: GroupId) -> Package {
+        self.package_saying(device, self.devices[device].credential.again(group, self.now))
+    }
+
+    fn package_saying(&mut self, device: usize, who: Credential) -> Package {
         let it = &mut self.devices[device];
         let mut doors = Doors { vault: &mut it.vault, rng: &mut it.rng };
-        let made = OpenMls::default().key_package(&mut doors, &it.key, &it.credential);
+        let made = OpenMls::default().key_package(&mut doors, &it.key, &who);
         let account = it.credential.account;
         Package { account, bytes: session_core::Blob::new(made.unwrap().0).unwrap() }
     }
@@ -403,9 +419,9 @@ impl World {
         let accounts: BTreeSet<AccountId> =
             other.devices.iter().map(|it| it.credential.account).collect();
         for account in accounts {
-            let keys = other.keys_of(account);
+            let listing = self.listing(other.keys_of(account));
             for device in 0..self.devices.len() {
-                self.call(device, |groups, cx, _, me| groups.known(cx, me, &account, &keys));
+                self.call(device, |groups, cx, _, me| groups.known(cx, me, &account, &listing));
             }
         }
         self.confirms = false;

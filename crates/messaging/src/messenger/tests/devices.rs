@@ -5,6 +5,7 @@ use session_core::Span;
 use super::world::World;
 use crate::account;
 use crate::messenger::api::Command;
+use crate::say::Peer;
 
 #[test]
 fn a_second_device_takes_part_and_is_excluded() {
@@ -76,4 +77,41 @@ fn a_device_that_is_excluded_is_told_no_new_keys() {
     world.order(0, Command::RevokeDevice { device }).unwrap();
     world.pass(Span::from_secs(300));
     assert_ne!(keys(&world, 0), keys(&world, phone), "drawn anew, and told to nobody else");
+}
+
+/// A swarm shows an old manifest: the new device is none of the account's in it, and no impostor.
+#[test]
+fn an_old_manifest_drives_no_new_device_out() {
+    let mut world = World::new(2);
+    let members = vec![world.account(1)];
+    let group = world.group(0, "friends", members);
+    world.text(1, group, "hello").unwrap();
+    world.pass(Span::from_secs(60));
+    let place = account::find_source(&world.account(1)).rule.address();
+    let old = world.post.boxes[&place].clone();
+
+    world.devices[0].offline = true;
+    let phone = world.link(1);
+    world.pass(Span::from_secs(120));
+    world.text(phone, group, "from the phone").unwrap();
+    let new = world.post.boxes.insert(place, old).unwrap();
+    world.devices[0].offline = false;
+    // The other devices of the account hear nothing of all this.
+    world.devices[1].offline = true;
+    world.devices[phone].offline = true;
+    world.pass(Span::from_secs(3600));
+    let Peer::Group { group: id } = group else { unreachable!() };
+    let device = world.devices[phone].messenger.device();
+    let there = |world: &World| {
+        let roster = crate::group::roster(&world.devices[0].vault, &id);
+        roster.leaves.iter().any(|leaf| leaf.device == device)
+    };
+    assert!(there(&world), "{:?}", world.warnings(0));
+    assert!(!world.texts(0, &group).contains(&"from the phone".to_owned()), "kept back");
+
+    world.post.boxes.insert(place, new);
+    world.pass(Span::from_secs(3600));
+    assert!(there(&world));
+    assert!(world.texts(0, &group).contains(&"from the phone".to_owned()));
+    assert_eq!(world.warnings(0), Vec::<String>::new());
 }

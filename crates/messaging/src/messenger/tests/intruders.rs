@@ -23,7 +23,8 @@ impl Inviting {
     /// Somebody with keys of his own who claims to be a device of another account.
     fn claiming(account: AccountId) -> Self {
         let key = DeviceKey::from_seed(&Secret::from([66; 32]));
-        let who = Credential { account, device: key.id(), manifest: Digest::default() };
+        let (device, manifest) = (key.id(), Digest::default());
+        let who = Credential { account, device, manifest, again: None };
         Self { vault: MemoryVault::new(), key, who }
     }
 

@@ -3,8 +3,12 @@
 use session_core::Span;
 
 use super::world::World;
-use crate::messenger::api::Warning;
+use crate::messenger::api::{Command, Warning};
 use crate::messenger::links;
+use crate::outbox::Batch;
+use crate::say::Peer;
+use crate::thread;
+use crate::vault::{self, Table};
 
 const DAY: Span = Span::from_days(1);
 
@@ -102,4 +106,31 @@ fn of_two_copies_of_a_device_one_notices() {
     let texts = world.texts(1, &alice);
     assert!(texts.contains(&"from the one".to_owned()), "{texts:?}");
     assert!(texts.contains(&"from the other".to_owned()), "{texts:?}");
+}
+
+#[test]
+fn what_cannot_be_said_any_more_is_shown_as_failed() {
+    let mut world = World::new(2);
+    let members = vec![world.account(1)];
+    let group = world.group(0, "friends", members);
+    world.post.broken = true;
+    world.text(1, group, "too late").unwrap();
+    world.post.broken = false;
+    let account = world.account(1);
+    let Peer::Group { group: id } = group else { unreachable!() };
+    let state = world.devices[1].vault.clone();
+    world.order(0, Command::Remove { group: id, account }).unwrap();
+    let phase = crate::group::phase(&world.devices[1].vault, &id);
+    assert_eq!(phase, Some(crate::group::Phase::Removed));
+    // What is sealed waits for longer than its keys are good.
+    let thread = world.thread(1, &group);
+    let said = world.messages(1, &group).into_iter().find(|it| it.own).unwrap();
+    assert!(!said.status.failed);
+    let batch = vault::list::<Batch>(&state, &Table::Pending.key(&[b"s"]), &[], false, 1);
+    let batch = batch.into_iter().next().expect("it waits").1;
+    world.call(1, |messenger, cx| messenger.say_batch(cx, &batch));
+    let said = thread::by_id(&world.devices[1].vault, thread, said.id).unwrap();
+    assert!(said.status.failed);
+    let waiting = links::take_waiting(&mut world.devices[1].vault, &group);
+    assert!(waiting.is_empty(), "nobody waits for it");
 }

@@ -221,6 +221,23 @@ impl World {
         panic!("the world does not come to rest");
     }
 
+    /// Runs one call of a device's machine.
+    pub(super) fn call(
+        &mut self,
+        who: usize,
+        call: impl FnOnce(&mut Messenger, &mut crate::Cx<'_>),
+    ) {
+        let device = &mut self.devices[who];
+        let mut effects = Vec::new();
+        let mut cx = Context {
+            now: self.now,
+            store: &mut device.vault as &mut dyn crate::vault::Vault,
+            rng: &mut self.rng,
+            effects: &mut effects,
+        };
+        call(&mut device.messenger, &mut cx);
+    }
+
     fn step(&mut self, who: usize) -> bool {
         let device = &mut self.devices[who];
         let mut effects = Vec::new();

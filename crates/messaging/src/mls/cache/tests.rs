@@ -76,6 +76,7 @@ impl Device {
             account: AccountId::from([1; 32]),
             device: self.key.id(),
             manifest: Digest::from([1; 32]),
+            again: None,
         };
         let agreed = Agreed {
             version: 1,
