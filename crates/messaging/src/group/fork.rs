@@ -6,10 +6,10 @@
 //!
 //! 1. the commit that removes the device that made the other;
 //! 2. the one in the lower slot, those beside their slot last;
-//! 3. the one that was stored [`FIRST`] earlier: who has gone on for longer cannot come back;
+//! 3. the one that was stored first: others have gone on from it;
 //! 4. an admin's, then the one with the lower digest.
 
-use session_core::{Digest, MessageId, Span, Time};
+use session_core::{Digest, MessageId, Time};
 
 use super::commits::{Candidate, Rejected};
 use super::epochs::{Origin, edit};
@@ -22,10 +22,6 @@ use crate::Cx;
 use crate::mls::{KeyAgreement as _, Summary};
 use crate::say::GroupId;
 use crate::vault;
-
-/// By so much earlier a commit was stored that others may have left the epoch for good: half of the
-/// time in which they come back.
-const FIRST: Span = Span::from_millis(HORIZON.as_millis() / 2);
 
 /// What decides between commits that end one epoch.
 #[derive(Clone, Debug)]
@@ -77,15 +73,11 @@ impl Claim {
         if self.undoes(other) || other.undoes(self) {
             return self.undoes(other);
         }
-        let slot = |it: &Self| it.slot.unwrap_or(u32::MAX);
-        if slot(self) != slot(other) {
-            return slot(self) < slot(other);
-        }
-        let earlier = |one: &Self, than: &Self| one.stored + FIRST <= than.stored;
-        if earlier(self, other) || earlier(other, self) {
-            return earlier(self, other);
-        }
-        (!self.admin, self.digest) < (!other.admin, other.digest)
+        self.rank() < other.rank()
+    }
+
+    fn rank(&self) -> (u32, Time, bool, Digest) {
+        (self.slot.unwrap_or(u32::MAX), self.stored, !self.admin, self.digest)
     }
 
     /// Returns the place of the one that counts among several.
@@ -93,7 +85,7 @@ impl Claim {
         let beaten = |claim: &Self| claims.iter().filter(|other| other.beats(claim)).count();
         (0..claims.len()).min_by_key(|index| {
             let claim = &claims[*index];
-            (beaten(claim), !claim.admin, claim.digest)
+            (beaten(claim), claim.rank())
         })
     }
 }

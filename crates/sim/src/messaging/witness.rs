@@ -17,7 +17,7 @@ use crate::world::World;
 const ALL: usize = 100_000;
 
 /// Epochs behind its own in which a device still opens messages.
-const WINDOW: u64 = 3;
+const WINDOW: u64 = 7;
 
 /// Items that wait on one device: far more than a person says in a run.
 const WAITING_MAX: usize = 2_000;
