@@ -22,6 +22,9 @@ const THREADS: usize = 2;
 
 const SIZE: (u32, u32) = (860, 480);
 
+/// The top of an axis of probabilities: above 1 is room for the names of lines.
+const ROOM: f64 = 1.3;
+
 /// Colours that those who do not see all colours tell apart (Okabe and Ito).
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
@@ -89,7 +92,7 @@ fn draw(figure: &Figure, rows: &[Row], file: &Path) -> Outcome {
     let across = (first * 0.85..last * 1.18).log_scale();
     match figure.log {
         Some((low, high)) => plot(figure, &rows, file, across, (low..high).log_scale(), low),
-        None => plot(figure, &rows, file, across, 0.0..1.0, 0.0),
+        None => plot(figure, &rows, file, across, 0.0..ROOM, 0.0),
     }
 }
 
@@ -114,7 +117,9 @@ where
         .x_desc(figure.x)
         .y_desc(figure.y)
         .x_label_formatter(&number)
-        .y_label_formatter(&number)
+        .y_label_formatter(&|value| {
+            if figure.log.is_none() && *value > 1.0 { String::new() } else { number(value) }
+        })
         .light_line_style(WHITE)
         .draw()?;
     let mut series: Vec<(&str, bool)> = Vec::new();
@@ -162,8 +167,8 @@ where
 /// Where lines leave room.
 fn legend(figure: &Figure) -> SeriesLabelPosition {
     match figure.name {
-        "message" => SeriesLabelPosition::UpperRight,
-        "set" | "pace" | "chat" | "time" => SeriesLabelPosition::UpperLeft,
-        _ => SeriesLabelPosition::LowerRight,
+        "day" | "month" => SeriesLabelPosition::LowerRight,
+        "set" => SeriesLabelPosition::UpperLeft,
+        _ => SeriesLabelPosition::UpperRight,
     }
 }
