@@ -24,6 +24,7 @@
 //! | [`scenario`] | [`Scenario`]: what goes wrong when |
 //! | [`world`] | [`World`]: hosts, network, events |
 //! | [`invariants`] | what must hold |
+//! | [`anonymity`] | who can tell who talks to whom: a model without machines |
 //! | [`chain`] | the coordination chain: a world of its own |
 //! | [`coordination`] | swarms whose nodes live on a chain |
 //! | [`messaging`] | people who talk, on devices that crash, over nodes that lie |
@@ -35,6 +36,7 @@
 //! | [`ledger`] | what persons were promised |
 //! | [`link`] | delay, loss, repetition |
 
+pub mod anonymity;
 pub mod byzantine;
 pub mod chain;
 pub mod coordination;
