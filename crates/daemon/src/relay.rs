@@ -1,6 +1,6 @@
 //! A node as a hop and an exit of onion packets.
 //!
-//! What it is: [`Relay`] takes packets that were opened beside it ([`read`]), sends them on, keeps
+//! What it is: the relay takes packets that were opened beside it ([`read`]), sends them on, keeps
 //! for each request how its answer goes back, waits where a packet asks for it, and does at the end
 //! of a path what a client over a connection would ask for. It draws the node's hop keys, and keeps
 //! and spreads those of the others.
