@@ -369,6 +369,7 @@ impl Relay {
     fn members(&mut self, cx: &mut Cx<'_>, membership: Arc<dyn Membership>) {
         self.membership = membership;
         self.directory.keep(|node| self.membership.node(node).is_some());
+        self.publish(cx);
         self.keep_ring(cx);
     }
 

@@ -183,6 +183,8 @@ pub struct Scenario {
     pub sweep_every: Span,
     /// How long an epoch lasts, where nodes live on a chain.
     pub epoch: Span,
+    /// See [`Plan::onions`].
+    pub onions: bool,
 }
 
 impl Scenario {
@@ -202,6 +204,7 @@ impl Scenario {
             // 15 s is what a node is made with when nobody says otherwise.
             sweep_every: Span::from_secs(sweep),
             epoch: Span::from_secs(600),
+            onions: false,
         }
     }
 
@@ -217,6 +220,7 @@ impl Scenario {
             persons: if self.story.is_of_conversations() { 0 } else { self.persons },
             habits: self.habits,
             devices: self.story.is_of_conversations().then(|| messaging::devices(self.persons)),
+            onions: self.onions,
             link: match self.story {
                 Story::Lossy
                 | Story::Everything
