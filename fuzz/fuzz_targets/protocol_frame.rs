@@ -8,7 +8,7 @@ use session_core::{Decode, Encode, List, MessageId, SeededEntropy, SwarmId, Text
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{RealVerifier, Signer, Verifier};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest};
-use session_protocol::inbox::{BOXES, COMMITS, MANIFESTS};
+use session_protocol::inbox::{BOXES, COMMITS, INTRODUCTIONS, MANIFESTS};
 use session_protocol::manifest::SignedManifest;
 use session_protocol::owner::{Authorization, ExpireMode, OwnerAction, OwnerOperation};
 use session_protocol::onion::{ExitAnswer, HopKeys, Onion, Wait};
@@ -164,11 +164,18 @@ fn checked(checker: &Checker, request: &CheckedRequest, payload: &[u8]) {
                     sent,
                     Operation::Owner { .. }
                         | Operation::Deposit { .. }
-                        | Operation::Store { namespace: MANIFESTS | BOXES | COMMITS, .. }
+                        | Operation::Introduce { .. }
+                        | Operation::Store {
+                            namespace: MANIFESTS | BOXES | COMMITS | INTRODUCTIONS,
+                            ..
+                        }
                 );
                 assert!(!needs_proof, "nobody proved this");
             }
-            (Ok(CheckedOperation::Deposit(deposit)), Operation::Deposit { rule, token, .. }) => {
+            (
+                Ok(CheckedOperation::Deposit(deposit)),
+                Operation::Deposit { rule, token, .. } | Operation::Introduce { rule, token, .. },
+            ) => {
                 let AccessRule::Mailbox { writer, .. } = rule else { panic!("no mailbox") };
                 assert!(token.opens(writer));
                 assert_eq!(deposit.address, rule.address());

@@ -41,6 +41,7 @@
 //! | [`talk`] | [`Talker`](talk::Talker): a messenger and a client as one machine |
 //! | `task` | one command on its way through nodes |
 //! | `work` | what a command asks of a node, and how it judges the answer |
+//! | `puzzles` | what nodes ask of strangers |
 //! | `nodes` | what is known of each node, and which one is asked next |
 //! | `subscription` | live pushes, and the gaps between them |
 //! | [`watch`] | many inboxes, each read from where it stopped |
@@ -48,6 +49,7 @@
 pub mod command;
 pub mod machine;
 mod nodes;
+mod puzzles;
 pub mod reader;
 pub mod receipts;
 mod subscription;

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use session_core::{Context, InboxAddress, Machine, NodeId, Span, Time};
 use session_crypto::{DsaPublicKey, Signer, Verifier};
 use session_network::{Class, ConnId, From, Network};
+use session_protocol::puzzle::{Puzzle, Solution};
 use session_protocol::request::Item;
 use session_protocol::{AccessRule, Inbound, Kind, Membership};
 
 use crate::command::{Answer, Command, Error};
 use crate::nodes::Nodes;
+use crate::puzzles::Puzzles;
 use crate::receipts::Auditor;
 use crate::subscription::Subscription;
 use crate::task::{Task, TaskId};
@@ -133,6 +135,13 @@ pub enum Input {
     },
     /// Read every watched inbox now; see [`Client::unread_since`].
     ReadWatched,
+    /// The answer to [`Effect::Solve`].
+    Solved {
+        /// Which puzzle.
+        puzzle: Puzzle,
+        /// Nothing, if it was not found in time.
+        solution: Option<Solution>,
+    },
     /// Who is a node, and which swarm keeps what, has changed. Commands that wait for an answer are
     /// sent on by whoever was asked, if that is the wrong one now.
     Membership(Arc<dyn Membership>),
@@ -166,6 +175,12 @@ pub enum Effect {
         conn: ConnId,
         /// Why.
         why: String,
+    },
+    /// Solve a puzzle ([`Puzzle::solve`]), beside everything else: it takes seconds at most. Answered
+    /// by [`Input::Solved`].
+    Solve {
+        /// Which one.
+        puzzle: Puzzle,
     },
     /// A command has come to its end.
     Done {
@@ -258,6 +273,7 @@ pub struct Client {
     /// What the network said and nobody has heard yet.
     news: VecDeque<session_network::Effect>,
     nodes: Nodes,
+    puzzles: Puzzles,
     auditor: Auditor,
     tasks: BTreeMap<TaskId, Task>,
     /// Requests that are out: whose, and which leg.
@@ -278,6 +294,7 @@ impl Client {
             network: Network::new(overlay),
             news: VecDeque::new(),
             nodes: Nodes::default(),
+            puzzles: Puzzles::default(),
             auditor: Auditor::new(Arc::clone(&config.membership), Arc::clone(&config.verifier)),
             tasks: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -444,6 +461,7 @@ impl Machine for Client {
             Input::Cancel { id } => self.cancel(cx, id),
             Input::Watch { sources } => self.watch(cx, sources),
             Input::ReadWatched => self.watch.read_all(cx.now),
+            Input::Solved { puzzle, solution } => self.puzzle_solved(&puzzle, solution, cx.now),
             Input::Membership(members) => {
                 self.config.membership = Arc::clone(&members);
                 self.auditor.set_membership(Arc::clone(&members));

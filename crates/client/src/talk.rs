@@ -19,6 +19,7 @@ use session_network::{Class, ConnId};
 use session_protocol::Membership;
 use session_protocol::inbox::{AccessRule, Capability, Policy, policy};
 use session_protocol::limits::IDS_MAX;
+use session_protocol::puzzle::{Puzzle, Solution};
 use session_protocol::request::{Item, Refusal};
 
 use crate::command::{Answer, Command, Error, Inbox, NewItem};
@@ -85,6 +86,13 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// The answer to [`Effect::Solve`].
+    Solved {
+        /// Which puzzle.
+        puzzle: Puzzle,
+        /// Nothing, if it was not found in time.
+        solution: Option<Solution>,
+    },
     /// Read every watched mailbox now; see [`Talker::is_idle`].
     ReadAll,
     /// Who is a node, and which swarm keeps what, has changed.
@@ -119,6 +127,11 @@ pub enum Effect {
         conn: ConnId,
         /// Why.
         why: String,
+    },
+    /// Solve a puzzle beside everything else; see [`machine::Effect::Solve`].
+    Solve {
+        /// Which one.
+        puzzle: Puzzle,
     },
     /// A command of the messenger has come to its end.
     Answer {
@@ -219,6 +232,9 @@ impl<M: Talks> Talker<M> {
                 cx.effects.push(Effect::Done { id, result });
             }
             Input::Run { id, command } => self.run(cx, Errand::Program { id }, command),
+            Input::Solved { puzzle, solution } => {
+                self.tell_client(cx, machine::Input::Solved { puzzle, solution });
+            }
             Input::ReadAll => self.tell_client(cx, machine::Input::ReadWatched),
             Input::Membership(members) => {
                 self.tell_client(cx, machine::Input::Membership(members));
@@ -363,6 +379,7 @@ impl<M: Talks> Talker<M> {
             machine::Effect::Dial { dial, address, key } => {
                 cx.effects.push(Effect::Dial { dial, address, key });
             }
+            machine::Effect::Solve { puzzle } => cx.effects.push(Effect::Solve { puzzle }),
             machine::Effect::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
             machine::Effect::Arrived { address, items } => self.arrived(cx, address, items),
             machine::Effect::Progress { id, done, of } => {

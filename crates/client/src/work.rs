@@ -10,6 +10,7 @@ use session_protocol::{Membership, NetworkId};
 
 use crate::command::{Answer, Error, Inbox};
 use crate::nodes::Nodes;
+use crate::puzzles::Puzzles;
 use crate::receipts::Auditor;
 
 mod fetch;
@@ -41,6 +42,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) network: NetworkId,
     pub(crate) account: Option<&'a dyn Signer>,
     pub(crate) nodes: &'a Nodes,
+    pub(crate) puzzles: &'a Puzzles,
     pub(crate) node: NodeId,
     pub(crate) now: Time,
     pub(crate) rng: &'a mut dyn Entropy,
@@ -51,6 +53,7 @@ pub(crate) struct Judging<'a> {
     pub(crate) membership: &'a dyn Membership,
     pub(crate) auditor: &'a mut Auditor,
     pub(crate) nodes: &'a mut Nodes,
+    pub(crate) puzzles: &'a mut Puzzles,
     pub(crate) node: NodeId,
     pub(crate) swarm: Option<SwarmId>,
     pub(crate) now: Time,

@@ -233,6 +233,8 @@ domains! {
     OnionLayer = "lux-session/onion-layer/v1",
     /// A key of one layer of an onion packet, by its purpose.
     OnionKey = "lux-session/onion-key/v1",
+    /// What a stranger's puzzle is about.
+    Puzzle = "lux-session/puzzle/v1",
     /// What a device holds of a group, to tell whether it changed.
     MlsState = "lux-session/mls-state/v1",
 }

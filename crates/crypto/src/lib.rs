@@ -35,6 +35,7 @@
 //! | [`legacy`] | classical `05` ids and keys |
 //! | [`passphrase`] | keys from passphrases |
 //! | [`phrase`] | 24 words for a seed |
+//! | [`puzzle`] | puzzles that cost memory |
 //! | [`seed`] | the seeds' formats, for compatibility only |
 //! | [`shamir`] | secret sharing, for the beacon |
 //! | [`signer`] | the [`Signer`] and [`Verifier`] doors |
@@ -56,6 +57,7 @@ pub mod kem;
 pub mod legacy;
 pub mod passphrase;
 pub mod phrase;
+pub mod puzzle;
 pub mod seed;
 pub mod shamir;
 pub mod signer;

@@ -18,6 +18,7 @@ use crate::owner::{OwnerAction, OwnerOperation};
 use crate::peer::{
     Element, Handshake, Heartbeat, Operations, Ping, Pong, Receipts, Replicate, Sync,
 };
+use crate::puzzle;
 use crate::receipt::BadReceipt;
 use crate::request::{Operation, Push, Refusal, Reply, Request};
 use crate::verified::Verified;
@@ -87,7 +88,8 @@ pub struct CheckedRequest {
 /// An operation whose proof, if it needs one, was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckedOperation {
-    /// Needs no proof; never [`Operation::Owner`] or [`Operation::Deposit`], and no store of a
+    /// Needs no proof; never [`Operation::Owner`], [`Operation::Deposit`] or
+    /// [`Operation::Introduce`], and no store of a
     /// manifest or in a namespace that takes a capability.
     Open(Operation),
     /// Signed by the owner, or with the capability that it takes.
@@ -148,6 +150,7 @@ pub struct Checker {
     verifier: Arc<dyn Verifier>,
     known: Mutex<BTreeMap<AccountId, PublicIdentity>>,
     hop_keys: keys::Seen,
+    puzzles: puzzle::Desk,
 }
 
 /// The workload sessions of a chain that have not ended.
@@ -164,6 +167,7 @@ impl Checker {
             verifier,
             known: Mutex::default(),
             hop_keys: keys::Seen::default(),
+            puzzles: puzzle::Desk::default(),
         }
     }
 
@@ -242,13 +246,14 @@ impl Checker {
     #[must_use]
     pub fn check_request(&self, request: Request) -> CheckedRequest {
         let mut operations = Vec::with_capacity(OPERATIONS_MAX.min(request.operations.len()));
+        let mut budget = puzzle::CHECKED_MAX;
         for operation in request.operations {
             operations.push(match operation {
                 Operation::Owner { operation } => self
                     .check_owner(*operation)
                     .map(|checked| CheckedOperation::Owner(Box::new(checked)))
                     .map_err(Refusal::from),
-                open => self.check_open(open),
+                open => self.check_open(open, &mut budget),
             });
         }
         CheckedRequest { id: request.id, operations }

@@ -164,6 +164,10 @@ pub const BOXES: Namespace = Namespace(4);
 /// that a quorum signed.
 pub const COMMITS: Namespace = Namespace(5);
 
+/// Introductions of strangers, in a mailbox whose writers' capability a manifest tells everyone. Where
+/// many come, each costs a [puzzle](crate::puzzle).
+pub const INTRODUCTIONS: Namespace = Namespace(6);
+
 /// What a namespace allows to those who do not own the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -177,6 +181,8 @@ pub enum Policy {
     Box,
     /// The same, one item for each slot.
     Slot,
+    /// The same, open to everyone who solves a puzzle if one is asked for.
+    Strangers,
 }
 
 impl Policy {
@@ -189,7 +195,7 @@ impl Policy {
     /// Tells whether only the writers of a mailbox deposit.
     #[must_use]
     pub const fn takes_capability(self) -> bool {
-        matches!(self, Self::Box | Self::Slot)
+        matches!(self, Self::Box | Self::Slot | Self::Strangers)
     }
 }
 
@@ -202,6 +208,7 @@ pub const fn room_of(policy: Policy) -> &'static [Namespace] {
         Policy::Deposit => &[MESSAGES, ATTACHMENTS],
         Policy::Card | Policy::Manifest => &[IDENTITY_CARD, MANIFESTS],
         Policy::Box | Policy::Slot => &[BOXES, COMMITS],
+        Policy::Strangers => &[INTRODUCTIONS],
     }
 }
 
@@ -214,6 +221,7 @@ pub const fn policy(namespace: Namespace) -> Option<Policy> {
         MANIFESTS => Some(Policy::Manifest),
         BOXES => Some(Policy::Box),
         COMMITS => Some(Policy::Slot),
+        INTRODUCTIONS => Some(Policy::Strangers),
         _ => None,
     }
 }

@@ -24,6 +24,7 @@
 //! | [`frame`] | version, kind and payload of a frame |
 //! | [`inbox`] | access rules, addresses, namespaces, item ids |
 //! | [`owner`] | operations that the owner of an inbox signs |
+//! | [`puzzle`] | what it costs a stranger to be heard where many write |
 //! | [`request`] | what clients ask and what nodes answer |
 //! | [`receipt`] | signed promises that an item is on disk |
 //! | [`peer`] | what nodes say to each other |
@@ -60,6 +61,7 @@ pub mod onion;
 pub mod owner;
 pub mod peer;
 pub mod placement;
+pub mod puzzle;
 pub mod receipt;
 pub mod request;
 pub mod roster;

@@ -13,6 +13,7 @@ use crate::limits::{IDS_MAX, ITEM_BYTES_MAX, OPERATIONS_MAX, PAGE_ITEMS_MAX, SWA
 use crate::membership::Member;
 use crate::onion::{HOP_KEYS_MAX, SignedHopKey};
 use crate::owner::OwnerOperation;
+use crate::puzzle::Solution;
 use crate::receipt::{ReceiptPath, SignedRoot};
 
 /// Bytes of an item as they are stored: ciphertext, never looked into.
@@ -172,6 +173,22 @@ choice! {
             after: Option<NodeId>,
             /// At most this many bytes of keys, though at least those of one node.
             bytes_max: u32,
+        },
+        /// Keep an introduction in a mailbox that asked for a [puzzle](crate::puzzle). Where none is
+        /// asked for, a [`Deposit`](Self::Deposit) does.
+        9 => Introduce {
+            /// The rule of the mailbox; its digest is the address.
+            rule: AccessRule,
+            /// What stores.
+            token: Capability,
+            /// The puzzle of this item, solved.
+            solution: Solution,
+            /// When the sender says it was sent; must be close to the node's clock.
+            timestamp: Time,
+            /// How long to keep it.
+            ttl: Span,
+            /// The item.
+            data: ItemBytes,
         },
     }
 
@@ -409,6 +426,14 @@ choice! {
         /// Not the capability that the rule of the mailbox asks for.
         #[error("the capability is not the one that the rule of the mailbox asks for")]
         20 => BadCapability,
+        /// Many strangers write to this mailbox: each item costs a solved puzzle now.
+        #[error("many write to this mailbox: a puzzle of {bits} bits is to be solved first")]
+        21 => PuzzleNeeded {
+            /// Zero bits that are asked for now.
+            bits: u8,
+            /// How long a window is in which a solution counts.
+            window: Span,
+        },
     }
 }
 
@@ -443,6 +468,7 @@ impl Refusal {
             Self::Internal { .. } => "internal",
             Self::SlotTaken { .. } => "slot_taken",
             Self::BadCapability => "bad_capability",
+            Self::PuzzleNeeded { .. } => "puzzle_needed",
         }
     }
 

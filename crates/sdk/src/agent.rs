@@ -197,6 +197,9 @@ impl Shell {
                 self.tell_waiting(true);
             }
             Happened::SameMembership => self.tell_waiting(false),
+            Happened::Solved { puzzle, solution } => {
+                self.feed(Input::Solved { puzzle, solution }).await;
+            }
         }
     }
 
@@ -227,6 +230,7 @@ impl Shell {
                 Effect::Send { conn, class, frame } => self.link.send(conn, class, frame),
                 Effect::Dial { dial, address, key } => self.link.dial(dial, address, &key),
                 Effect::Close { conn, why } => self.link.close(conn, why),
+                Effect::Solve { puzzle } => self.link.solve(puzzle),
                 Effect::Done { id, result } => {
                     if let Some(done) = self.waiting.remove(&id) {
                         // Whoever asked may have stopped waiting.

@@ -322,6 +322,7 @@ impl Owner {
         let input = match self.link.take(raw) {
             Some(Happened::Network(input)) => Input::Network(input),
             Some(Happened::Membership(members)) => Input::Membership(members),
+            Some(Happened::Solved { puzzle, solution }) => Input::Solved { puzzle, solution },
             Some(Happened::SameMembership) | None => return,
         };
         self.call(effects, |talker, cx| talker.handle(cx, input));
@@ -342,6 +343,7 @@ impl Owner {
                 Effect::Send { conn, class, frame } => self.link.send(conn, class, frame),
                 Effect::Dial { dial, address, key } => self.link.dial(dial, address, &key),
                 Effect::Close { conn, why } => self.link.close(conn, why),
+                Effect::Solve { puzzle } => self.link.solve(puzzle),
                 Effect::Answer { id, result } => {
                     if let Some(told) = self.commands.remove(&id) {
                         // Whoever asked may have stopped waiting.

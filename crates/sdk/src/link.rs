@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use session_crypto::{DsaPublicKey, RealVerifier};
 use session_network::{Class, ConnId, Input};
 use session_protocol::inbound::Fault;
+use session_protocol::puzzle::{Puzzle, Solution};
 use session_protocol::{Checker, Inbound, Membership};
 use session_runtime::BindError;
 use session_runtime::quic::{self, Event, Options, PeerKey, Quic};
@@ -45,6 +46,8 @@ pub(crate) enum Happened {
     Membership(Arc<dyn Membership>),
     /// The directory was asked, and nothing is new.
     SameMembership,
+    /// A puzzle is solved, or was not in time.
+    Solved { puzzle: Puzzle, solution: Option<Solution> },
 }
 
 /// Where what happened comes from.
@@ -65,6 +68,7 @@ pub(crate) enum Raw {
 pub(crate) enum News {
     Resolved { dial: u64, address: Result<SocketAddr, String>, key: PeerKey },
     Asked(Option<Arc<dyn Membership>>),
+    Solved { puzzle: Puzzle, solution: Option<Solution> },
 }
 
 impl Link {
@@ -98,6 +102,9 @@ impl Link {
             Raw::News(News::Asked(Some(membership))) => {
                 self.checker.set_membership(membership.clone());
                 Some(Happened::Membership(membership))
+            }
+            Raw::News(News::Solved { puzzle, solution }) => {
+                Some(Happened::Solved { puzzle, solution })
             }
             Raw::News(News::Asked(None)) => Some(Happened::SameMembership),
             Raw::Refresh => {
@@ -150,6 +157,18 @@ impl Link {
             };
             // Nobody is left to tell when the program ends.
             let _ = news.send(News::Resolved { dial, address, key }).await;
+        });
+    }
+
+    /// Solves a puzzle, one after another: seconds of work, and 4 MiB.
+    pub(crate) fn solve(&self, puzzle: Puzzle) {
+        static ONE: Mutex<()> = Mutex::new(());
+        let news = self.news.clone();
+        tokio::task::spawn_blocking(move || {
+            let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+            let solution = puzzle.solve();
+            // Nobody is left to tell when the program ends.
+            let _ = news.blocking_send(News::Solved { puzzle, solution });
         });
     }
 

@@ -26,6 +26,7 @@
 //! | `service` | requests from clients |
 //! | `items` | the rules by which an item is taken, and its expiry |
 //! | `slots` | which item of a slot of commits gets the receipt |
+//! | `strangers` | what it costs a stranger to write where many write |
 //! | `replication` | copies to the other members, quorum, receipts |
 //! | `operations` | deletions and expiries signed by owners |
 //! | `replay` | applying them again after a start |
@@ -51,6 +52,7 @@ mod reuse;
 mod service;
 mod slots;
 pub mod stats;
+mod strangers;
 mod subscriptions;
 mod view;
 

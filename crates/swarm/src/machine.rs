@@ -24,6 +24,7 @@ use crate::replay::Replay;
 use crate::replication::{Replication, Settled};
 use crate::reuse::Reuse;
 use crate::stats::Stats;
+use crate::strangers::Strangers;
 use crate::subscriptions::Subscriptions;
 use crate::view::View;
 
@@ -248,6 +249,7 @@ pub struct Swarm {
     pub(crate) counts: Counts,
     pub(crate) replay: Replay,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) strangers: Strangers,
     pub(crate) reconcile: Reconcile,
     pub(crate) handover: Handover,
     pub(crate) complete: Complete,
@@ -273,6 +275,7 @@ impl Swarm {
             counts: Counts::default(),
             replay: Replay::default(),
             subscriptions: Subscriptions::default(),
+            strangers: Strangers::default(),
             reconcile: Reconcile::default(),
             handover: Handover::default(),
             complete: Complete::default(),

@@ -5,6 +5,7 @@ use session_protocol::inbound::{CheckedOperation, CheckedRequest, Deposit, check
 use session_protocol::inbox::{self, Policy};
 use session_protocol::limits::{CLOCK_TOLERANCE, PAGE_ITEMS_MAX, TTL_MAX, TTL_MIN, TTL_OWNER_MAX};
 use session_protocol::peer::{ItemKey, ReplicaItem, ReplicaOutcome, Replicate};
+use session_protocol::puzzle::WINDOW;
 use session_protocol::receipt::StorageReceipt;
 use session_protocol::request::{Cursor, Info, Item, Operation, Outcome, Refusal, Select};
 use session_storage::PageLimit;
@@ -16,6 +17,9 @@ use crate::machine::{Cx, Requester, Swarm};
 
 /// When to come back while too many stores wait for their quorum.
 const BUSY_RETRY: Span = Span::from_secs(1);
+
+/// What is older, and comes from members only now, says nothing of how many write now.
+const LATELY: Span = Span::from_secs(3600);
 
 /// A batch being worked through.
 pub(crate) struct Work {
@@ -84,9 +88,11 @@ impl Swarm {
                 return self.owner_asked(cx, work, operation.into_inner());
             }
             CheckedOperation::Deposit(deposit) => {
-                let Deposit { address, namespace, timestamp, ttl, data } = deposit.into_inner();
+                let Deposit { address, namespace, timestamp, ttl, data, solved } =
+                    deposit.into_inner();
                 let expiry = timestamp + ttl;
                 let item = ReplicaItem { address, namespace, timestamp, expiry, data };
+                self.check_price(cx, &item, solved)?;
                 return self.store(cx, work, item, ttl).map(|()| None);
             }
             CheckedOperation::Open(operation) => operation,
@@ -119,6 +125,20 @@ impl Swarm {
             _ => return Err(Refusal::bad_request("operation", "not known to this node")),
         };
         Ok(Some(Done::Plain(outcome)))
+    }
+
+    /// Refuses a stranger's item that is worth less than what came lately asks for; what is here
+    /// already costs nothing.
+    fn check_price(&self, cx: &Cx<'_>, item: &ReplicaItem, solved: u8) -> Result<(), Refusal> {
+        if known(item.namespace)? != Policy::Strangers {
+            return Ok(());
+        }
+        let bits = self.strangers.bits(&item.address, cx.now);
+        let message = || inbox::message_id(&item.address, item.namespace, &item.data);
+        if solved >= bits || cx.store.meta(&item.address, &message()).is_some() {
+            return Ok(());
+        }
+        Err(Refusal::PuzzleNeeded { bits, window: WINDOW })
     }
 
     fn store(
@@ -171,6 +191,9 @@ impl Swarm {
             Kept::Stored { arrival, expiry } => {
                 self.writable = true;
                 self.stats.items_stored += 1;
+                if item.namespace == inbox::INTRODUCTIONS && item.timestamp + LATELY > cx.now {
+                    self.strangers.came(&item.address, cx.now);
+                }
                 self.push(cx, item, key, arrival, expiry);
             }
             Kept::Duplicate { .. } => self.stats.items_duplicate += 1,
@@ -287,7 +310,7 @@ pub(crate) fn known(namespace: Namespace) -> Result<Policy, Refusal> {
 fn check_ttl(item: &ReplicaItem, ttl: Span, now: Time) -> Result<(), Refusal> {
     let max = match known(item.namespace)? {
         Policy::Card | Policy::Manifest => TTL_OWNER_MAX,
-        Policy::Deposit | Policy::Box | Policy::Slot => TTL_MAX,
+        Policy::Deposit | Policy::Box | Policy::Slot | Policy::Strangers => TTL_MAX,
     };
     // What was sent a while ago must still be worth keeping.
     let min = if item.expiry <= now { now.since(item.timestamp) + TTL_MIN } else { TTL_MIN };

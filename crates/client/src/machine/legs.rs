@@ -2,6 +2,7 @@
 
 use session_core::{Machine as _, NodeId, Span, Time};
 use session_network::Class;
+use session_protocol::puzzle::{Puzzle, Solution};
 use session_protocol::request::{Operation, Reply};
 
 use super::{Client, Cx, Effect};
@@ -117,6 +118,7 @@ impl Client {
             network: self.config.membership.network(),
             account: self.config.account.as_deref(),
             nodes: &self.nodes,
+            puzzles: &self.puzzles,
             node,
             now: cx.now,
             rng: &mut *cx.rng,
@@ -253,6 +255,7 @@ impl Client {
             membership: &*self.config.membership,
             auditor: &mut self.auditor,
             nodes: &mut self.nodes,
+            puzzles: &mut self.puzzles,
             node,
             swarm: task.swarm(),
             now: cx.now,
@@ -261,6 +264,8 @@ impl Client {
         let lies = judging.nodes.lies(&node);
         let step = task.work.judge(&mut judging, &sent, reply);
         self.stats.lies += u64::from(self.nodes.lies(&node) - lies);
+        let wanted = self.puzzles.take_wanted();
+        cx.effects.extend(wanted.into_iter().map(|puzzle| Effect::Solve { puzzle }));
         self.go_on(cx, id, leg, node, step);
     }
 
@@ -428,6 +433,22 @@ impl Client {
         }
     }
 
+    /// A puzzle is solved: whoever waits for it asks again.
+    pub(super) fn puzzle_solved(&mut self, puzzle: &Puzzle, solution: Option<Solution>, now: Time) {
+        self.puzzles.solved(puzzle, solution);
+        for task in self.tasks.values_mut() {
+            if !matches!(&task.work, Work::Store(it) if it.stores(&puzzle.message)) {
+                continue;
+            }
+            task.due = now + task.span;
+            for leg in &mut task.legs {
+                if matches!(leg.stage, Stage::Resting { .. }) {
+                    leg.stage = Stage::Ready;
+                }
+            }
+        }
+    }
+
     fn time_is_up(&mut self, cx: &mut Cx<'_>, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let last = task.last.take().map(Box::new);
@@ -454,7 +475,9 @@ impl Client {
 
 fn item_bytes(operations: &[Operation]) -> usize {
     let data = operations.iter().map(|operation| match operation {
-        Operation::Store { data, .. } | Operation::Deposit { data, .. } => data.len(),
+        Operation::Store { data, .. }
+        | Operation::Deposit { data, .. }
+        | Operation::Introduce { data, .. } => data.len(),
         _ => 0,
     });
     data.sum()

@@ -1,12 +1,16 @@
-use session_core::{InboxAddress, MessageId, Time};
+use session_core::{InboxAddress, MessageId, Span, Time};
 use session_protocol::inbox::{AccessRule, Capability, message_id};
 use session_protocol::limits::{CLOCK_TOLERANCE, OPERATIONS_MAX};
+use session_protocol::puzzle::{Puzzle, WINDOW, window_of};
 use session_protocol::receipt::SignedRoot;
 use session_protocol::request::{Operation, Outcome, Refusal, Reply};
 
 use super::{Asking, BATCH_BYTES_MAX, Judging, Sent, Step, lie, refused};
 use crate::command::{Answer, Error, NewItem};
 use crate::receipts::{Asked, StoredProof, TooFew};
+
+/// How long a node is left alone while its puzzle is being solved.
+const SOLVING: Span = Span::from_secs(20);
 
 /// Items on their way into one inbox.
 pub(crate) struct Storing {
@@ -48,13 +52,18 @@ impl Storing {
             .iter()
             .map(|&index| {
                 let NewItem { namespace, ttl, data } = self.items[index].clone();
-                match self.key.clone() {
-                    None => {
+                let solution = asking.puzzles.solution(&self.ids[index]);
+                let solution = solution.filter(|it| it.is_current(timestamp));
+                match (self.key.clone(), solution) {
+                    (None, _) => {
                         let address = self.address;
                         Operation::Store { address, namespace, timestamp, ttl, data }
                     }
-                    Some((rule, token)) => {
+                    (Some((rule, token)), None) => {
                         Operation::Deposit { rule, token, namespace, timestamp, ttl, data }
+                    }
+                    (Some((rule, token)), Some(solution)) => {
+                        Operation::Introduce { rule, token, solution, timestamp, ttl, data }
                     }
                 }
             })
@@ -107,6 +116,9 @@ impl Storing {
                 if matches!(refusal, Refusal::Clock { .. }) {
                     self.first_sent = None; // that timestamp reached nobody
                 }
+                if let Refusal::PuzzleNeeded { bits, .. } = refusal {
+                    return Some(self.solve(judging, sent, index, bits));
+                }
                 return Some(refused(judging, refusal));
             }
             _ => return Some(lie(judging.node, "the outcome of another operation")),
@@ -131,6 +143,22 @@ impl Storing {
                 Some(Step::Lie(Error::NotEnoughReceipts { node, good, needed }))
             }
         }
+    }
+
+    /// Has the shell solve what a node asks for; whoever brings the solution wakes the task.
+    fn solve(&self, judging: &mut Judging<'_>, sent: &Sent, index: usize, bits: u8) -> Step {
+        let network = judging.membership.network();
+        let (address, message) = (self.address, self.ids[index]);
+        let window = window_of(sent.timestamp);
+        if !judging.puzzles.ask(Puzzle { network, address, message, window, bits }) {
+            return lie(judging.node, "a puzzle that no honest node asks for");
+        }
+        let refusal = Refusal::PuzzleNeeded { bits, window: WINDOW };
+        Step::After(SOLVING, Error::Refused { node: judging.node, refusal })
+    }
+
+    pub(crate) fn stores(&self, message: &MessageId) -> bool {
+        self.ids.contains(message)
     }
 
     // The first attempt may have reached some members, who then keep its expiry.

@@ -3,12 +3,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use session_client::{Answer, Command, Error, Inbox, NewItem};
+use session_client::{Answer, Command, Effect, Error, Inbox, NewItem};
 use session_core::{List, Span};
 use session_crypto::SymmetricKey;
 use session_protocol::inbound::CheckedOperation;
-use session_protocol::inbox::{BOXES, COMMITS, Capability, MANIFESTS, Mailbox};
+use session_protocol::inbox::{BOXES, COMMITS, Capability, INTRODUCTIONS, MANIFESTS, Mailbox};
 use session_protocol::owner::Authorization;
+use session_protocol::puzzle::{BITS_MAX, WINDOW};
 use session_protocol::request::{Cursor, ItemBytes, Operation, Refusal};
 
 use crate::world::{World, ids};
@@ -187,4 +188,49 @@ fn what_everyone_may_read_is_read_without_a_key() {
     let reader = Box::default();
     let subscribe = Command::Subscribe { from, namespaces: vec![MANIFESTS], reader };
     assert_eq!(world.run(subscribe), Err(Error::NotPublic));
+}
+
+/// Makes every node ask for a puzzle of so many bits.
+fn ask_for(world: &mut World, bits: u8) {
+    for node in &mut world.nodes {
+        node.refuse = Some(Box::new(move |request, _| {
+            let solved = match request.operations.first() {
+                Some(Ok(CheckedOperation::Deposit(deposit))) => deposit.solved,
+                other => panic!("{other:?}"),
+            };
+            (solved < bits).then_some(Refusal::PuzzleNeeded { bits, window: WINDOW })
+        }));
+    }
+}
+
+#[test]
+fn a_stranger_solves_what_is_asked_for() {
+    let mut world = World::new(1, 5);
+    ask_for(&mut world, 4);
+    let it = mailbox(1);
+    let before = world.now;
+    let items = vec![item(INTRODUCTIONS, b"hello"), item(INTRODUCTIONS, b"are you there?")];
+    let done = world.run(deposit(&it, &it.write, items));
+    assert!(matches!(done, Ok(Answer::Stored(_))), "{done:?}");
+    assert_eq!(world.solved, 2);
+    assert!(world.now < before + Span::from_secs(2), "nobody waits longer than the puzzle takes");
+}
+
+#[test]
+fn what_nobody_solves_ends_in_time_and_what_no_honest_node_asks_is_not_solved() {
+    let mut world = World::new(1, 5);
+    let it = mailbox(1);
+    ask_for(&mut world, 4);
+    world.solves = false;
+    let late = world.run(deposit(&it, &it.write, vec![item(INTRODUCTIONS, b"hello")]));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    let asked = world.said.iter().filter(|it| matches!(it, Effect::Solve { .. })).count();
+    assert_eq!(asked, 1, "the same puzzle once");
+
+    world.solves = true;
+    ask_for(&mut world, BITS_MAX + 1);
+    let refused = world.run(deposit(&it, &it.write, vec![item(INTRODUCTIONS, b"hello?")]));
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(world.solved, 0);
+    assert!(world.client.stats().lies > 0);
 }

@@ -82,6 +82,9 @@ pub(crate) struct World<C = Client> {
     pub(crate) done: BTreeMap<u64, Result<Answer, Error>>,
     pub(crate) said: Vec<Effect>,
     pub(crate) largest_frame: usize,
+    /// Whether puzzles are solved, and how many were.
+    pub(crate) solves: bool,
+    pub(crate) solved: usize,
     rng: SeededEntropy,
     events: BTreeMap<(Time, u64), Event>,
     events_made: u64,
@@ -168,6 +171,8 @@ impl<C: Driven> World<C> {
             done: BTreeMap::new(),
             said: Vec::new(),
             largest_frame: 0,
+            solves: true,
+            solved: 0,
             rng,
             events: BTreeMap::new(),
             events_made: 0,
@@ -346,6 +351,11 @@ impl<C: Driven> World<C> {
                 }
                 Effect::Done { id, result } => {
                     assert!(self.done.insert(id, result).is_none(), "command {id} ended twice");
+                }
+                Effect::Solve { puzzle } if self.solves => {
+                    let solution = puzzle.solve();
+                    self.solved += 1;
+                    self.input(Input::Solved { puzzle, solution });
                 }
                 other => self.said.push(other),
             }
@@ -529,7 +539,7 @@ impl<C: Driven> World<C> {
     }
 
     fn store(&mut self, node: usize, deposit: Deposit) -> (StorageReceipt, bool) {
-        let Deposit { address, namespace, timestamp, ttl, data } = deposit;
+        let Deposit { address, namespace, timestamp, ttl, data, .. } = deposit;
         let message = message_id(&address, namespace, &data);
         let expiry = timestamp + ttl;
         let item = Item { id: message, namespace, timestamp, expiry, arrival: 0, data };
@@ -714,7 +724,7 @@ fn deposit_of(operation: &Result<CheckedOperation, Refusal>) -> Deposit {
             timestamp,
             ttl,
             data,
-        })) => Deposit { address, namespace, timestamp, ttl, data },
+        })) => Deposit { address, namespace, timestamp, ttl, data, solved: 0 },
         other => panic!("only stores come here: {other:?}"),
     }
 }

@@ -1,9 +1,11 @@
 //! First contact: introductions, sent and received.
 
-use session_core::{AccountId, Decode as _, Domain, Entropy, InboxAddress, Span, Time, record};
+use session_core::{
+    AccountId, Decode as _, Domain, Entropy, InboxAddress, Namespace, Span, Time, record,
+};
 use session_crypto::xwing::XWingSecret;
 use session_crypto::{RealVerifier, Signature, Verifier as _};
-use session_protocol::inbox::BOXES;
+use session_protocol::inbox::INTRODUCTIONS;
 use session_protocol::limits::TTL_MAX;
 use session_protocol::manifest::{IntroRoute, SignedManifest};
 use session_protocol::request::{Item, ItemBytes};
@@ -75,7 +77,7 @@ pub(crate) fn make_intro(
     to: &SignedManifest,
     body: IntroBody,
 ) -> Result<Vec<Letter>, Error> {
-    make_letters(rng, vault, me, &to.manifest.intro, body)
+    make_letters(rng, vault, me, &to.manifest.intro, INTRODUCTIONS, body)
 }
 
 /// As [`make_intro`], to whoever holds the key of a route.
@@ -84,6 +86,7 @@ pub(super) fn make_letters(
     vault: &dyn Vault,
     me: &Me,
     to: &IntroRoute,
+    namespace: Namespace,
     body: IntroBody,
 ) -> Result<Vec<Letter>, Error> {
     let sender =
@@ -92,7 +95,7 @@ pub(super) fn make_letters(
     let items = intro::seal(&intro, to, rng)
         .map_err(|error| Error::Invalid { field: "introduction", why: error.to_string() })?;
     let letter = |data| {
-        let to = Target { rule: to.rule, write: Some(to.write.clone()), namespace: BOXES };
+        let to = Target { rule: to.rule, write: Some(to.write.clone()), namespace };
         Letter { to, ttl: TTL_MAX, data }
     };
     Ok(items.into_iter().map(letter).collect())

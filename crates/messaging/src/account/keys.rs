@@ -3,7 +3,7 @@
 
 use session_core::{Blob, Decode as _, Encode as _, Entropy, InboxAddress, List, Time, record};
 use session_crypto::xwing::{XWingPublicKey, XWingSecret};
-use session_protocol::inbox::{BOXES, Mailbox};
+use session_protocol::inbox::{INTRODUCTIONS, Mailbox};
 use session_protocol::manifest::{Directory, IntroRoute, SignedManifest};
 
 use super::intro::forget_taken;
@@ -177,7 +177,7 @@ pub(super) fn next_erasure(vault: &dyn Vault) -> Option<Time> {
 pub(crate) fn sources(vault: &dyn Vault) -> Vec<Source> {
     let source = |key: &IntroKey| {
         let mailbox = key.mailbox();
-        Source { rule: mailbox.rule(), read: Some(mailbox.read), namespace: BOXES }
+        Source { rule: mailbox.rule(), read: Some(mailbox.read), namespace: INTRODUCTIONS }
     };
     intros(vault).iter().map(source).collect()
 }

@@ -257,7 +257,7 @@ fn answer(cx: &mut Cx<'_>, outbox: &mut Outbox, me: &Me, request: &Request) -> R
     let payload = Blob::new(reply.to_bytes()).expect("keys are below 64 KiB");
     let to = request.answer_route();
     let body = IntroBody::Link { payload };
-    for letter in super::intro::make_letters(cx.rng, cx.store, me, &to, body)? {
+    for letter in super::intro::make_letters(cx.rng, cx.store, me, &to, BOXES, body)? {
         outbox.send(cx, Purpose::Published, letter.to, letter.ttl, letter.data);
     }
     Ok(())

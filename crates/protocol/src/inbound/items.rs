@@ -3,11 +3,15 @@
 use session_core::{Decode as _, InboxAddress, Namespace, Span, Time};
 
 use super::{CheckedOperation, Checker, Fault};
-use crate::inbox::{self, AccessRule, Policy};
+use crate::inbox::{self, AccessRule, Capability, Policy};
 use crate::manifest::{BadManifest, SignedManifest};
 use crate::peer::{ReplicaItem, Replicate};
+use crate::puzzle::{Puzzle, Solution};
 use crate::request::{ItemBytes, Operation, Refusal};
 use crate::verified::Verified;
+
+/// When to come back while many puzzles are being checked.
+const BUSY_RETRY: Span = Span::from_millis(200);
 
 /// An item for a place that asks for a proof, which was shown: the capability of the writers of a
 /// mailbox, or the signature of the account under its manifest.
@@ -23,31 +27,40 @@ pub struct Deposit {
     pub ttl: Span,
     /// The item.
     pub data: ItemBytes,
+    /// How many bits the solved puzzle that came with it is worth; zero without one.
+    pub solved: u8,
 }
 
 impl Checker {
-    /// Checks an operation that no owner signed; what needs a proof comes out as a deposit.
-    pub(super) fn check_open(&self, operation: Operation) -> Result<CheckedOperation, Refusal> {
+    /// Checks an operation that no owner signed; what needs a proof comes out as a deposit. `budget`
+    /// is how many puzzles of the request may still be checked.
+    pub(super) fn check_open(
+        &self,
+        operation: Operation,
+        budget: &mut usize,
+    ) -> Result<CheckedOperation, Refusal> {
         let deposit = match operation {
             Operation::Deposit { rule, token, namespace, timestamp, ttl, data } => {
-                let AccessRule::Mailbox { writer, .. } = &rule else {
-                    return Err(Refusal::bad_request("rule", "not that of a mailbox"));
-                };
                 let policy =
                     inbox::policy(namespace).ok_or(Refusal::UnknownNamespace { namespace })?;
                 if !policy.takes_capability() {
                     return Err(Refusal::bad_request("namespace", "it takes no capability: store"));
                 }
-                if !token.opens(writer) {
-                    return Err(Refusal::BadCapability);
-                }
+                check_writer(&rule, &token)?;
                 if policy == Policy::Slot && inbox::slot_of(&data).is_none() {
                     return Err(Refusal::bad_request(
                         "data",
                         "shorter than the slot it starts with",
                     ));
                 }
-                Deposit { address: rule.address(), namespace, timestamp, ttl, data }
+                let address = rule.address();
+                Deposit { address, namespace, timestamp, ttl, data, solved: 0 }
+            }
+            Operation::Introduce { rule, token, solution, timestamp, ttl, data } => {
+                check_writer(&rule, &token)?;
+                let (address, namespace) = (rule.address(), inbox::INTRODUCTIONS);
+                let solved = self.check_solution(&address, solution, timestamp, &data, budget)?;
+                Deposit { address, namespace, timestamp, ttl, data, solved }
             }
             Operation::Store { address, namespace, timestamp, ttl, data } => {
                 match inbox::policy(namespace) {
@@ -57,7 +70,7 @@ impl Checker {
                     Some(Policy::Manifest) => {
                         self.check_manifest(&address, &data)
                             .map_err(|bad| Refusal::bad_request("data", &bad.to_string()))?;
-                        Deposit { address, namespace, timestamp, ttl, data }
+                        Deposit { address, namespace, timestamp, ttl, data, solved: 0 }
                     }
                     _ => {
                         let open = Operation::Store { address, namespace, timestamp, ttl, data };
@@ -68,6 +81,27 @@ impl Checker {
             open => return Ok(CheckedOperation::Open(open)),
         };
         Ok(CheckedOperation::Deposit(Box::new(Verified::new(deposit))))
+    }
+
+    /// Returns what a solution is worth: a few milliseconds of work, so what costs nothing comes first,
+    /// and there is no more of it at once than a node bears.
+    fn check_solution(
+        &self,
+        address: &InboxAddress,
+        solution: Solution,
+        sent: Time,
+        data: &[u8],
+        budget: &mut usize,
+    ) -> Result<u8, Refusal> {
+        if !solution.is_current(sent) {
+            return Err(Refusal::bad_request("solution", "its window is over, or has not begun"));
+        }
+        let busy = Refusal::RateLimited { retry_after: BUSY_RETRY };
+        *budget = budget.checked_sub(1).ok_or_else(|| busy.clone())?;
+        let message = inbox::message_id(address, inbox::INTRODUCTIONS, data);
+        let (network, window) = (self.membership().network(), solution.window);
+        let puzzle = Puzzle { network, address: *address, message, window, bits: 0 };
+        self.puzzles.check(&puzzle, solution.nonce).ok_or(busy)
     }
 
     pub(super) fn check_replicate(
@@ -96,4 +130,11 @@ impl Checker {
         }
         manifest.check(&self.membership().network(), &*self.verifier)
     }
+}
+
+fn check_writer(rule: &AccessRule, token: &Capability) -> Result<(), Refusal> {
+    let AccessRule::Mailbox { writer, .. } = rule else {
+        return Err(Refusal::bad_request("rule", "not that of a mailbox"));
+    };
+    if token.opens(writer) { Ok(()) } else { Err(Refusal::BadCapability) }
 }

@@ -6,8 +6,8 @@ use session_crypto::hash::SymmetricKey;
 use session_crypto::{PublicIdentity, Signer};
 use session_protocol::AccessRule;
 use session_protocol::inbox::{
-    ATTACHMENTS, BOXES, COMMITS, Capability, IDENTITY_CARD, MANIFESTS, MESSAGES, Mailbox, Policy,
-    is_card_of, message_id, policy, slot_of,
+    ATTACHMENTS, BOXES, COMMITS, Capability, IDENTITY_CARD, INTRODUCTIONS, MANIFESTS, MESSAGES,
+    Mailbox, Policy, is_card_of, message_id, policy, slot_of,
 };
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::request::Operation;
@@ -50,7 +50,7 @@ fn a_message_id_is_the_digest_of_place_and_bytes() {
 }
 
 #[test]
-fn six_namespaces_exist() {
+fn seven_namespaces_exist() {
     for namespace in 0..=u16::MAX {
         let expected = match namespace {
             0 | 2 => Some(Policy::Deposit),
@@ -58,15 +58,16 @@ fn six_namespaces_exist() {
             3 => Some(Policy::Manifest),
             4 => Some(Policy::Box),
             5 => Some(Policy::Slot),
+            6 => Some(Policy::Strangers),
             _ => None,
         };
         assert_eq!(policy(Namespace(namespace)), expected, "namespace {namespace}");
     }
     assert_eq!((MESSAGES.0, IDENTITY_CARD.0, ATTACHMENTS.0), (0, 1, 2));
-    assert_eq!((MANIFESTS.0, BOXES.0, COMMITS.0), (3, 4, 5));
+    assert_eq!((MANIFESTS.0, BOXES.0, COMMITS.0, INTRODUCTIONS.0), (3, 4, 5, 6));
     let public = [IDENTITY_CARD, MANIFESTS];
-    let capability = [BOXES, COMMITS];
-    for namespace in (0..6).map(Namespace) {
+    let capability = [BOXES, COMMITS, INTRODUCTIONS];
+    for namespace in (0..7).map(Namespace) {
         let policy = policy(namespace).expect("it exists");
         assert_eq!(policy.is_public(), public.contains(&namespace));
         assert_eq!(policy.takes_capability(), capability.contains(&namespace));

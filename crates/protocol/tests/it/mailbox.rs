@@ -7,7 +7,8 @@ use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{Signer, XWingSecret};
 use session_protocol::inbound::{CheckedOperation, Deposit, Fault};
 use session_protocol::inbox::{
-    ATTACHMENTS, BOXES, COMMITS, Capability, IDENTITY_CARD, MANIFESTS, MESSAGES, Mailbox,
+    ATTACHMENTS, BOXES, COMMITS, Capability, IDENTITY_CARD, INTRODUCTIONS, MANIFESTS, MESSAGES,
+    Mailbox,
 };
 use session_protocol::manifest::{BadManifest, Directory, IntroRoute, Manifest};
 use session_protocol::membership::{NodeRecord, StaticMembership, network_id};
@@ -192,10 +193,11 @@ fn deletions_with_a_capability_travel_and_reads_do_not() {
 }
 
 #[test]
-fn writers_deposit_in_boxes_and_commits_only() {
+fn writers_deposit_in_boxes_commits_and_introductions_only() {
     let own = mailbox();
     let commit = [[5; 32], [6; 32]].concat();
-    for (namespace, data) in [(BOXES, &b"box"[..]), (COMMITS, &commit[..])] {
+    let takes = [(BOXES, &b"box"[..]), (COMMITS, &commit[..]), (INTRODUCTIONS, &b"hello"[..])];
+    for (namespace, data) in takes {
         match ask(deposit(&own, &own.write, namespace, data)) {
             Ok(CheckedOperation::Deposit(checked)) => assert_eq!(
                 checked.into_inner(),
@@ -205,6 +207,7 @@ fn writers_deposit_in_boxes_and_commits_only() {
                     timestamp: time(3),
                     ttl: Span::from_secs(60),
                     data: blob(data),
+                    solved: 0,
                 }
             ),
             other => panic!("{other:?}"),
@@ -222,7 +225,7 @@ fn writers_deposit_in_boxes_and_commits_only() {
         let refused = ask(deposit(&own, &own.write, namespace, b"x"));
         assert_eq!(bad_field(refused), "namespace");
     }
-    let namespace = Namespace(6);
+    let namespace = Namespace(7);
     let unknown = ask(deposit(&own, &own.write, namespace, b"x"));
     assert_eq!(unknown, Err(Refusal::UnknownNamespace { namespace }));
     let short = ask(deposit(&own, &own.write, COMMITS, &[5; 31]));

@@ -18,6 +18,7 @@ mod membership;
 mod numbers;
 mod onion;
 mod owner;
+mod puzzle;
 mod receipt;
 mod reply;
 mod request;

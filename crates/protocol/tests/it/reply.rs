@@ -163,7 +163,7 @@ fn info() {
 fn outcome_tags() {
     check(&Outcome::Refused { refusal: Refusal::DiskFull }, "09 0c");
     tags::<Outcome>("", 10);
-    tags::<Outcome>("09", 20);
+    tags::<Outcome>("09", 21);
 }
 
 /// Every refusal: value, stable name, golden bytes. The codes are the first bytes.
@@ -218,6 +218,11 @@ fn refusals() -> Vec<(Refusal, &'static str, &'static str)> {
         (Refusal::Internal { why: text("no") }, "internal", "12 00000002 6e6f"),
         (Refusal::SlotTaken { holder: message() }, "slot_taken", "13 0c*32"),
         (Refusal::BadCapability, "bad_capability", "14"),
+        (
+            Refusal::PuzzleNeeded { bits: 4, window: Span::from_millis(5) },
+            "puzzle_needed",
+            "15 04 0000000000000005",
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@ use session_core::{Blob, Namespace, Span};
 use session_protocol::AccessRule;
 use session_protocol::inbox::Capability;
 use session_protocol::limits::{IDS_MAX, ITEM_BYTES_MAX, OPERATIONS_MAX};
+use session_protocol::puzzle::Solution;
 use session_protocol::request::{Cursor, Operation, Request, Select};
 
 use crate::codec::{check, limit, tags};
@@ -103,7 +104,30 @@ fn operations() {
          01 0a*32 # after a node
          00000009 # at most so many bytes",
     );
-    tags::<Operation>("", 8);
+    let introduce = Operation::Introduce {
+        rule: AccessRule::Mailbox {
+            reader: [0x21; 32].into(),
+            writer: [0x22; 32].into(),
+            eraser: [0x23; 32].into(),
+        },
+        token: Capability::new([0x24; 32]),
+        solution: Solution { window: 5, nonce: 6 },
+        timestamp: time(3),
+        ttl: Span::from_millis(4),
+        data: blob(b"sealed"),
+    };
+    check(
+        &introduce,
+        "09
+         02 21*32 22*32 23*32 # rule: mailbox of reader, writer, eraser
+         24*32                # token
+         0000000000000005     # window
+         0000000000000006     # nonce
+         0000000000000003     # timestamp
+         0000000000000004     # ttl
+         00000006 7365616c6564 # data",
+    );
+    tags::<Operation>("", 9);
 }
 
 #[test]

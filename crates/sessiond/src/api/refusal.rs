@@ -46,6 +46,9 @@ pub fn error(refusal: &Refusal) -> ErrorObject {
         Refusal::InboxFull { field, limit } => error.field(&**field).with("limit", *limit),
         Refusal::SlotTaken { holder } => error.field("data").with("holder", holder.to_string()),
         Refusal::BadCapability => error.field("token"),
+        Refusal::PuzzleNeeded { bits, window } => {
+            error.with("bits", *bits).with("window", window.as_millis())
+        }
         _ => error,
     }
 }

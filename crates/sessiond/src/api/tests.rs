@@ -140,6 +140,7 @@ fn every_refusal_has_its_code_and_name() {
         Refusal::internal("w"),
         Refusal::SlotTaken { holder: MessageId::from([1; 32]) },
         Refusal::BadCapability,
+        Refusal::PuzzleNeeded { bits: 4, window: Span::from_secs(600) },
     ];
     for (index, refusal) in refusals.iter().enumerate() {
         let error = error(refusal);

@@ -184,13 +184,15 @@ impl Device {
         if self.vault.is_written() {
             self.commit_at.get_or_insert(now + self.commit_after);
         } else if self.commit_at.is_none() {
-            self.perform(out);
+            self.perform(now, out);
         }
     }
 
-    fn perform(&mut self, out: &mut Vec<Departure>) {
+    fn perform(&mut self, now: Time, out: &mut Vec<Departure>) {
+        let mut puzzles = Vec::new();
         for effect in std::mem::take(&mut self.held) {
             match effect {
+                Effect::Solve { puzzle } => puzzles.push(puzzle),
                 Effect::Send { conn, class, frame } => {
                     out.push(Departure::Send { conn, class, body: frame });
                 }
@@ -207,6 +209,10 @@ impl Device {
                 }
                 _ => {}
             }
+        }
+        for puzzle in puzzles {
+            self.tell(now, Input::Solved { puzzle, solution: puzzle.solve() });
+            self.settle(now, out);
         }
     }
 
@@ -255,7 +261,7 @@ impl Host for Device {
         if self.commit_at.is_some_and(|at| at <= now) {
             self.commit_at = None;
             self.vault.commit();
-            self.perform(out);
+            self.perform(now, out);
         }
         if self.due.is_some_and(|at| at <= now) {
             self.call(now, |talker, cx| talker.tick(cx));

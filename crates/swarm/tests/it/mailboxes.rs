@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use session_core::{Encode as _, List, MessageId, Namespace, Span, Time};
 use session_crypto::{Signer as _, XWingSecret};
 use session_protocol::inbox::{
-    ATTACHMENTS, BOXES, COMMITS, Capability, MANIFESTS, Mailbox, message_id,
+    ATTACHMENTS, BOXES, COMMITS, Capability, INTRODUCTIONS, MANIFESTS, Mailbox, message_id,
 };
 use session_protocol::limits::{CLOCK_TOLERANCE, TTL_MAX, TTL_OWNER_MAX};
 use session_protocol::manifest::{Directory, IntroRoute, Manifest};
 use session_protocol::owner::{ExpireMode, OwnerAction, OwnerOperation};
+use session_protocol::puzzle::{Puzzle, Solution, WINDOW, window_of};
 use session_protocol::request::{
     Cursor, Expiring, Item, ItemBytes, Operation, Outcome, Refusal, Select,
 };
@@ -497,4 +498,58 @@ fn manifests_are_kept_for_everybody_to_read() {
         assert_eq!(items[0].expiry, timestamp + TTL_OWNER_MAX);
     }
     assert!(cluster.nodes[3].store.meta(&alice.address(), &id).is_some());
+}
+
+/// An introduction with a puzzle of so many bits solved, of the item of these bytes.
+fn introduce(cluster: &Cluster, mailbox: &Mailbox, data: &[u8], bits: u8, of: &[u8]) -> Operation {
+    let (address, window) = (mailbox.address(), window_of(cluster.now));
+    let message = message_id(&address, INTRODUCTIONS, of);
+    let network = cluster.membership.network();
+    let puzzle = Puzzle { network, address, message, window, bits };
+    let Solution { window, nonce } = puzzle.solve().expect("in time");
+    Operation::Introduce {
+        rule: mailbox.rule(),
+        token: mailbox.write.clone(),
+        solution: Solution { window, nonce },
+        timestamp: cluster.now,
+        ttl: DAY,
+        data: ItemBytes::new(data).unwrap(),
+    }
+}
+
+#[test]
+fn strangers_pay_where_many_come() {
+    let mut cluster = Cluster::new(10, 79);
+    let (own, other) = (mailbox(1), mailbox(2));
+    for number in 0..64 {
+        let operation = deposit(&cluster, &own, INTRODUCTIONS, &[number]);
+        stored(cluster.ask_one(usize::from(number) % 10, operation));
+    }
+    cluster.run();
+    // Every member has seen them all, whoever was asked.
+    let needed = Refusal::PuzzleNeeded { bits: 4, window: WINDOW };
+    for index in [0, 5] {
+        let operation = deposit(&cluster, &own, INTRODUCTIONS, b"one more");
+        assert_eq!(cluster.refused(index, operation), needed);
+    }
+    // What is there already costs nothing, nor does what those say who know the mailbox, or what is
+    // said elsewhere.
+    let again = deposit(&cluster, &own, INTRODUCTIONS, &[7]);
+    assert!(stored(cluster.ask_one(1, again)).1);
+    for operation in [
+        deposit(&cluster, &own, BOXES, b"of a contact"),
+        deposit(&cluster, &other, INTRODUCTIONS, b"elsewhere"),
+    ] {
+        stored(cluster.ask_one(2, operation));
+    }
+    let copied = introduce(&cluster, &own, b"one more", 4, b"another one");
+    assert_eq!(cluster.refused(3, copied), needed);
+    let solved = introduce(&cluster, &own, b"one more", 4, b"one more");
+    let (message, _) = stored(cluster.ask_one(3, solved));
+    cluster.run();
+    assert_eq!(cluster.holders(&own.address(), &message), 10);
+
+    cluster.advance(Span::from_secs(3600));
+    let later = deposit(&cluster, &own, INTRODUCTIONS, b"an hour later");
+    stored(cluster.ask_one(4, later));
 }

@@ -149,10 +149,10 @@ fn signatures_are_fresh_single_use_and_for_one_node() {
     let Refusal::Clock { server_time, .. } = cluster.refused(0, operation) else { panic!() };
     assert_eq!(server_time, cluster.now);
 
-    let operation = cluster.signed(&alice, action(Namespace(6)));
+    let operation = cluster.signed(&alice, action(Namespace(7)));
     assert_eq!(
         cluster.refused(0, operation),
-        Refusal::UnknownNamespace { namespace: Namespace(6) }
+        Refusal::UnknownNamespace { namespace: Namespace(7) }
     );
 
     // Bob signs for Alice's inbox: with his keys, and with none.

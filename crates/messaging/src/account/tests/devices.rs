@@ -79,7 +79,8 @@ fn an_answer_with_keys_that_the_account_does_not_publish_is_refused() {
     let payload = Blob::new(Reply { version: 1, keys }.to_bytes()).expect("short");
     let to = answer_route(&text).expect("in order");
     let body = IntroBody::Link { payload };
-    let letters = make_letters(&mut alice.rng, &alice.vault, &alice.me, &to, body).expect("short");
+    let letters =
+        make_letters(&mut alice.rng, &alice.vault, &alice.me, &to, BOXES, body).expect("short");
     let genuine = core::mem::take(&mut world.swarm.items);
     world.send(letters);
     let before = vault.clone();

@@ -125,7 +125,8 @@ fn forge(world: &mut World, bob: &Person, intro: &Intro) {
     let to = newest(bob, &bob.me.account).manifest.intro;
     let mut rng = SeededEntropy::new(99);
     for data in intro::seal(intro, &to, &mut rng).expect("fits") {
-        let target = Target { rule: to.rule, write: Some(to.write.clone()), namespace: BOXES };
+        let (rule, write) = (to.rule, Some(to.write.clone()));
+        let target = Target { rule, write, namespace: session_protocol::inbox::INTRODUCTIONS };
         world.swarm.put(world.now, &target, DAY, data);
     }
 }

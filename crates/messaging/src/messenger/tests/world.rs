@@ -338,7 +338,7 @@ impl World {
         let intro = Intro { version: 1, sender, device, body };
         for data in crate::intro::seal(&intro, &route, &mut self.rng).unwrap() {
             let (rule, write) = (route.rule, Some(route.write.clone()));
-            let to = Target { rule, write, namespace: session_protocol::inbox::BOXES };
+            let to = Target { rule, write, namespace: session_protocol::inbox::INTRODUCTIONS };
             self.post.store(self.now, &to, Span::from_days(14), &data).unwrap();
         }
         self.run();
