@@ -121,6 +121,11 @@ impl Nodes {
         node.failures = node.failures.saturating_add(1);
     }
 
+    /// Tells whether nothing speaks against asking a node.
+    pub(crate) fn is_well(&self, node: &NodeId, now: Time) -> bool {
+        self.0.get(node).is_none_or(|node| node.lies == 0 && node.rest_until <= now)
+    }
+
     pub(crate) fn lied(&mut self, node: NodeId) {
         let node = self.0.entry(node).or_default();
         node.lies = (node.lies + 1).min(LIES_MAX);

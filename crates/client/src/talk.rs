@@ -23,6 +23,7 @@ use session_protocol::request::{Item, Refusal};
 
 use crate::command::{Answer, Command, Error, Inbox, NewItem};
 use crate::machine::{self, Client, Config};
+use crate::onion::GuardList;
 use crate::reader::InboxReader;
 use crate::watch::Source;
 
@@ -120,6 +121,8 @@ pub enum Effect {
         /// Why.
         why: String,
     },
+    /// The guards are others now: to be kept for the next start.
+    Guards(GuardList),
     /// A command of the messenger has come to its end.
     Answer {
         /// Which one.
@@ -364,6 +367,7 @@ impl<M: Talks> Talker<M> {
                 cx.effects.push(Effect::Dial { dial, address, key });
             }
             machine::Effect::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
+            machine::Effect::Guards(guards) => cx.effects.push(Effect::Guards(guards)),
             machine::Effect::Arrived { address, items } => self.arrived(cx, address, items),
             machine::Effect::Progress { id, done, of } => {
                 if let Some(Errand::Program { id }) = self.errands.get(&id) {
