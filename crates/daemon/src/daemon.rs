@@ -17,8 +17,10 @@ use session_swarm::{NotANode, PeerMessage, PeerMessageOut, Requester, Swarm};
 
 use crate::health::Health;
 use crate::io::{Config, Effect, Input, Report};
+use crate::relay::{self, Arrived, Relay};
 
 mod duties;
+mod onions;
 mod sessions;
 
 type Cx<'a> = Context<'a, dyn Store, Effect>;
@@ -30,6 +32,9 @@ pub struct Daemon {
     swarm: Swarm,
     coordinator: Option<Coordinator>,
     executor: Option<Executor>,
+    relay: Option<Relay>,
+    /// The packet of the frame that the network machine looks at.
+    arrived: Option<Box<Arrived>>,
     chain: Option<Arc<ChainView>>,
     links: Links,
     started: bool,
@@ -46,6 +51,8 @@ struct Links {
     duties: BTreeSet<NodeId>,
     /// For workload sessions: the members of their committees.
     sessions: BTreeSet<NodeId>,
+    /// For onion packets and hop keys.
+    onions: BTreeSet<NodeId>,
 }
 
 impl Daemon {
@@ -59,11 +66,14 @@ impl Daemon {
         if config.coordinator.is_none() && config.swarm.membership.node(&node).is_none() {
             return Err(NotANode { node });
         }
+        let membership = Arc::clone(&config.swarm.membership);
         Ok(Self {
             node,
             swarm: Swarm::new(config.swarm),
             coordinator: config.coordinator.map(Coordinator::new),
             executor: config.sessions.map(Executor::new),
+            relay: config.onions.map(|onions| Relay::new(node, onions, membership)),
+            arrived: None,
             chain: None,
             links: Links::default(),
             network: Network::new(config.network),
@@ -115,6 +125,7 @@ impl Daemon {
             clients: self.network.clients(),
             store: store.stats(),
             chain: self.chain_health(),
+            onions: self.relay.as_ref().map(Relay::stats),
         }
     }
 
@@ -156,12 +167,14 @@ impl Daemon {
                 self.swarm(cx, session_swarm::Input::PeerUp { node });
                 self.coordinate(cx, coordinator::Input::PeerUp { node });
                 self.execute(cx, session_executor::Input::PeerUp { node });
+                self.relay(cx, relay::Input::PeerUp { node });
             }
             Net::PeerDown { node } => {
                 cx.effects.push(Effect::Report(Report::PeerDown { node }));
                 self.swarm(cx, session_swarm::Input::PeerDown { node });
                 self.coordinate(cx, coordinator::Input::PeerDown { node });
                 self.execute(cx, session_executor::Input::PeerDown { node });
+                self.relay(cx, relay::Input::PeerDown { node });
             }
             Net::ClientDown { conn } => {
                 let from = client(conn);
@@ -187,14 +200,18 @@ impl Daemon {
     fn message(&mut self, cx: &mut Cx<'_>, from: From, message: Inbound) {
         let message = match (from, message) {
             (From::Client(conn), Inbound::Request(request)) => {
-                let from = client(conn);
-                return self.swarm(cx, session_swarm::Input::Request { from, request });
+                return self.request(cx, client(conn), request);
             }
             (From::Node(_), Inbound::Request(request)) => {
                 let refusal = Refusal::not_ready("a node asks over a client's connection");
                 return self.refuse(cx, from, request.id, request.operations.len(), &refusal);
             }
             (From::Node(node), Inbound::Duty(duty)) => return self.duty(cx, node, duty),
+            (from, Inbound::Onion(onion)) => return self.onion(cx, from, onion),
+            (From::Node(node), Inbound::HopKeys(message)) => {
+                let message = message.into_inner();
+                return self.relay(cx, relay::Input::Keys { node, message });
+            }
             (From::Node(node), Inbound::Workload(message)) => {
                 return self.execute(cx, session_executor::Input::FromPeer { node, message });
             }
@@ -234,17 +251,13 @@ impl Daemon {
     fn swarm_effect(&mut self, cx: &mut Cx<'_>, effect: session_swarm::Effect) {
         use session_swarm::Effect as Swarm;
         match effect {
-            Swarm::Reply { to, reply } => match requester(to) {
-                Asker::Local(id) => cx.effects.push(Effect::LocalReply { id, reply }),
-                Asker::Client(conn) => {
-                    self.send(cx, From::Client(conn), Class::Interactive, Kind::Reply, &reply);
-                }
-            },
+            Swarm::Reply { to, reply } => self.reply(cx, to, reply),
             Swarm::Push { to, push } => match requester(to) {
                 Asker::Local(id) => cx.effects.push(Effect::LocalPush { id, push }),
                 Asker::Client(conn) => {
                     self.send(cx, From::Client(conn), Class::Interactive, Kind::Push, &push);
                 }
+                Asker::Onion(id) => self.relay(cx, relay::Input::Pushed { id, push }),
             },
             Swarm::ToPeers { nodes, bulk, message } => {
                 let class = if bulk { Class::Bulk } else { Class::Interactive };
@@ -276,6 +289,19 @@ impl Daemon {
                 let why = why.to_owned();
                 let input = session_network::Input::Misbehaved { node, why };
                 self.network(cx, |network, cx| network.handle(cx, input));
+            }
+        }
+    }
+
+    fn reply(&mut self, cx: &mut Cx<'_>, to: Requester, reply: Reply) {
+        match requester(to) {
+            Asker::Local(id) => cx.effects.push(Effect::LocalReply { id, reply }),
+            Asker::Client(conn) => {
+                self.send(cx, From::Client(conn), Class::Interactive, Kind::Reply, &reply);
+            }
+            Asker::Onion(id) => {
+                let quorum = self.swarm.health().quorum;
+                self.relay(cx, relay::Input::Replied { id, reply, quorum });
             }
         }
     }
@@ -314,9 +340,14 @@ impl Machine for Daemon {
             Input::Network(input) => {
                 self.network(cx, |network, cx| network.handle(cx, input));
             }
-            Input::Local { id, request } => {
-                self.swarm(cx, session_swarm::Input::Request { from: local(id), request });
+            Input::Frame { conn, class, size, heard } => {
+                self.arrived = heard.packet;
+                let frame = session_network::Input::Frame { conn, class, size, frame: heard.frame };
+                self.network(cx, |network, cx| network.handle(cx, frame));
+                // Over a limit, it was not handed up.
+                self.arrived = None;
             }
+            Input::Local { id, request } => self.request(cx, local(id), request),
             Input::LocalGone { id } => {
                 self.swarm(cx, session_swarm::Input::RequesterGone { from: local(id) });
             }
@@ -357,7 +388,8 @@ impl Machine for Daemon {
         }
         let duties = self.coordinator.as_ref().and_then(Machine::deadline);
         let sessions = self.executor.as_ref().and_then(Machine::deadline);
-        let all = [self.network.deadline(), self.swarm.deadline(), duties, sessions];
+        let onions = self.relay.as_ref().and_then(Machine::deadline);
+        let all = [self.network.deadline(), self.swarm.deadline(), duties, sessions, onions];
         all.into_iter().flatten().min()
     }
 
@@ -384,6 +416,10 @@ impl Machine for Daemon {
         if sessions.is_some_and(|at| at <= cx.now) {
             self.tick_executor(cx);
         }
+        let onions = self.relay.as_ref().and_then(Machine::deadline);
+        if onions.is_some_and(|at| at <= cx.now) {
+            self.tick_relay(cx);
+        }
     }
 }
 
@@ -391,17 +427,27 @@ impl Machine for Daemon {
 enum Asker {
     Client(ConnId),
     Local(u64),
+    /// A request at the end of its path.
+    Onion(u64),
 }
 
-// The lowest bit tells clients from local callers; neither numbers beyond 2^63.
+// The lowest two bits tell them apart; none numbers beyond 2^62.
 const fn client(conn: ConnId) -> Requester {
-    Requester(conn.0 << 1)
+    Requester(conn.0 << 2)
 }
 
 const fn local(id: u64) -> Requester {
-    Requester((id << 1) | 1)
+    Requester((id << 2) | 1)
+}
+
+const fn onion(id: u64) -> Requester {
+    Requester((id << 2) | 2)
 }
 
 const fn requester(Requester(number): Requester) -> Asker {
-    if number & 1 == 0 { Asker::Client(ConnId(number >> 1)) } else { Asker::Local(number >> 1) }
+    match number & 3 {
+        0 => Asker::Client(ConnId(number >> 2)),
+        1 => Asker::Local(number >> 2),
+        _ => Asker::Onion(number >> 2),
+    }
 }

@@ -24,6 +24,8 @@ pub struct Health {
     pub store: session_storage::Stats,
     /// What the chain says of the node; nothing where a network file does.
     pub chain: Option<ChainHealth>,
+    /// What the node does with onion packets, if it is a hop.
+    pub onions: Option<crate::relay::Stats>,
 }
 
 /// A node as the chain sees it.

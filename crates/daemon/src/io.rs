@@ -7,6 +7,7 @@ use session_core::{Digest, Epoch, NodeId, RequestId, SessionId};
 use session_crypto::DsaPublicKey;
 use session_executor::engine::{Job, Ran};
 use session_executor::facts::Fetch;
+use session_network::onion::Opener;
 use session_network::{Class, ConnId, From};
 use session_protocol::attestation::QuorumCertificate;
 use session_protocol::chain::Action;
@@ -17,6 +18,8 @@ use session_protocol::receipt::{SignedRoot, StorageReceipt};
 use session_protocol::request::{Push, Reply};
 use session_protocol::workload::message::{Answer, Question, SessionRefusal};
 use session_swarm::coordinator;
+
+use crate::relay;
 
 /// What a node is made from.
 #[derive(Clone)]
@@ -29,6 +32,8 @@ pub struct Config {
     pub coordinator: Option<coordinator::Config>,
     /// Workload sessions; none where there is no chain, or the node takes part in none.
     pub sessions: Option<session_executor::Config>,
+    /// Onion packets; none where the node is neither hop nor exit.
+    pub onions: Option<relay::Config>,
 }
 
 /// What happened.
@@ -36,9 +41,21 @@ pub struct Config {
 pub enum Input {
     /// Something about connections.
     Network(session_network::Input),
+    /// A frame came, read by [`relay::read`]. Nodes that are no hops may get frames as
+    /// [`Input::Network`] as well.
+    Frame {
+        /// Over which connection.
+        conn: ConnId,
+        /// How it travelled.
+        class: Class,
+        /// Bytes of its body.
+        size: usize,
+        /// What it says.
+        heard: relay::Heard,
+    },
     /// A local caller asks.
     Local {
-        /// Chosen by the caller, one for as long as it may be pushed to; below 2^63.
+        /// Chosen by the caller, one for as long as it may be pushed to; below 2^62.
         id: u64,
         /// What.
         request: CheckedRequest,
@@ -216,6 +233,8 @@ pub enum Effect {
         /// What.
         answer: Answer,
     },
+    /// Open onion packets with these keys from here on; until the first ones none can be opened.
+    OpenOnions(Arc<Opener>),
     /// Something worth a line in the log.
     Report(Report),
 }

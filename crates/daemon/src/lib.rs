@@ -12,6 +12,9 @@
 //! Workload sessions are those of [`session_executor`]; what they ask of threads and of the world,
 //! the shell does ([`Effect::RunProgram`], [`Effect::Fetch`]).
 //!
+//! Onion packets are those of [`relay`]: this node as a hop of other people's paths and as their
+//! end. What is asked at the end of a path is asked of the swarm machine as a client would.
+//!
 //! What it does not do: it opens no sockets, follows no chain and signs no receipts or
 //! transactions; the shell does, see [`Effect`].
 //! A local caller, such as the HTTP interface, asks with [`Input::Local`] and gets the same answers
@@ -24,6 +27,7 @@
 mod daemon;
 mod health;
 mod io;
+pub mod relay;
 
 pub use daemon::Daemon;
 pub use health::{ChainHealth, Health};

@@ -9,18 +9,23 @@ const MILLI: u64 = 1000;
 
 /// A bucket that fills at a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     milli: u64,
     at: Time,
 }
 
 impl Bucket {
-    pub(crate) const fn full(rate: Rate, now: Time) -> Self {
+    /// Makes a rested one.
+    #[must_use]
+    pub const fn full(rate: Rate, now: Time) -> Self {
         Self { milli: rate.burst.saturating_mul(MILLI), at: now }
     }
 
-    /// Takes `tokens`, or says how long it takes until they are there.
-    pub(crate) fn take(&mut self, rate: Rate, now: Time, tokens: u64) -> Result<(), Span> {
+    /// Takes `tokens`.
+    ///
+    /// # Errors
+    /// When they are not there: how long it takes until they are.
+    pub fn take(&mut self, rate: Rate, now: Time, tokens: u64) -> Result<(), Span> {
         let wait = self.wait(rate, now, tokens);
         if wait > Span::ZERO {
             return Err(wait);

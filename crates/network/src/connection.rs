@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) duties: Bucket,
     /// How much a node may still say about workload sessions.
     pub(crate) sessions: Bucket,
+    /// How many onion packets it may still send, once it has sent one.
+    pub(crate) onions: Option<Bucket>,
     /// Patience with frames over the limits.
     pub(crate) overruns: Bucket,
     /// Frames before the handshake was through.
@@ -68,6 +70,7 @@ impl Connection {
             meter: Meter::full(budget, now),
             duties: Bucket::full(DUTIES, now),
             sessions: Bucket::full(SESSIONS, now),
+            onions: None,
             overruns: Bucket::full(OVERRUNS, now),
             early: 0,
             unhandled: 0,

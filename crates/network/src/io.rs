@@ -115,6 +115,11 @@ pub enum Input {
         /// The node.
         node: NodeId,
     },
+    /// The same, and it is not waited for the node to dial: something is to be sent to it now.
+    Dial {
+        /// The node.
+        node: NodeId,
+    },
     /// No connection to this node is wanted any more.
     Forget {
         /// The node.

@@ -58,6 +58,7 @@ mod peer;
 pub mod stats;
 mod timers;
 
+pub use bucket::Bucket;
 pub use io::{Class, Config, ConnId, Effect, From, Input, Role};
 pub use limits::{Limits, Rate};
 pub use network::Network;

@@ -2,6 +2,9 @@
 
 use session_core::Span;
 use session_protocol::limits::{FRAME_BYTES_MAX, OPERATIONS_MAX};
+use session_protocol::onion::{PACKET_BYTES, PACKET_BYTES_MAX};
+
+use crate::io::From;
 
 /// Longest handshake: three messages over a link of 300 ms, four times over.
 pub const HANDSHAKE_TIME_MAX: Span = Span::from_secs(5);
@@ -123,6 +126,22 @@ pub struct Limits {
     pub peer: Budget,
     /// What one client address may send, over all its connections.
     pub client: Budget,
+    /// Onion packets that one node may send, in small ones: a bulk packet counts as four, a large
+    /// one as twelve.
+    pub peer_onions: Rate,
+    /// The same for one client connection.
+    pub client_onions: Rate,
+}
+
+impl Limits {
+    // The largest packet must fit into a full bucket, or it could never be sent.
+    pub(crate) fn onions(&self, from: From) -> Rate {
+        let rate = match from {
+            From::Node(_) => self.peer_onions,
+            From::Client(_) => self.client_onions,
+        };
+        Rate { burst: rate.burst.max((PACKET_BYTES_MAX / PACKET_BYTES[0]) as u64), ..rate }
+    }
 }
 
 impl Default for Limits {
@@ -149,6 +168,11 @@ impl Default for Limits {
                 frames: Rate { per_second: 500, burst: 2_000 },
                 bytes: Rate { per_second: 8 << 20, burst: 64 << 20 },
             },
+            // A fifth of a processor at 0.1 ms each, and 16 MB/s.
+            peer_onions: Rate { per_second: 2_000, burst: 10_000 },
+            // Reading and sending as fast as a person can, cover included; the longest item four
+            // times a second.
+            client_onions: Rate { per_second: 50, burst: 400 },
         }
     }
 }

@@ -216,6 +216,7 @@ impl Machine for Network {
             Input::Disconnected { conn } => self.disconnected(cx, conn),
             Input::DialFailed { dial, why } => self.dial_failed(cx, dial, &why),
             Input::Connect { node } => self.connect(cx, node),
+            Input::Dial { node } => self.dial_now(cx, node),
             Input::Forget { node } => self.forget(cx, node),
             Input::Misbehaved { node, why } => self.misbehaved(cx, node, why),
             Input::Membership(members) => self.membership(cx, members),

@@ -11,7 +11,7 @@ use session_protocol::{Kind, Membership};
 use session_swarm::coordinator::{Effect as Coordinated, Input as Coordinate};
 use session_swarm::{PeerMessage, coordinator};
 
-use super::{Cx, Daemon, Effect, Links, Report};
+use super::{Cx, Daemon, Effect, Links, Report, relay};
 use crate::health::ChainHealth;
 
 impl Daemon {
@@ -30,9 +30,13 @@ impl Daemon {
             let input = session_network::Input::Membership(Arc::clone(&current));
             self.network(cx, |network, cx| network.handle(cx, input));
             self.swarm(cx, session_swarm::Input::Membership { current, former });
+            let current = shared(&view.membership);
+            self.relay(cx, relay::Input::Membership(current));
         }
         self.coordinate(cx, Coordinate::View(Arc::clone(&view)));
+        let (epoch, schedule) = (view.epoch.number, view.epoch.schedule);
         self.execute(cx, session_executor::Input::View(view));
+        self.relay(cx, relay::Input::Epoch { epoch, schedule });
         if moved {
             self.keep_links(cx);
         }
@@ -118,8 +122,8 @@ impl Daemon {
     }
 
     pub(super) fn keep_link(&mut self, cx: &mut Cx<'_>, node: NodeId) {
-        let Links { partners, duties, sessions } = &self.links;
-        let wanted = [partners, duties, sessions].into_iter().any(|of| of.contains(&node));
+        let Links { partners, duties, sessions, onions } = &self.links;
+        let wanted = [partners, duties, sessions, onions].into_iter().any(|of| of.contains(&node));
         let input = if wanted {
             session_network::Input::Connect { node }
         } else {

@@ -68,7 +68,7 @@ fn config(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Confi
     let role = Role::Node { listen: Text::new("anywhere").unwrap() };
     let network = session_network::Config::new(role, signer, Arc::clone(&view));
     let swarm = session_swarm::Config::new(node, view);
-    Config { network, swarm, coordinator: None, sessions: None }
+    Config { network, swarm, coordinator: None, sessions: None, onions: None }
 }
 
 impl World {

@@ -40,6 +40,17 @@ impl Network {
         }
     }
 
+    /// Connects at once to a node that would be waited for. If both do so at the same moment both
+    /// connections may end; they try again at different times.
+    pub(super) fn dial_now(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        self.connect(cx, node);
+        let Some(peer) = self.peers.get(&node) else { return };
+        let first = peer.wanted && peer.attempts <= 1 && peer.barred_until <= cx.now;
+        if first && peer.link == Link::Waiting {
+            self.dial(cx, node);
+        }
+    }
+
     /// Gives up a node that came by itself, if the table is full, for one that is wanted.
     fn make_room(&mut self, cx: &mut Cx<'_>) -> bool {
         if self.peers.len() < self.config.limits.peers_max {

@@ -2,10 +2,12 @@
 
 use session_core::Time;
 use session_protocol::inbound::Fault;
+use session_protocol::onion::PACKET_BYTES;
 use session_protocol::peer::{DeclineReason, Heartbeat, Ping, Pong};
 use session_protocol::{Inbound, Kind};
 
 use super::{Cx, Network};
+use crate::bucket::Bucket;
 use crate::connection::{Ending, Stage};
 use crate::io::{Class, ConnId, Effect, From};
 use crate::limits::{
@@ -79,9 +81,19 @@ impl Network {
                 connection.sessions.take(SESSIONS, cx.now, message.weight() as u64)
             }
             Inbound::NoSession(_) => connection.sessions.take(SESSIONS, cx.now, 1),
+            Inbound::Onion(_) => {
+                let rate = self.config.limits.onions(from);
+                let onions = connection.onions.get_or_insert(Bucket::full(rate, cx.now));
+                onions.take(rate, cx.now, onion_weight(size))
+            }
             _ => Ok(()),
         });
         let Err(retry_after) = paid else { return true };
+        // What others made a node send is not its fault.
+        if matches!((from, message), (From::Node(_), Inbound::Onion(_))) {
+            self.stats.refused.over_limit += 1;
+            return false;
+        }
         let patience = connection.overruns.take(OVERRUNS, cx.now, 1);
         match (from, message) {
             (From::Client(_), Inbound::Request(request)) => {
@@ -222,6 +234,11 @@ impl Network {
         let at = next.min(connection.last_seen + SILENCE_MAX);
         self.timers.set(Timer::Connection(conn), at);
     }
+}
+
+/// A bulk packet is as much work as four small ones, and a large one as twelve.
+const fn onion_weight(size: usize) -> u64 {
+    (size / PACKET_BYTES[0]) as u64
 }
 
 fn kind(message: &Inbound) -> Kind {

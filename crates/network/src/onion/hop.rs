@@ -138,6 +138,31 @@ impl Opener {
     }
 }
 
+// Keys, and what was found with them, are not for logs.
+impl core::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Opener")
+    }
+}
+
+impl core::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+impl Opened {
+    /// Returns what an exit is given if the packet is taken, so that it can be read beside the
+    /// machine that takes it.
+    #[must_use]
+    pub fn delivered(&self) -> Option<(Service, &[u8])> {
+        match &self.0.as_ref()?.peeled {
+            Some(Peeled::Deliver { service, payload, .. }) => Some((*service, payload)),
+            _ => None,
+        }
+    }
+}
+
 /// A node as a hop: its keys, and which packets it has seen under each.
 pub struct Hop {
     opener: Arc<Opener>,
