@@ -523,6 +523,7 @@ impl Machine for Client {
         self.subscriptions_due(cx);
         self.watch_due(cx);
         self.routes_due(cx);
+        self.resend_due(cx);
         self.close_idle(cx);
         self.settle(cx);
         // Last, because a node that is lost may leave another one alone for too long already.

@@ -84,6 +84,12 @@ impl Nodes {
         node.rest_until = node.rest_until.max(until);
     }
 
+    /// Others are asked first until then.
+    pub(crate) fn rest(&mut self, node: NodeId, until: Time) {
+        let node = self.0.entry(node).or_default();
+        node.rest_until = node.rest_until.max(until);
+    }
+
     /// An answer of the node is not waited for any more. A sign of life is, until then.
     pub(crate) fn abandoned(&mut self, node: NodeId, until: Time) {
         let node = self.0.entry(node).or_default();

@@ -70,6 +70,8 @@ pub(crate) struct Try {
     pub(crate) patient_until: Time,
     /// When it is given up.
     pub(crate) until: Time,
+    /// When the same is sent once more over another path; never, where there are no paths.
+    pub(crate) resend_at: Time,
     pub(crate) wait: Wait,
 }
 
@@ -132,6 +134,16 @@ impl Leg {
     /// Returns the chances that are being given, two at most.
     pub(crate) fn tries(&self) -> impl Iterator<Item = &Try> {
         self.current().into_iter().chain(&self.rival)
+    }
+
+    /// Returns the chance that waits for this request.
+    pub(crate) fn asked_mut(&mut self, request: u64) -> Option<&mut Try> {
+        let current = match &mut self.stage {
+            Stage::Trying(current) => Some(current),
+            _ => None,
+        };
+        let mut tries = current.into_iter().chain(&mut self.rival);
+        tries.find(|trying| trying.request() == Some(request))
     }
 
     pub(crate) fn is_with(&self, node: &NodeId) -> bool {
@@ -226,7 +238,7 @@ impl Leg {
             _ => Time::MAX,
         };
         let first = rest.min(self.patient_until());
-        self.tries().map(|trying| trying.until).fold(first, Time::min)
+        self.tries().map(|trying| trying.until.min(trying.resend_at)).fold(first, Time::min)
     }
 
     /// Does not come back to a node in this round.

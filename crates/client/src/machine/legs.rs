@@ -63,7 +63,8 @@ impl Client {
         let patience = Span::from_millis(self.config.limits.patience.as_millis() * 3 / 2);
         let until = cx.now + self.config.limits.try_time;
         let (since, patient_until, wait) = (cx.now, cx.now + patience, Wait::Connection);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
+        let resend_at = Time::MAX;
+        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
         self.nodes.used(node, cx.now);
         let input = session_network::Input::Connect { node };
         self.overlay(cx, |network, cx| network.handle(cx, input));
@@ -151,12 +152,16 @@ impl Client {
         let patience = self.patience(&node) + transfer_time(bytes + expected, USUAL_LINK);
         let until = cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK);
         let wait = Wait::Answer { request: number, sent };
-        let (since, patient_until) = (cx.now, cx.now + patience);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
+        let (since, patient_until, resend_at) = (cx.now, cx.now + patience, Time::MAX);
+        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
     }
 
     pub(super) fn patience(&self, node: &NodeId) -> Span {
-        let usual = self.nodes.latency(node).unwrap_or_default().as_millis();
+        let usual = match &self.routes {
+            Some(routes) => routes.usual_time(),
+            None => self.nodes.latency(node),
+        };
+        let usual = usual.unwrap_or_default().as_millis();
         self.config.limits.patience.max(Span::from_millis(usual.saturating_mul(PATIENCE_FACTOR)))
     }
 
@@ -172,12 +177,17 @@ impl Client {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             if alone {
                 task.legs[leg].be_patient();
-                self.ask_over_another(cx, id, leg);
                 continue;
             }
             let unreached = task.legs[leg].seek_rival();
             self.stats.hedges += 1;
-            self.nodes.slow(node, waited, until);
+            self.doubt_keys(cx.now);
+            if self.routes.is_some() {
+                // It may be the path: that says nothing about how long the node takes.
+                self.nodes.rest(node, until);
+            } else {
+                self.nodes.slow(node, waited, until);
+            }
             if let Some(unreached) = unreached {
                 self.release(unreached);
             }

@@ -91,7 +91,7 @@ impl Client {
     pub(super) fn link_up(&mut self, cx: &mut Cx<'_>, node: NodeId) {
         self.nodes.came_up(node, cx.now);
         if let Some(routes) = &mut self.routes {
-            routes.came_up(node);
+            routes.came_up(node, cx.now);
         }
         self.ask_for_keys(cx);
         self.try_again();

@@ -75,8 +75,9 @@ impl Client {
         }
         self.seek_paths(cx, Some(node));
         // Whose fault it is that there is no path is not known: the task's time is all that counts.
-        let (since, until, wait) = (cx.now, Time::MAX, task::Wait::Connection);
-        self.give_chance(id, leg, Try { node, since, patient_until: Time::MAX, until, wait });
+        let (since, wait) = (cx.now, task::Wait::Connection);
+        let [patient_until, until, resend_at] = [Time::MAX; 3];
+        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
     }
 
     /// Returns how much a request of a task may hold, and its reply.
@@ -120,7 +121,8 @@ impl Client {
             self.patience(&node) + transfer_time(bytes + expected.min(bytes), USUAL_LINK) + extra;
         let wait = task::Wait::Answer { request: number, sent };
         let (since, patient_until) = (cx.now, cx.now + patience);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
+        let resend_at = since + Span::from_millis(patience.as_millis() * 3 / 2);
+        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
     }
 
     // What hops add on purpose, three times over because it is drawn; and what the exit is asked to
@@ -311,26 +313,47 @@ impl Client {
         }
     }
 
-    /// Asks a node that takes its time a second time, over another path: it may be the path that
-    /// does. Stores are judged by when they were signed, and have other members to go to.
-    pub(super) fn ask_over_another(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
-        let Some(routes) = &self.routes else { return };
-        let Some(task) = self.tasks.get(&id) else { return };
-        let Some(trying) = task.legs[leg].tries().next() else { return };
-        let (node, until, Some(number)) = (trying.node, trying.until, trying.request()) else {
-            return;
-        };
-        if matches!(task.work, Work::Store(_)) || !routes.has_room() {
+    /// Hop keys may be out of date: nodes have others after a restart.
+    pub(super) fn doubt_keys(&mut self, now: Time) {
+        if let Some(routes) = &mut self.routes {
+            routes.directory.hurry(now);
+        }
+    }
+
+    /// Sends once more, over other paths, what takes its time: it may be the path that does.
+    pub(super) fn resend_due(&mut self, cx: &mut Cx<'_>) {
+        let mut due = Vec::new();
+        for (id, task) in &self.tasks {
+            for (leg, this) in task.legs.iter().enumerate() {
+                let late = this.tries().filter(|trying| trying.resend_at <= cx.now);
+                due.extend(late.filter_map(|trying| Some((*id, leg, trying.request()?))));
+            }
+        }
+        for (id, leg, number) in due {
+            self.doubt_keys(cx.now);
+            self.resend(cx, id, leg, number);
+        }
+    }
+
+    fn resend(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, number: u64) {
+        let (Some(routes), Some(task)) = (&self.routes, self.tasks.get(&id)) else { return };
+        let (room, shun) = (self.room(task), routes.hops_of(number));
+        let has_room = routes.has_room();
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(trying) = task.legs[leg].asked_mut(number) else { return };
+        trying.resend_at = Time::MAX;
+        let (node, until, since) = (trying.node, trying.until, trying.since);
+        if !has_room {
             return;
         }
-        let (room, shun) = (self.room(task), routes.hops_of(number));
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        // Stores are judged by the time that is in them; what is signed must not be signed twice.
+        let now = if matches!(task.work, Work::Store(_)) { since } else { cx.now };
         let mut asking = Asking {
             network: self.config.membership.network(),
             account: self.config.account.as_deref(),
             nodes: &self.nodes,
             node,
-            now: cx.now,
+            now,
             room,
             rng: &mut *cx.rng,
         };

@@ -135,23 +135,39 @@ impl Directory {
         self.keys.keys().any(|epoch| self.key(*epoch, node, now).is_some())
     }
 
-    /// Begins to read the network anew, if it is time.
-    pub(crate) fn refresh(&mut self, nodes: usize, now: Time, rng: &mut dyn Entropy) {
-        if self.is_busy() || self.next.is_some_and(|next| now < next) {
+    /// Begins to read the network anew, if it is time. Of a large one the parts that guards are in
+    /// and some others.
+    pub(crate) fn refresh(
+        &mut self,
+        nodes: usize,
+        guards: &[NodeId],
+        now: Time,
+        rng: &mut dyn Entropy,
+    ) {
+        if self.next.is_some_and(|next| now < next) {
             return;
         }
         self.next = Some(now + ANSWER);
         let bits = bits(nodes);
         if bits == 0 {
-            self.parts.push_back(Part { bits, bucket: 0, hidden: false });
-            return;
+            return self.add(Part { bits, bucket: 0, hidden: false });
         }
-        for _ in 0..PARTS {
-            let bucket = u16::try_from(rng.below(1 << bits)).unwrap_or(0);
-            let part = Part { bits, bucket, hidden: false };
-            if !self.parts.contains(&part) {
-                self.parts.push_back(part);
-            }
+        let drawn = (0..PARTS).map(|_| u16::try_from(rng.below(1 << bits)).unwrap_or(0));
+        let mut buckets: Vec<u16> = drawn.collect();
+        buckets.extend(guards.iter().map(|guard| bucket_of(guard, bits)));
+        while let Some(last) = buckets.len().checked_sub(1) {
+            let place = usize::try_from(rng.below(buckets.len() as u64)).unwrap_or(last);
+            let bucket = buckets.swap_remove(place);
+            self.add(Part { bits, bucket, hidden: false });
+        }
+    }
+
+    fn add(&mut self, part: Part) {
+        let reading = self.reading.is_some_and(|(reading, ..)| reading == part);
+        let asked = self.asked.as_ref().is_some_and(|asked| asked.part == part);
+        let room = self.parts.len() < PARTS_QUEUED_MAX;
+        if room && !reading && !asked && !self.parts.contains(&part) {
+            self.parts.push_back(part);
         }
     }
 
@@ -161,13 +177,8 @@ impl Directory {
         if bits == 0 {
             return self.hurry(now);
         }
-        let [first, second, ..] = *node.as_bytes();
-        let bucket = u16::from_be_bytes([first, second]) >> (16 - bits);
-        let part = Part { bits, bucket, hidden: true };
-        let reading = self.reading.is_some_and(|(reading, ..)| reading == part);
-        if !reading && !self.parts.contains(&part) && self.parts.len() < PARTS_QUEUED_MAX {
-            self.parts.push_back(part);
-        }
+        let bucket = bucket_of(node, bits);
+        self.add(Part { bits, bucket, hidden: true });
     }
 
     /// Keys seem to be out of date: reads them again soon.
@@ -185,8 +196,15 @@ impl Directory {
         if self.asked.is_some() {
             return None;
         }
+        // What is asked over a path needs the keys of one: the other parts come first.
+        if self.parts.iter().any(|part| !part.hidden)
+            && let Some((waiting, ..)) = self.reading.take_if(|(part, ..)| part.hidden)
+        {
+            self.parts.push_back(waiting);
+        }
         if self.reading.is_none() {
-            self.reading = self.parts.pop_front().map(|part| (part, None, 0));
+            let open = self.parts.iter().position(|part| !part.hidden).unwrap_or(0);
+            self.reading = self.parts.remove(open).map(|part| (part, None, 0));
         }
         let (Part { bits, bucket, hidden }, after, _) = self.reading?;
         Some(Question { bits, bucket, after, hidden })
@@ -305,6 +323,12 @@ impl Directory {
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.asked.as_ref().map(|asked| asked.until).or(self.next)
     }
+}
+
+/// Returns the first bits of an id, at least one, as a number.
+fn bucket_of(node: &NodeId, bits: u8) -> u16 {
+    let [first, second, ..] = *node.as_bytes();
+    u16::from_be_bytes([first, second]) >> (16 - bits)
 }
 
 /// Returns how many bits name a part of a network.

@@ -151,7 +151,13 @@ impl Guards {
         self.list.iter_mut().find(|kept| kept.guard.node == *node)
     }
 
-    pub(crate) fn came_up(&mut self, node: &NodeId) {
+    /// A link stands.
+    pub(crate) fn came_up(&mut self, node: &NodeId, now: Time) {
+        // If there was none before, it was our own link that failed: the others may be well.
+        if !self.list.iter().any(|kept| kept.up) {
+            let down = self.list.iter_mut().filter(|kept| kept.down_since.is_some());
+            down.for_each(|kept| kept.down_since = Some(now));
+        }
         if let Some(kept) = self.get_mut(node) {
             (kept.up, kept.down_since, kept.losses) = (true, None, 0);
         }

@@ -150,9 +150,9 @@ impl Routes {
         self.pace.as_ref().is_some_and(|pace| pace.next().is_some())
     }
 
-    pub(crate) fn came_up(&mut self, node: NodeId) {
+    pub(crate) fn came_up(&mut self, node: NodeId, now: Time) {
         self.links.insert(node);
-        self.guards.came_up(&node);
+        self.guards.came_up(&node, now);
     }
 
     /// A link is gone; returns what was out over it.
@@ -169,7 +169,8 @@ impl Routes {
 
     /// Begins to read hop keys anew, if it is time.
     pub(crate) fn refresh(&mut self, now: Time, rng: &mut dyn Entropy) {
-        self.directory.refresh(self.map.len(), now, rng);
+        let guards: Vec<NodeId> = self.guards.iter().map(|(guard, _)| guard.node).collect();
+        self.directory.refresh(self.map.len(), &guards, now, rng);
     }
 
     /// Lets guards go that are none any more. Returns them.
@@ -217,10 +218,15 @@ impl Routes {
 
     /// Says what is missing for a packet to a node; nothing, where one can be tried.
     pub(crate) fn missing(&self, exit: &NodeId, now: Time) -> Option<Unready> {
+        let mut starts = self.starts(exit);
         if !self.directory.has(exit, now) {
-            return Some(if self.starts(exit).is_empty() { Unready::NoGuard } else { Unready::NoKey });
+            return Some(if starts.is_empty() { Unready::NoGuard } else { Unready::NoKey });
         }
-        let starts = self.starts(exit);
+        let linked = !starts.is_empty();
+        starts.retain(|guard| self.directory.has(guard, now));
+        if starts.is_empty() && linked {
+            return Some(Unready::NoKey);
+        }
         if starts.is_empty() {
             let other = self.guards.up().iter().any(|guard| *guard != *exit);
             return Some(if other { self.too_few(now) } else { Unready::NoGuard });
@@ -432,6 +438,11 @@ impl Routes {
 
     pub(crate) fn has_room(&self) -> bool {
         self.circuits.has_room() && self.pace.as_ref().is_none_or(Pace::has_room)
+    }
+
+    /// Returns how long a request usually takes, to whomever.
+    pub(crate) fn usual_time(&self) -> Option<Span> {
+        self.memory.measured().map(|measured| measured.median)
     }
 
     /// Returns what hops and the queue add to a request and its answer on average.

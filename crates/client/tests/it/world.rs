@@ -685,7 +685,9 @@ impl<C: Driven> World<C> {
                     members: 1,
                 },
             },
-            Operation::HopKeys { after, .. } => self.hop_keys(node, *after, 64),
+            Operation::HopKeys { bits, bucket, after, bytes_max } => {
+                self.hop_keys(node, (*bits, *bucket), *after, *bytes_max)
+            }
             Operation::Unsubscribe { address } => {
                 self.nodes[node].subscribers.remove(&(conn, *address));
                 Outcome::Unsubscribed

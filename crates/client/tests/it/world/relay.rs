@@ -19,6 +19,9 @@ pub(crate) const EPOCH: Span = Span::from_millis(3_600_000);
 /// How much longer the key is taken.
 const OVERLAP: Span = Span::from_millis(600_000);
 
+/// Bytes of a published key.
+const KEY_BYTES: usize = 4_614;
+
 /// What a hop sees of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -122,11 +125,19 @@ impl<C: Driven> World<C> {
             let signed = record.sign(keys, &mut self.rng);
             this.relay.signed.retain(|known| known.record.epoch != Epoch(epoch));
             this.relay.signed.push(signed);
+            let now = self.now;
+            this.relay.signed.retain(|key| now < key.record.until);
         }
     }
 
     /// Returns what a node knows of hop keys.
-    pub(super) fn hop_keys(&self, node: usize, after: Option<NodeId>, most: usize) -> Outcome {
+    pub(super) fn hop_keys(
+        &self,
+        node: usize,
+        (bits, bucket): (u8, u16),
+        after: Option<NodeId>,
+        bytes_max: u32,
+    ) -> Outcome {
         let mut all: Vec<SignedHopKey> = match &self.nodes[node].relay.directory {
             Some(keys) => keys.clone(),
             None => {
@@ -136,6 +147,12 @@ impl<C: Driven> World<C> {
         };
         all.sort_by_key(|key| (key.record.node, key.record.epoch));
         all.retain(|key| after.is_none_or(|after| key.record.node > after));
+        all.retain(|key| {
+            let [first, second, ..] = *key.record.node.as_bytes();
+            bits == 0 || u16::from_be_bytes([first, second]) >> (16 - bits) == bucket
+        });
+        // Two of a node.
+        let most = (bytes_max as usize / KEY_BYTES).clamp(2, 64) / 2 * 2;
         let more = all.len() > most;
         all.truncate(most);
         Outcome::HopKeys { keys: session_core::List::new(all).unwrap(), more }
