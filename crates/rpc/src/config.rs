@@ -10,6 +10,9 @@ pub const SESSIONS_MAX: u64 = 1_000_000;
 /// The smallest store: room for a few items in each of its logs.
 pub const DATA_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
+/// Most onion packets in an epoch: what 6.4 GB remember.
+pub const ONION_PACKETS_MAX: u64 = 1 << 27;
+
 /// What a configuration file says; a flag on the command line wins over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -37,6 +40,12 @@ pub struct Config {
     pub connectors: Option<String>,
     /// Requests a second from one client address; 0 for no limit.
     pub client_rate: Option<u32>,
+    /// Whether the node is a hop of onion packets: `on` or `off`.
+    pub onion: Option<String>,
+    /// Onion packets a second from one client connection; 0 for no limit.
+    pub onion_rate: Option<u32>,
+    /// Onion packets taken in an epoch.
+    pub onion_packets: Option<u64>,
 }
 
 /// Why a text is not a configuration.
@@ -81,7 +90,16 @@ impl Config {
             bootstrap: bootstrap(&mut fields)?,
             max_sessions: fields.integer("max_sessions")?.map(max_sessions).transpose()?,
             connectors: fields.text("connectors")?.map(str::to_owned),
-            client_rate: fields.integer("client_rate")?.map(client_rate).transpose()?,
+            client_rate: fields
+                .integer("client_rate")?
+                .map(|got| rate("client_rate", got))
+                .transpose()?,
+            onion: fields.text("onion")?.map(str::to_owned),
+            onion_rate: fields
+                .integer("onion_rate")?
+                .map(|got| rate("onion_rate", got))
+                .transpose()?,
+            onion_packets: fields.integer("onion_packets")?.map(onion_packets).transpose()?,
         };
         Ok((config, fields.unknown()))
     }
@@ -111,8 +129,20 @@ pub fn data_bytes_max(got: u64) -> Result<u64, BadField> {
     Err(BadField::new("data_bytes_max", why))
 }
 
-fn client_rate(got: u64) -> Result<u32, BadField> {
-    u32::try_from(got).map_err(|_| BadField::over("client_rate", got, u32::MAX.into()))
+/// Checks the number of onion packets that are taken in an epoch.
+///
+/// # Errors
+/// When it is 0 or above [`ONION_PACKETS_MAX`].
+pub fn onion_packets(got: u64) -> Result<u64, BadField> {
+    match got {
+        0 => Err(BadField::new("onion_packets", "it must be at least 1")),
+        1..=ONION_PACKETS_MAX => Ok(got),
+        _ => Err(BadField::over("onion_packets", got, ONION_PACKETS_MAX)),
+    }
+}
+
+fn rate(field: &str, got: u64) -> Result<u32, BadField> {
+    u32::try_from(got).map_err(|_| BadField::over(field, got, u32::MAX.into()))
 }
 
 // A list in TOML, or the comma-separated text of the flag.

@@ -25,6 +25,11 @@ pub mod orders;
 const MAX_SESSIONS: u64 = 100;
 /// Requests a second from one client address: far more than a person makes.
 const CLIENT_RATE: u32 = 500;
+/// Onion packets a second from one client connection: what a person's reading, sending and cover
+/// take, several times over.
+const ONION_RATE: u32 = 50;
+/// Onion packets taken in an epoch: 291 a second for an hour.
+const ONION_PACKETS: u64 = session_network::onion::TAGS_MAX as u64;
 /// Loopback unless asked otherwise: a node is not exposed by accident.
 const LISTEN: &str = "127.0.0.1:9651";
 const HTTP: &str = "127.0.0.1:9653";
@@ -131,6 +136,18 @@ struct Run {
     /// limit [default: 500]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     client_rate: Option<String>,
+    /// Whether this node passes on onion packets of others and answers those that end here: on or
+    /// off [default: on]
+    #[arg(long, value_name = "on|off")]
+    onion: Option<String>,
+    /// Onion packets a second from one client connection, after a burst of eight times as many; 0
+    /// for no limit [default: 50]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    onion_rate: Option<String>,
+    /// Onion packets that are taken in an epoch; each takes 50 bytes of memory until the epoch is
+    /// over [default: 1048576]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    onion_packets: Option<String>,
     /// A file with these flags in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -201,6 +218,12 @@ pub struct Settings {
     pub connectors: Option<PathBuf>,
     /// Requests a second from one client address; `None` for no limit.
     pub client_rate: Option<u32>,
+    /// Whether the node is a hop and exit of onion packets.
+    pub onion: bool,
+    /// Onion packets a second from one client connection; `None` for no limit.
+    pub onion_rate: Option<u32>,
+    /// Onion packets taken in an epoch.
+    pub onion_packets: usize,
     /// Whether the end of standard input stops the node.
     pub stop_with_stdin: bool,
     /// What an operator should know about the configuration.
@@ -261,6 +284,26 @@ impl Run {
                 .parse()
                 .map_err(|_| bad_flag("client-rate", &"it must be a number below 2^32"))?,
         };
+        let onion = match self.onion.or(file.onion).as_deref() {
+            None | Some("on") => true,
+            Some("off") => false,
+            Some(_) => return Err(bad_flag("onion", &"it must be on or off")),
+        };
+        let onion_rate = match self.onion_rate {
+            None => file.onion_rate.unwrap_or(ONION_RATE),
+            Some(text) => text
+                .parse()
+                .map_err(|_| bad_flag("onion-rate", &"it must be a number below 2^32"))?,
+        };
+        let onion_packets = match self.onion_packets {
+            None => file.onion_packets.unwrap_or(ONION_PACKETS),
+            Some(text) => {
+                let number =
+                    text.parse().map_err(|_| bad_flag("onion-packets", &"it must be a number"))?;
+                config::onion_packets(number)
+                    .map_err(|error| bad_flag("onion-packets", &error.why))?
+            }
+        };
         let data_bytes_max = match self.data_bytes_max {
             None => file.data_bytes_max,
             Some(text) => {
@@ -301,6 +344,9 @@ impl Run {
             max_sessions,
             connectors: path("connectors", self.connectors.or(file.connectors))?,
             client_rate: Some(client_rate).filter(|rate| *rate > 0),
+            onion,
+            onion_rate: Some(onion_rate).filter(|rate| *rate > 0),
+            onion_packets: usize::try_from(onion_packets).unwrap_or(usize::MAX),
             stop_with_stdin: self.stop_with_stdin,
             warnings,
         })

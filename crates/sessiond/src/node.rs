@@ -8,7 +8,7 @@ use std::time::Duration;
 use session_connectors::Connectors;
 use session_core::{Entropy as _, Text};
 use session_crypto::{Identity, RealVerifier};
-use session_daemon::{Config, Daemon};
+use session_daemon::{Config, Daemon, relay};
 use session_network::limits::Budget;
 use session_network::{Rate, Role};
 use session_protocol::beacon::ONE_TIME_SECRETS;
@@ -28,7 +28,7 @@ use crate::chain::follow::Following;
 use crate::chain::{Local, genesis};
 use crate::http::{Api, BODY_BYTES_MAX, Of, OfChain};
 use crate::network;
-use crate::shell::{self, ChainSide, Checked, Parts, Room, Running};
+use crate::shell::{self, ChainSide, Checked, Parts, Reader, Room, Running};
 use crate::workload::Workloads;
 use session_runtime::failure::{Failure, Result, chain};
 use session_runtime::program::say;
@@ -192,8 +192,10 @@ async fn serve_with<S: Durable + Send + 'static>(
         }
     };
     let checker = Arc::new(Checker::new(Arc::clone(&membership), Arc::new(RealVerifier)));
-    let on_frame = Arc::clone(&checker);
-    let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.check(&body));
+    let clock = Arc::new(SystemClock::new());
+    let reader = Arc::new(Reader::new(Arc::clone(&checker), Arc::clone(&clock)));
+    let on_frame = Arc::clone(&reader);
+    let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.read(&body));
     let (quic, events) = Quic::bind(Options::new(settings.listen), Some(keys.clone()), decode)
         .map_err(|error| cannot_listen("--listen", &error))?;
 
@@ -203,6 +205,8 @@ async fn serve_with<S: Durable + Send + 'static>(
         keys,
         membership,
         checker,
+        reader,
+        clock,
         store,
         quic: quic.clone(),
         events,
@@ -275,6 +279,8 @@ struct Start<'a, S> {
     keys: Arc<Identity>,
     membership: Arc<dyn Membership>,
     checker: Arc<Checker>,
+    reader: Arc<Reader>,
+    clock: Arc<SystemClock>,
     store: S,
     quic: Quic<Checked>,
     events: Events<Checked>,
@@ -286,7 +292,7 @@ struct Start<'a, S> {
 impl<S: Durable + Send + 'static> Start<'_, S> {
     async fn start(self, api: &Api) -> Result<Running> {
         let Self { settings, keys, mut membership, checker, store, quic, events, .. } = self;
-        let Self { connectors, http, .. } = self;
+        let Self { connectors, http, reader, clock, .. } = self;
         let node = keys.public().node_id();
         let mut side = None;
         if let Some(chain) = api.chain() {
@@ -316,6 +322,11 @@ impl<S: Durable + Send + 'static> Start<'_, S> {
         let role = Role::Node { listen };
         let mut network = session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
         network.limits.client = client_budget(settings.client_rate);
+        network.limits.client_onions = onion_rate(settings.onion_rate);
+        let onions = settings.onion.then(|| relay::Config {
+            packets_max: settings.onion_packets,
+            ..relay::Config::new(keys.clone())
+        });
         let coordinator = side.is_some().then(|| coordinator::Config {
             node,
             keys: keys.clone(),
@@ -339,12 +350,22 @@ impl<S: Durable + Send + 'static> Start<'_, S> {
             sessions_max: usize::try_from(settings.max_sessions).unwrap_or(usize::MAX),
         });
         let swarm = session_swarm::Config::new(node, membership);
-        let daemon = Daemon::new(Config { network, swarm, coordinator, sessions })
+        let daemon = Daemon::new(Config { network, swarm, coordinator, sessions, onions })
             .map_err(|error| Failure::usage(error.to_string()))?;
-        let clock = Arc::new(SystemClock::new());
         let chain = side;
-        let parts =
-            Parts { node, daemon, store, keys, checker, clock, quic, events, chain, workloads };
+        let parts = Parts {
+            node,
+            daemon,
+            store,
+            keys,
+            checker,
+            reader,
+            clock,
+            quic,
+            events,
+            chain,
+            workloads,
+        };
         let (handle, running) = shell::start(parts).map_err(|error| cannot_start(&error))?;
         api.let_in(handle);
         Ok(running)
@@ -398,6 +419,14 @@ async fn close(http: Option<Server>) {
 }
 
 /// What one client address may send: the default bytes, and more where the requests need them.
+/// Onion packets of one client connection: in a burst eight times as many.
+fn onion_rate(per_second: Option<u32>) -> Rate {
+    per_second.map_or(Rate::UNLIMITED, |rate| Rate {
+        per_second: rate.into(),
+        burst: 8 * u64::from(rate),
+    })
+}
+
 fn client_budget(rate: Option<u32>) -> Budget {
     let Some(rate) = rate.map(u64::from) else { return Budget::UNLIMITED };
     let default = session_network::Limits::default().client;

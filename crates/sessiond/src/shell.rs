@@ -38,6 +38,7 @@ mod calls;
 mod chain;
 mod connections;
 mod pipeline;
+mod reader;
 mod signer;
 #[cfg(test)]
 mod slow_store;
@@ -45,7 +46,8 @@ mod slow_store;
 pub(crate) use calls::Wished;
 pub use calls::{Handle, NoReply, Submitted};
 pub(crate) use chain::{ChainSide, Room};
-pub(crate) use connections::{Checked, Connections};
+pub(crate) use connections::{Checked, Connections, checked, of_network};
+pub(crate) use reader::Reader;
 
 use calls::{Ask, Calls};
 use chain::News;
@@ -110,6 +112,7 @@ pub(crate) struct Parts<S> {
     pub(crate) store: S,
     pub(crate) keys: Arc<dyn session_crypto::Signer>,
     pub(crate) checker: Arc<Checker>,
+    pub(crate) reader: Arc<Reader>,
     pub(crate) clock: Arc<SystemClock>,
     pub(crate) quic: Quic<Checked>,
     pub(crate) events: Events<Checked>,
@@ -162,6 +165,7 @@ where
     let network = parts.checker.membership().network();
     let mut shell = Shell {
         checker: parts.checker,
+        reader: parts.reader,
         chain: parts.chain,
         workloads: parts.workloads,
         daemon: parts.daemon,
@@ -192,6 +196,7 @@ where
 
 struct Shell<S> {
     checker: Arc<Checker>,
+    reader: Arc<Reader>,
     chain: Option<ChainSide>,
     workloads: Option<Workloads>,
     daemon: Daemon,
@@ -359,6 +364,7 @@ impl<S: Durable + 'static> Shell<S> {
             }
             Effect::Close { conn, why } => self.connections.close(conn, why),
             Effect::SignReceipts { ticket, receipts } => self.signer.add(ticket, receipts),
+            Effect::OpenOnions(opener) => self.reader.open_with(opener),
             Effect::LocalReply { id, reply } => {
                 if self.calls.reply(id, reply) {
                     self.handle(Input::LocalGone { id });
@@ -428,8 +434,9 @@ impl<S: Durable + 'static> Shell<S> {
     }
 
     fn event(&mut self, event: Event<Checked>) {
-        let input = self.connections.input(event);
-        self.network(input);
+        if let Some(input) = self.connections.input(event) {
+            self.handle(input);
+        }
     }
 
     fn network(&mut self, input: Option<session_network::Input>) {

@@ -6,6 +6,7 @@
 //! | [`withholder`] | acknowledges, drops what it took, and answers reads with nothing |
 //! | [`equivocator`] | tells each member something else, and brings back what was deleted |
 //! | [`stale`] | serves out of order, twice, and without the newest |
+//! | [`hop`] | marks, repeats or drops onion packets |
 //! | [`flooder`] | sends as much as it can, sense and nonsense |
 
 use session_core::{Entropy, Time};
@@ -17,6 +18,7 @@ use crate::host::Departure;
 
 pub mod equivocator;
 pub mod flooder;
+pub mod hop;
 pub mod liar;
 pub mod stale;
 pub mod withholder;
@@ -75,6 +77,12 @@ pub enum Kind {
     Flooder,
     /// See [`stale`].
     Stale,
+    /// See [`hop`].
+    Tagger,
+    /// See [`hop`].
+    Replayer,
+    /// See [`hop`].
+    Dropper,
 }
 
 impl Kind {
@@ -86,6 +94,9 @@ impl Kind {
     pub const OF_CONVERSATIONS: [Self; 4] =
         [Self::Stale, Self::Liar, Self::Withholder, Self::Equivocator];
 
+    /// The kinds of hops that paths lead around.
+    pub const OF_PATHS: [Self; 3] = [Self::Tagger, Self::Replayer, Self::Dropper];
+
     pub(crate) fn make(self) -> Box<dyn Misbehaviour> {
         match self {
             Self::Liar => Box::new(liar::Liar),
@@ -93,6 +104,9 @@ impl Kind {
             Self::Equivocator => Box::new(equivocator::Equivocator::default()),
             Self::Flooder => Box::new(flooder::Flooder::default()),
             Self::Stale => Box::new(stale::Stale),
+            Self::Tagger => Box::new(hop::Hop::Tags),
+            Self::Replayer => Box::new(hop::Hop::Replays),
+            Self::Dropper => Box::new(hop::Hop::Drops),
         }
     }
 }

@@ -11,7 +11,8 @@ use session_core::{
 };
 use session_crypto::fake::FakeIdentity;
 use session_crypto::{DsaPublicKey, Signer};
-use session_daemon::{Daemon, Effect, Health, Input, Report};
+use session_daemon::{Daemon, Effect, Health, Input, Report, relay};
+use session_network::onion::Opener;
 use session_network::{ConnId, From};
 use session_protocol::chain::Action;
 use session_protocol::chain::view::ChainView;
@@ -71,6 +72,8 @@ pub struct Node {
     pub(crate) skew: Skew,
     pub(crate) disk: Disk,
     daemon: Option<Daemon>,
+    /// What opens onion packets, if the node is a hop.
+    opener: Option<Arc<Opener>>,
     /// When the daemon wants to be woken, by its own clock. Asking it anew is not free.
     due: Option<Time>,
     /// Effects that wait for their commit.
@@ -105,6 +108,7 @@ impl Node {
             shell: Shell::default(),
             skew: Skew::default(),
             daemon: None,
+            opener: None,
             due: None,
             held: Vec::new(),
             commit_at: None,
@@ -215,6 +219,7 @@ impl Node {
     /// Loses everything that was not committed.
     pub(crate) fn crash(&mut self) {
         self.daemon = None;
+        self.opener = None;
         self.due = None;
         self.held.clear();
         self.commit_at = None;
@@ -315,6 +320,7 @@ impl Node {
                     out.push(Departure::Certified { certificate });
                 }
                 Effect::SignReceipts { ticket, receipts } => tickets.push((ticket, receipts)),
+                Effect::OpenOnions(opener) => self.opener = Some(opener),
                 Effect::Report(Report::Penalized { from: From::Node(peer), why }) => {
                     self.notes.push(Note::Penalized { node: self.host, peer, why });
                 }
@@ -411,17 +417,17 @@ impl Node {
     }
 
     fn frame(&mut self, now: Time, conn: ConnId, class: session_network::Class, body: &[u8]) {
-        let frame = self.checker.check(body);
-        if let (Some(liar), Ok(message)) = (&mut self.misbehaviour, &frame)
+        let clock = self.skew.local(now);
+        let heard = relay::read(&self.checker, self.opener.as_deref(), clock, body);
+        if let (Some(liar), Ok(message)) = (&mut self.misbehaviour, &heard.frame)
             && !liar.inbound(message)
         {
             return;
         }
         let quiet =
-            matches!(&frame, Ok(Inbound::Heartbeat(_) | Inbound::Ping(_) | Inbound::Pong(_)));
+            matches!(&heard.frame, Ok(Inbound::Heartbeat(_) | Inbound::Ping(_) | Inbound::Pong(_)));
         let size = body.len();
-        let input = session_network::Input::Frame { conn, class, size, frame };
-        self.tell(now, Input::Network(input));
+        self.tell(now, Input::Frame { conn, class, size, heard });
         // What only the network machine reads leaves nothing to flush.
         if !quiet && self.commit_at.is_none() && !self.disk.is_written() {
             self.tell(now, Input::Flush);

@@ -217,6 +217,7 @@ impl Scenario {
             persons: if self.story.is_of_conversations() { 0 } else { self.persons },
             habits: self.habits,
             devices: self.story.is_of_conversations().then(|| messaging::devices(self.persons)),
+            onions: false,
             link: match self.story {
                 Story::Lossy
                 | Story::Everything

@@ -1,5 +1,6 @@
 //! Whole nodes: handshakes, stores over connections, local callers, stops and returns.
 
+mod onions;
 mod sessions;
 mod world;
 

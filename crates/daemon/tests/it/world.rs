@@ -5,13 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use session_core::{
-    Context, Digest, Entropy as _, List, Machine as _, NodeId, SeededEntropy, Span, SwarmId, Text,
-    Time,
+    Blob, Context, Digest, Entropy as _, List, Machine as _, NodeId, SeededEntropy, Span, SwarmId,
+    Text, Time,
 };
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{DsaPublicKey, Signer};
-use session_daemon::{Config, Daemon, Effect, Input};
+use session_daemon::{Config, Daemon, Effect, Input, relay};
+use session_network::onion::{Opener, Packet};
 use session_network::{Class, ConnId, Network, Role};
+use session_protocol::onion::Onion;
 use session_protocol::receipt::sign_receipts;
 use session_protocol::request::{Operation, Push, Reply, Request};
 use session_protocol::workload::Message;
@@ -25,7 +27,11 @@ pub(crate) struct Node {
     pub(crate) daemon: Daemon,
     pub(crate) store: MemoryStore,
     pub(crate) is_up: bool,
+    opener: Option<Arc<Opener>>,
 }
+
+/// What a node makes of an onion packet that it should send.
+pub(crate) type Harm = fn(Onion) -> Vec<Onion>;
 
 /// One end of a connection: a node, or the client.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,9 @@ enum Event {
     Input(End, session_network::Input),
     Frame(End, ConnId, Class, Vec<u8>),
 }
+
+/// What some nodes have and others do not.
+type Parts = (Option<session_executor::Config>, Option<relay::Config>);
 
 pub(crate) struct World {
     pub(crate) now: Time,
@@ -59,6 +68,10 @@ pub(crate) struct World {
     pub(crate) answers: Vec<(u64, Answer)>,
     /// What nodes said to each other about workload sessions.
     pub(crate) talk: Vec<Talk>,
+    /// Onion packets that came to the client.
+    pub(crate) onions: Vec<Onion>,
+    /// A node that does harm to packets.
+    pub(crate) harm: Option<(usize, Harm)>,
 }
 
 fn config(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Config {
@@ -73,28 +86,31 @@ fn config(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Confi
 
 impl World {
     pub(crate) fn new(count: usize) -> Self {
-        Self::of(count, |_| None)
+        Self::of(count, |_| (None, None))
+    }
+
+    /// Nodes that are hops and exits.
+    pub(crate) fn with_onions(count: usize) -> Self {
+        Self::of(count, |keys| (None, Some(relay::Config::new(Arc::<FakeIdentity>::clone(keys)))))
     }
 
     /// Nodes that take part in workload sessions.
     pub(crate) fn with_sessions(count: usize) -> Self {
         let sessions = |keys: &Arc<FakeIdentity>| {
-            Some(session_executor::Config {
+            let config = session_executor::Config {
                 node: keys.public().node_id(),
                 keys: Arc::<FakeIdentity>::clone(keys),
                 verifier: Arc::new(FakeVerifier),
                 sessions_max: 4,
-            })
+            };
+            (Some(config), None)
         };
         let world = Self::of(count, sessions);
         world.checker.set_sessions([0xc1; 32].into(), Arc::default());
         world
     }
 
-    fn of(
-        count: usize,
-        sessions: fn(&Arc<FakeIdentity>) -> Option<session_executor::Config>,
-    ) -> Self {
+    fn of(count: usize, parts: fn(&Arc<FakeIdentity>) -> Parts) -> Self {
         let mut rng = SeededEntropy::new(count as u64);
         let keys: Vec<Arc<FakeIdentity>> =
             (0..count).map(|_| Arc::new(FakeIdentity::generate(&mut rng))).collect();
@@ -107,16 +123,17 @@ impl World {
         let view: Arc<dyn Membership> = Arc::<StaticMembership>::clone(&membership);
         let nodes = keys
             .into_iter()
-            .map(|keys| Node {
-                id: keys.public().node_id(),
-                daemon: Daemon::new(Config {
-                    sessions: sessions(&keys),
-                    ..config(&keys, &membership)
-                })
-                .unwrap(),
-                store: MemoryStore::new(rng.next_u64()),
-                is_up: true,
-                keys,
+            .map(|keys| {
+                let (sessions, onions) = parts(&keys);
+                let config = Config { sessions, onions, ..config(&keys, &membership) };
+                Node {
+                    id: keys.public().node_id(),
+                    daemon: Daemon::new(config).unwrap(),
+                    store: MemoryStore::new(rng.next_u64()),
+                    is_up: true,
+                    opener: None,
+                    keys,
+                }
             })
             .collect();
         let anyone: Arc<dyn Signer> = Arc::new(FakeIdentity::generate(&mut rng));
@@ -139,6 +156,8 @@ impl World {
             blobs: Vec::new(),
             answers: Vec::new(),
             talk: Vec::new(),
+            onions: Vec::new(),
+            harm: None,
         }
     }
 
@@ -169,7 +188,12 @@ impl World {
         let (mut tickets, mut all) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                Effect::Send { conn, class, frame } => self.carry(conn, class, frame),
+                Effect::Send { conn, class, frame } => {
+                    for frame in self.harmed(index, frame) {
+                        self.carry(conn, class, frame);
+                    }
+                }
+                Effect::OpenOnions(opener) => self.nodes[index].opener = Some(opener),
                 Effect::Dial { dial, address, key } => {
                     self.dial(End::Node(index), dial, &address, &key);
                 }
@@ -198,6 +222,16 @@ impl World {
         signed.collect()
     }
 
+    fn harmed(&self, index: usize, frame: Vec<u8>) -> Vec<Vec<u8>> {
+        match (self.harm, Frame::split(&frame)) {
+            (Some((bad, harm)), Ok((Kind::Onion, payload))) if bad == index => {
+                let onion = Frame::payload(Kind::Onion, payload).expect("a node sent it");
+                harm(onion).iter().map(|onion| Frame::encode(Kind::Onion, onion)).collect()
+            }
+            _ => vec![frame],
+        }
+    }
+
     fn client_call(
         &mut self,
         call: impl FnOnce(&mut Network, &mut Context<'_, (), session_network::Effect>),
@@ -215,6 +249,7 @@ impl World {
                 Net::PeerUp { conn, .. } => self.client_conn = Some(conn),
                 Net::Message { message: Inbound::Reply(reply), .. } => self.replies.push(reply),
                 Net::Message { message: Inbound::Push(push), .. } => self.pushes.push(push),
+                Net::Message { message: Inbound::Onion(onion), .. } => self.onions.push(onion),
                 _ => {}
             }
         }
@@ -282,20 +317,26 @@ impl World {
 
     pub(crate) fn run(&mut self) {
         while let Some(event) = self.queue.pop_front() {
-            let (to, input) = match event {
-                Event::Input(to, input) => (to, input),
-                Event::Frame(to, conn, class, body) => {
-                    let frame = self.checker.check(&body);
-                    let size = body.len();
-                    (to, session_network::Input::Frame { conn, class, size, frame })
+            match event {
+                Event::Input(End::Client, input) => {
+                    self.client_call(|client, cx| client.handle(cx, input));
                 }
-            };
-            match to {
-                End::Client => self.client_call(|client, cx| client.handle(cx, input)),
-                End::Node(index) if self.nodes[index].is_up => {
+                Event::Frame(End::Client, conn, class, body) => {
+                    let (frame, size) = (self.checker.check(&body), body.len());
+                    let input = session_network::Input::Frame { conn, class, size, frame };
+                    self.client_call(|client, cx| client.handle(cx, input));
+                }
+                Event::Input(End::Node(index), _) | Event::Frame(End::Node(index), ..)
+                    if !self.nodes[index].is_up => {}
+                Event::Input(End::Node(index), input) => {
                     self.feed(index, vec![Input::Network(input)], false);
                 }
-                End::Node(_) => {}
+                Event::Frame(End::Node(index), conn, class, body) => {
+                    let opener = self.nodes[index].opener.as_deref();
+                    let heard = relay::read(&self.checker, opener, self.now, &body);
+                    let size = body.len();
+                    self.feed(index, vec![Input::Frame { conn, class, size, heard }], false);
+                }
             }
         }
     }
@@ -348,6 +389,15 @@ impl World {
         self.nodes[index].is_up = true;
     }
 
+    /// The same for a node that is a hop.
+    pub(crate) fn restart_with_onions(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let onions = Some(relay::Config::new(Arc::<FakeIdentity>::clone(&node.keys)));
+        let config = Config { onions, ..config(&node.keys, &self.membership) };
+        node.daemon = Daemon::new(config).unwrap();
+        node.is_up = true;
+    }
+
     /// Connects the client to a node.
     pub(crate) fn connect_client(&mut self, index: usize) {
         let node = self.nodes[index].id;
@@ -363,6 +413,16 @@ impl World {
         let request = Request { id, operations: List::new(operations).unwrap() };
         self.client_call(|client, cx| {
             assert!(client.send_to(cx, to, Class::Interactive, Kind::Request, &request));
+        });
+        self.run();
+    }
+
+    /// Sends a packet over the client's connection.
+    pub(crate) fn send_onion(&mut self, index: usize, circuit: u64, packet: Packet) {
+        let to = session_network::From::Node(self.nodes[index].id);
+        let onion = Onion { circuit, packet: Blob::new(packet.into_bytes()).unwrap() };
+        self.client_call(|client, cx| {
+            assert!(client.send_to(cx, to, Class::Bulk, Kind::Onion, &onion));
         });
         self.run();
     }

@@ -55,6 +55,12 @@ fn tell_running(health: &Value) -> String {
     for reason in health["reasons"].as_array().into_iter().flatten() {
         line(&mut out, "", text(reason));
     }
+    let onions = &health["onions"];
+    if onions.is_object() {
+        let (nodes, taken, max) = (&onions["nodes_known"], &onions["taken"], &onions["taken_max"]);
+        let what = format!("hop and exit; {nodes} nodes known, {taken} of {max} packets taken");
+        line(&mut out, "onions", what);
+    }
     let chain = &health["chain"];
     if !chain.is_object() {
         line(&mut out, "network", format!("{} (of a network file)", text(&health["network"])));

@@ -58,6 +58,7 @@ pub(super) fn report(api: &Api, status: Result<Status, NoReply>) -> (u16, Value)
     if let Ok(status) = status {
         let health = &status.health;
         json["members"] = health.swarm.members.into();
+        json["onions"] = health.onions.as_ref().map(onions).into();
         json["members_up"] = health.swarm.members_up.into();
         json["quorum"] = health.swarm.quorum.into();
         json["items"] = health.store.items.into();
@@ -79,6 +80,22 @@ fn sessions(stats: &Stats) -> Value {
         "retries": stats.retries,
         "fetches": stats.fetches,
         "fetches_failed": stats.fetches_failed,
+    })
+}
+
+/// What a node says of itself as a hop: sums, nothing of anybody.
+fn onions(stats: &session_daemon::relay::Stats) -> Value {
+    json!({
+        "epoch": stats.epoch.0,
+        "nodes_known": stats.nodes_known,
+        "forwarded": stats.forwarded,
+        "delivered": stats.delivered,
+        "answered": stats.answered,
+        "refused": stats.refused,
+        "dropped": stats.full + stats.unreachable,
+        "circuits": stats.circuits,
+        "taken": stats.taken,
+        "taken_max": stats.packets_max,
     })
 }
 

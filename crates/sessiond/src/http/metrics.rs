@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use session_core::NodeId;
+use session_daemon::relay;
 use session_network::PeerState;
 use session_runtime::metrics::Registry;
 use session_swarm::coordinator::Verdict;
@@ -24,6 +25,9 @@ pub(super) fn text(
     swarm(&out, status);
     network(&out, status);
     shell(&out, status);
+    if let Some(stats) = &status.health.onions {
+        onions(&out, stats);
+    }
     if let Some(stats) = &status.sessions {
         sessions(&out, stats);
     }
@@ -208,6 +212,40 @@ fn network(out: &Exposition, status: &Status) {
         "session_penalized_total",
         "Connections closed for a fault.",
         stats.refused.penalized,
+    );
+}
+
+fn onions(out: &Exposition, stats: &relay::Stats) {
+    out.counter("session_onion_forwarded_total", "Onion packets sent on.", stats.forwarded);
+    out.counter(
+        "session_onion_delivered_total",
+        "Onion requests that ended here.",
+        stats.delivered,
+    );
+    out.counter("session_onion_answered_total", "Answers sent back.", stats.answered);
+    out.counter("session_onion_cover_total", "Cover that ended here.", stats.cover);
+    out.counter(
+        "session_onion_refused_total",
+        "Onion packets altered, repeated, for another key, or over the bound of their epoch.",
+        stats.refused,
+    );
+    out.counter("session_onion_stray_total", "Answers that nobody waits for.", stats.stray);
+    out.counter("session_onion_full_total", "Packets dropped for lack of room.", stats.full);
+    out.counter(
+        "session_onion_unreachable_total",
+        "Packets for nodes that were not reached in time.",
+        stats.unreachable,
+    );
+    out.counter("session_onion_expired_total", "Circuits without an answer.", stats.expired);
+    out.gauge("session_onion_circuits", "Circuits that wait for an answer.", stats.circuits as u64);
+    out.gauge("session_onion_waiting", "Packets that wait.", stats.waiting as u64);
+    out.gauge("session_onion_taken", "Packets taken in this epoch.", stats.taken as u64);
+    out.gauge("session_onion_taken_max", "How many can be.", stats.packets_max as u64);
+    out.gauge("session_onion_epoch", "The epoch of hop keys.", stats.epoch.0);
+    out.gauge(
+        "session_onion_nodes_known",
+        "Nodes whose hop key of this epoch is known.",
+        stats.nodes_known as u64,
     );
 }
 

@@ -4,15 +4,32 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use session_core::Time;
 use session_crypto::DsaPublicKey;
+use session_daemon::{Input, relay};
 use session_network as network;
-use session_protocol::Inbound;
-use session_protocol::inbound::Fault;
+use session_protocol::Checker;
 use session_runtime::quic::{Class, ConnId, Event, PeerKey, Quic};
 use tokio::sync::mpsc;
 
 /// What a frame becomes on the task of its connection.
-pub(crate) type Checked = Result<Inbound, Fault>;
+pub(crate) type Checked = relay::Heard;
+
+/// Checks a frame of a connection that carries no onion packets to open.
+pub(crate) fn checked(checker: &Checker, body: &[u8]) -> Checked {
+    relay::read(checker, None, Time::ZERO, body)
+}
+
+/// Returns what a machine that only has connections is to know.
+pub(crate) fn of_network(input: Input) -> Option<network::Input> {
+    match input {
+        Input::Network(input) => Some(input),
+        Input::Frame { conn, class, size, heard } => {
+            Some(network::Input::Frame { conn, class, size, frame: heard.frame })
+        }
+        _ => None,
+    }
+}
 
 /// What was sent before a close may take this long to arrive.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,8 +71,8 @@ impl Connections {
     }
 
     /// Returns what the machine is to know of an event, if anything.
-    pub(crate) fn input(&mut self, event: Event<Checked>) -> Option<network::Input> {
-        Some(match event {
+    pub(crate) fn input(&mut self, event: Event<Checked>) -> Option<Input> {
+        Some(Input::Network(match event {
             Event::Connected { conn, inbound, remote, peer_key, exporter, dial } => {
                 self.last += 1;
                 let number = network::ConnId(self.last);
@@ -73,8 +90,8 @@ impl Connections {
                 }
             }
             Event::Frame { conn, class, size, payload } => {
-                let conn = *self.numbers.get(&conn)?;
-                network::Input::Frame { conn, class: machine_class(class), size, frame: payload }
+                let (conn, class) = (*self.numbers.get(&conn)?, machine_class(class));
+                return Some(Input::Frame { conn, class, size, heard: payload });
             }
             Event::Disconnected { conn, why } => {
                 let number = self.numbers.remove(&conn)?;
@@ -85,7 +102,7 @@ impl Connections {
             Event::DialFailed { dial, why } => {
                 network::Input::DialFailed { dial, why: why.to_string() }
             }
-        })
+        }))
     }
 
     /// Sends a frame; a connection that cannot take it is closed by the endpoint.

@@ -13,7 +13,7 @@ use session_runtime::quic::{Options, Quic};
 use session_storage::{Durable, MemoryStore, StoreError};
 
 use super::slow_store::{Commits, SlowStore};
-use super::{Handle, NoReply, Parts, Running, start};
+use super::{Handle, NoReply, Parts, Reader, Running, start};
 
 /// A node that is a whole network.
 fn node<S: Durable + Send + 'static>(store: S) -> (Handle, Running) {
@@ -24,18 +24,22 @@ fn node<S: Durable + Send + 'static>(store: S) -> (Handle, Running) {
     let membership = StaticMembership::new("test", [record]).unwrap();
     let membership: Arc<dyn Membership> = Arc::new(membership);
     let checker = Arc::new(Checker::new(Arc::clone(&membership), Arc::new(RealVerifier)));
-    let on_frame = Arc::clone(&checker);
-    let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.check(&body));
+    let clock = Arc::new(SystemClock::new());
+    let reader = Arc::new(Reader::new(Arc::clone(&checker), Arc::clone(&clock)));
+    let on_frame = Arc::clone(&reader);
+    let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.read(&body));
     let options = Options::new("127.0.0.1:0".parse().unwrap());
     let (quic, events) = Quic::bind(options, Some(keys.clone()), decode).unwrap();
     let node = keys.public().node_id();
     let role = Role::Node { listen: address };
     let network = session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
     let swarm = session_swarm::Config::new(node, membership);
-    let daemon = Daemon::new(Config { network, swarm, coordinator: None, sessions: None }).unwrap();
-    let clock = Arc::new(SystemClock::new());
+    let daemon =
+        Daemon::new(Config { network, swarm, coordinator: None, sessions: None, onions: None })
+            .unwrap();
     let (chain, workloads) = (None, None);
-    let parts = Parts { node, daemon, store, keys, checker, clock, quic, events, chain, workloads };
+    let parts =
+        Parts { node, daemon, store, keys, checker, reader, clock, quic, events, chain, workloads };
     start(parts).unwrap()
 }
 

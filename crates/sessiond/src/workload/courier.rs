@@ -27,7 +27,7 @@ use session_runtime::entropy::OsEntropy;
 use session_runtime::quic::{Decode, Events, Options, Quic};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::shell::{Checked, Connections};
+use crate::shell::{Checked, Connections, checked, of_network};
 
 /// Messages under way.
 const ORDERS_MAX: usize = 64;
@@ -167,7 +167,7 @@ impl Courier {
         let membership = Arc::clone(&members.borrow());
         let checker = Arc::new(Checker::new(Arc::clone(&membership), Arc::new(RealVerifier)));
         let on_frame = Arc::clone(&checker);
-        let decode: Decode<Checked> = Arc::new(move |_, _, body| on_frame.check(&body));
+        let decode: Decode<Checked> = Arc::new(move |_, _, body| checked(&on_frame, &body));
         let options = Options::new(SocketAddr::from(([0, 0, 0, 0], 0)));
         let (quic, events) =
             Quic::bind(options, None, decode).map_err(|error| error.to_string())?;
@@ -233,7 +233,10 @@ impl Carrier {
                     Some(order) => Some(self.begin(order)),
                     None => break,
                 },
-                Some(event) = events.recv() => self.connections.input(event).map(Input::Network),
+                Some(event) = events.recv() => self.connections
+                    .input(event)
+                    .and_then(of_network)
+                    .map(Input::Network),
                 input = self.connections.looked_up() => input.map(Input::Network),
                 Ok(()) = members.changed() => {
                     let membership = Arc::clone(&members.borrow_and_update());

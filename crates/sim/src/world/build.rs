@@ -7,6 +7,7 @@ use session_core::Domain;
 use session_core::{Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{BadSignature, DsaPublicKey, RealVerifier, Signature, Signer, Verifier};
+use session_daemon::relay;
 use session_network::Role;
 use session_protocol::chain::Amount;
 use session_protocol::{AccessRule, Checker, Membership, NodeRecord, StaticMembership};
@@ -52,6 +53,9 @@ pub struct Plan {
     pub checkpoint_every: Span,
     /// Devices that talk, and how they behave; not all are somebody's from the beginning.
     pub devices: Option<(usize, session_messaging::messenger::Config)>,
+    /// Whether nodes are hops and exits of onion packets. Their hop keys are real, and so is the
+    /// work: a tenth of a millisecond for each packet and hop.
+    pub onions: bool,
     /// The chain that the nodes live on, if they live on one.
     pub chain: Option<ChainPlan>,
 }
@@ -160,6 +164,7 @@ impl World {
         let config = session_daemon::Config {
             coordinator,
             sessions: None,
+            onions: plan.onions.then(|| relay::Config::new(Arc::clone(&keys))),
             network: session_network::Config::new(role, keys, Arc::clone(&shared)),
             swarm: session_swarm::Config {
                 sweep_every: plan.sweep_every,
