@@ -106,10 +106,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Profile(Profile),
     /// Over which nodes requests travel.
-    #[command(subcommand, after_help = "Examples:\n  \
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
         session path show\n  \
         session --mode mix path show --probes 20 --json\n  \
-        session profile mode onion:5")]
+        session profile mode onion:5"
+    )]
     Path(Paths),
     /// Let a program answer: it is run for each message, JSON in and JSON out.
     #[command(after_help = "Examples:\n  \
@@ -416,7 +419,8 @@ pub(crate) struct Sim {
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
     /// everything, siege, chain, chain-liars, coordination, coordination-faults,
-    /// coordination-liars, workload, workload-liars, messaging or messaging-liars.
+    /// coordination-liars, workload, workload-liars, messaging, messaging-liars, onion or
+    /// onion-liars.
     #[arg(long, default_value = "everything", value_parser = story)]
     pub(crate) scenario: Story,
     /// How many simulated minutes.

@@ -66,7 +66,10 @@ async fn show(agent: &Agent, out: Out, nodes: &[NodeId], probes: u32) -> Result<
         if times.is_empty() {
             return Err(person::failure(error));
         }
-        out.warn(&format!("{} of {probes} requests failed: {error}", probes as usize - times.len()));
+        out.warn(&format!(
+            "{} of {probes} requests failed: {error}",
+            probes as usize - times.len()
+        ));
     }
     out.result(|| text(&report, &times), || object(&report, &times));
     Ok(())
@@ -92,8 +95,9 @@ fn text(report: &PathReport, times: &[u128]) -> String {
         })
         .collect();
     let paths: Vec<String> = report.paths.iter().rev().take(8).map(path).collect();
-    let cover = cover_a_day(report.mode)
-        .map(|bytes| format!("{} MB a day in each direction, at most half of it again", bytes / 2_000_000));
+    let cover = cover_a_day(report.mode).map(|bytes| {
+        format!("{} MB a day in each direction, at most half of it again", bytes / 2_000_000)
+    });
     out::rows(&[
         ("mode", report.mode.to_string()),
         ("guards", guards.join("\n")),
@@ -105,7 +109,11 @@ fn text(report: &PathReport, times: &[u128]) -> String {
         ("measured", measured(times)),
         (
             "a request",
-            format!("{} bytes out and as many back, at least; {} hops", Size::Small.bytes(), report.mode.hops()),
+            format!(
+                "{} bytes out and as many back, at least; {} hops",
+                Size::Small.bytes(),
+                report.mode.hops()
+            ),
         ),
         ("cover", cover.unwrap_or_default()),
         ("so far", so_far(report)),

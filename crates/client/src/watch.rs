@@ -246,7 +246,8 @@ impl Watch {
         let Some(watched) = self.boxes.get_mut(&address) else { return };
         watched.poll = None;
         // What is behind is more than fits a short answer.
-        watched.room_bytes = if more { ROOM_BYTES_MORE.max(watched.room_bytes * 3).min(ROOM_BYTES_MAX) } else { 0 };
+        watched.room_bytes =
+            if more { ROOM_BYTES_MORE.max(watched.room_bytes * 3).min(ROOM_BYTES_MAX) } else { 0 };
         if !more {
             watched.read_at = Some(watched.began);
             if read {

@@ -63,8 +63,8 @@ pub mod transfer;
 pub mod vault;
 
 pub use network::Network;
-pub use session_client::onion::Mode;
 pub use session::{Error, Events, NewAccount, Notice, OpenError, Options, Said, Session};
+pub use session_client::onion::Mode;
 pub use session_messaging::messenger::api::{Answer, Command, Event, Warning};
 pub use session_messaging::say::{Peer, Say, SayId};
 pub use session_messaging::thread::{Status, ThreadId};

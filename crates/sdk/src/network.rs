@@ -47,9 +47,8 @@ impl GuardFile {
         };
         let read = files::read_secret(path, GUARDS_BYTES_MAX, Loose::Warn);
         let read = read.map_err(|error| error.to_string());
-        let list = read.and_then(|bytes| {
-            GuardList::decode_exact(&bytes).map_err(|error| error.to_string())
-        });
+        let list = read
+            .and_then(|bytes| GuardList::decode_exact(&bytes).map_err(|error| error.to_string()));
         list.unwrap_or_else(|why| {
             tracing::warn!("{}: {why}; other guards are chosen", path.display());
             GuardList::default()

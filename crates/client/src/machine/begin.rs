@@ -9,6 +9,7 @@ use session_protocol::request::Refusal;
 
 use super::{Client, Cx, Effect};
 use crate::command::{Answer, Command, Error, Inbox, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};
+use crate::onion::Routes;
 use crate::subscription::Subscription;
 use crate::task::{Leg, Route, Task, TaskId};
 use crate::work::{Door, Fetching, One, Reading, Storing, Wish, Work};
@@ -116,7 +117,7 @@ impl Client {
             }
         };
         let legs = (0..parts).map(|_| Leg::new(None)).collect();
-        Ok(Task::new(work, route, legs, self.config.limits.command_time, cx.now))
+        Ok(Task::new(work, route, legs, self.command_span(), cx.now))
     }
 
     fn store(
@@ -180,8 +181,13 @@ impl Client {
 
     /// Makes a task of a subscription.
     pub(super) fn internal(&self, cx: &Cx<'_>, work: Work, route: Route, legs: Vec<Leg>) -> Task {
-        let span: Span = self.config.limits.command_time;
-        Task::new(work, route, legs, span, cx.now)
+        Task::new(work, route, legs, self.command_span(), cx.now)
+    }
+
+    /// Returns how long a command may go without progress; longer, where packets wait on purpose.
+    fn command_span(&self) -> Span {
+        let delays = self.routes.as_ref().map_or(Span::ZERO, Routes::expected_delay);
+        self.config.limits.command_time + Span::from_millis(delays.as_millis() * 3)
     }
 }
 

@@ -231,7 +231,14 @@ impl Client {
         legs.filter(|(.., leg)| wanted(leg)).map(|(id, index, _)| (id, index)).collect()
     }
 
-    pub(super) fn try_failed(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, error: Error) {
+    pub(super) fn try_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: TaskId,
+        leg: usize,
+        node: NodeId,
+        error: Error,
+    ) {
         self.nodes.failed(node, cx.now);
         self.move_on(id, leg, node, error);
     }
@@ -253,7 +260,10 @@ impl Client {
         if let Some(request) = trying.request() {
             self.requests.remove(&request);
         }
-        self.nodes.abandoned(trying.node, trying.until);
+        // A packet may be lost without the node having seen it: then it owes nothing.
+        if self.routes.is_none() {
+            self.nodes.abandoned(trying.node, trying.until);
+        }
     }
 
     fn end_tries(&mut self, id: TaskId, leg: usize) {
@@ -294,7 +304,11 @@ impl Client {
     }
 
     // Finds who waits for this reply of this node, and ends the waiting.
-    pub(super) fn take_asked(&mut self, node: NodeId, reply: u64) -> Option<(TaskId, usize, Time, Sent)> {
+    pub(super) fn take_asked(
+        &mut self,
+        node: NodeId,
+        reply: u64,
+    ) -> Option<(TaskId, usize, Time, Sent)> {
         let (id, leg) = *self.requests.get(&reply)?;
         let asked = |trying: &Try| trying.node == node && trying.request() == Some(reply);
         let trying = self.tasks.get_mut(&id)?.legs[leg].take(asked)?;
@@ -305,7 +319,14 @@ impl Client {
         }
     }
 
-    pub(super) fn go_on(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, step: Step) {
+    pub(super) fn go_on(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: TaskId,
+        leg: usize,
+        node: NodeId,
+        step: Step,
+    ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let members = match task.route {
             Route::Swarm(swarm) => self.config.membership.members(swarm).len(),

@@ -99,7 +99,13 @@ impl Client {
         self.tasks.insert(TaskId::Sweep(id, namespace), task);
     }
 
-    pub(super) fn swept(&mut self, cx: &mut Cx<'_>, id: u64, namespace: Namespace, pages: Vec<Page>) {
+    pub(super) fn swept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u64,
+        namespace: Namespace,
+        pages: Vec<Page>,
+    ) {
         let mut more = false;
         for page in pages {
             let Some(subscription) = self.subscriptions.get_mut(&id) else { return };

@@ -111,7 +111,8 @@ impl Client {
         let Some(task) = self.tasks.get(&id) else { return };
         let (shun, expected) = (task.legs[leg].shun.clone(), task.work.reply_bytes());
         let extra = self.extra_time(task);
-        let until = cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK) + extra;
+        let until =
+            cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK) + extra;
         if let Err(unready) = self.send_routed(cx, id, node, number, operations, until, &shun) {
             return self.not_sent(cx, id, leg, node, unready);
         }

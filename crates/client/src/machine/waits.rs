@@ -54,9 +54,11 @@ impl Client {
 
     /// Ends the waits for inboxes that are not watched any more.
     pub(super) fn end_waits(&mut self, is_wanted: impl Fn(&InboxAddress) -> bool) {
-        let waits = self.tasks.keys().copied().filter(|id| {
-            matches!(id, TaskId::Wait(address) if !is_wanted(address))
-        });
+        let waits = self
+            .tasks
+            .keys()
+            .copied()
+            .filter(|id| matches!(id, TaskId::Wait(address) if !is_wanted(address)));
         for id in waits.collect::<Vec<_>>() {
             self.drop_task(id);
         }

@@ -84,8 +84,7 @@ impl Client {
         while self.watch.polls() < self.config.limits.polls_max
             && let Some((swarm, batch)) = self.watch.batch(batch_max)
         {
-            let listen_to =
-                if batch_max == 1 { None } else { self.choose_pusher(cx, swarm) };
+            let listen_to = if batch_max == 1 { None } else { self.choose_pusher(cx, swarm) };
             let (poll, queries) = self.watch.begin(batch, listen_to, cx.now);
             let listen_to = listen_to.filter(|_| queries.iter().any(|query| query.listen));
             let work = Work::Poll(Polling::new(queries, listen_to));

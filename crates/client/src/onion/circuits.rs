@@ -64,12 +64,7 @@ impl Circuits {
     }
 
     /// Opens a circuit under a number that tells nobody how many there were.
-    pub(crate) fn open(
-        &mut self,
-        circuit: Circuit,
-        keys: ReplyKeys,
-        rng: &mut dyn Entropy,
-    ) -> u64 {
+    pub(crate) fn open(&mut self, circuit: Circuit, keys: ReplyKeys, rng: &mut dyn Entropy) -> u64 {
         loop {
             let number = rng.next_u64();
             if !self.out.contains_key(&number) {

@@ -23,6 +23,10 @@ const STAND_IN_AFTER: Span = Span::from_secs(3);
 /// Packets in a row that were lost behind a link before the link is made anew.
 const LOSSES_MAX: u32 = 4;
 
+/// Packets in a row that were lost behind a link before somebody stands in for the guard, and before
+/// it is replaced if that goes on: it may be the guard that drops them.
+const LOSSES_FAILING: u32 = 8;
+
 record! {
     /// A guard, for its owner's disk.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +54,30 @@ struct Kept {
     up: bool,
     /// Since when a link is wanted and not there.
     down_since: Option<Time>,
-    /// Packets in a row that nothing came back of.
+    /// Packets in a row that nothing came back of, and since when.
     losses: u32,
+    losing_since: Option<Time>,
+}
+
+impl Kept {
+    const fn new(guard: Guard) -> Self {
+        Self { guard, up: false, down_since: None, losses: 0, losing_since: None }
+    }
+
+    const fn is_failing(&self) -> bool {
+        self.losses >= LOSSES_FAILING
+    }
+
+    fn is_missing(&self, now: Time) -> bool {
+        let down = self.down_since.is_some_and(|since| now.since(since) >= STAND_IN_AFTER);
+        down || self.is_failing()
+    }
+
+    fn is_gone(&self, now: Time) -> bool {
+        let losing = self.losing_since.filter(|_| self.is_failing());
+        let since = self.down_since.or(losing);
+        since.is_some_and(|since| now.since(since) >= GONE_AFTER)
+    }
 }
 
 /// The guards, and how their links are.
@@ -63,8 +89,8 @@ pub(crate) struct Guards {
 
 impl Guards {
     pub(crate) fn new(saved: &GuardList) -> Self {
-        let kept = |guard: &Guard| Kept { guard: *guard, up: false, down_since: None, losses: 0 };
-        Self { list: saved.guards.iter().map(kept).collect(), changed: false }
+        let list = saved.guards.iter().map(|guard| Kept::new(*guard)).collect();
+        Self { list, changed: false }
     }
 
     pub(crate) fn is_guard(&self, node: &NodeId) -> bool {
@@ -101,9 +127,6 @@ impl Guards {
     /// reached. Returns to whom links are wanted.
     pub(crate) fn wanted(&mut self, map: &Map, now: Time, rng: &mut dyn Entropy) -> Vec<NodeId> {
         while self.list.len() < GUARDS && self.draw(map, now, rng) {}
-        let missing = |kept: &Kept| {
-            kept.down_since.is_some_and(|since| now.since(since) >= STAND_IN_AFTER)
-        };
         // One is enough to go on with; the search for the second one may take longer.
         let mut wanted = Vec::new();
         let mut hopeful = 0;
@@ -112,7 +135,7 @@ impl Guards {
             if place == self.list.len() && !self.draw(map, now, rng) {
                 break;
             }
-            hopeful += usize::from(!missing(&self.list[place]));
+            hopeful += usize::from(!self.list[place].is_missing(now));
             wanted.push(self.list[place].guard.node);
             place += 1;
         }
@@ -142,7 +165,7 @@ impl Guards {
         let more = rng.below((KEPT.1.as_millis() - KEPT.0.as_millis()).saturating_add(1));
         let until = now + KEPT.0 + Span::from_millis(more);
         let guard = Guard { node, since: now, until };
-        self.list.push(Kept { guard, up: false, down_since: None, losses: 0 });
+        self.list.push(Kept::new(guard));
         self.changed = true;
         true
     }
@@ -159,7 +182,7 @@ impl Guards {
             down.for_each(|kept| kept.down_since = Some(now));
         }
         if let Some(kept) = self.get_mut(node) {
-            (kept.up, kept.down_since, kept.losses) = (true, None, 0);
+            (kept.up, kept.down_since) = (true, None);
         }
     }
 
@@ -173,55 +196,56 @@ impl Guards {
     /// No link is wanted at the moment.
     pub(crate) fn rest(&mut self, node: &NodeId) {
         if let Some(kept) = self.get_mut(node) {
-            (kept.up, kept.down_since, kept.losses) = (false, None, 0);
+            (kept.up, kept.down_since) = (false, None);
         }
     }
 
     pub(crate) fn came_back(&mut self, node: &NodeId) {
         if let Some(kept) = self.get_mut(node) {
-            kept.losses = 0;
+            (kept.losses, kept.losing_since) = (0, None);
         }
     }
 
     /// A packet that was given to a guard did not come back. Tells whether the link is to be made
     /// anew: it may be dead without anybody having noticed.
-    pub(crate) fn lost(&mut self, node: &NodeId) -> bool {
+    pub(crate) fn lost(&mut self, node: &NodeId, now: Time) -> bool {
         let Some(kept) = self.get_mut(node) else { return false };
-        kept.losses += 1;
-        let dead = kept.losses >= LOSSES_MAX;
-        if dead {
-            kept.losses = 0;
-        }
-        dead
+        kept.losses = kept.losses.saturating_add(1);
+        kept.losing_since.get_or_insert(now);
+        kept.losses % LOSSES_MAX == 0
     }
 
-    /// Lets go of those that could not be reached for long, while another one could: returns them.
-    /// Where nobody can be reached it is our own link that fails.
+    /// Lets go of those that could not be reached for long, or lost everything, while another one did
+    /// its work: returns them. Where nobody does, it is our own link that fails.
     pub(crate) fn replace(&mut self, now: Time) -> Vec<NodeId> {
-        if !self.list.iter().any(|kept| kept.up) {
+        if !self.list.iter().any(|kept| kept.up && !kept.is_failing()) {
             return Vec::new();
         }
-        let gone = |kept: &Kept| {
-            kept.down_since.is_some_and(|since| now.since(since) >= GONE_AFTER)
-        };
-        let replaced: Vec<NodeId> =
-            self.list.extract_if(.., |kept| gone(kept)).map(|kept| kept.guard.node).collect();
+        let gone = self.list.extract_if(.., |kept| kept.is_gone(now));
+        let replaced: Vec<NodeId> = gone.map(|kept| kept.guard.node).collect();
         self.changed |= !replaced.is_empty();
         replaced
     }
 
-    /// Returns those that packets can be given to, the preferred one first. A link that packets were
-    /// lost behind comes last.
+    /// Returns those that packets can be given to, the preferred ones first; whoever loses everything
+    /// is asked only if there is nobody else.
     pub(crate) fn up(&self) -> Vec<NodeId> {
-        let mut up: Vec<&Kept> = self.list.iter().filter(|kept| kept.up).take(GUARDS).collect();
-        up.sort_by_key(|kept| kept.losses);
-        up.into_iter().map(|kept| kept.guard.node).collect()
+        let mut up: Vec<&Kept> = self.list.iter().filter(|kept| kept.up).collect();
+        up.sort_by_key(|kept| kept.is_failing());
+        up.into_iter().take(GUARDS).map(|kept| kept.guard.node).collect()
+    }
+
+    /// Tells whether the last packets over a guard came back.
+    pub(crate) fn is_well(&self, node: &NodeId) -> bool {
+        self.list.iter().any(|kept| kept.guard.node == *node && kept.losses < 2)
     }
 
     /// Returns when somebody has to stand in, or to be replaced.
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
         let downs = self.list.iter().filter_map(|kept| kept.down_since);
-        let times = downs.flat_map(|since| [since + STAND_IN_AFTER, since + GONE_AFTER]);
+        let losing = self.list.iter().filter_map(|kept| kept.losing_since);
+        let stand_ins = downs.clone().map(|since| since + STAND_IN_AFTER);
+        let times = stand_ins.chain(downs.chain(losing).map(|since| since + GONE_AFTER));
         let ends = self.list.iter().map(|kept| kept.guard.until);
         times.chain(ends).filter(|time| *time > now).min()
     }

@@ -13,7 +13,7 @@ pub const HOPS: u8 = 3;
 pub const DELAY_MEAN: Span = Span::from_millis(200);
 
 /// Mean time between two packets of [`Mode::Mix`] if nobody says otherwise.
-pub const SEND_EVERY: Span = Span::from_secs(1);
+pub const SEND_EVERY: Span = Span::from_millis(500);
 
 /// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,9 @@ use super::selection::{Choice, Map};
 /// Of four packets of cover that come back, those with a long answer, as replies to stores have.
 const LONG_ANSWERS_OF_4: u64 = 1;
 
+/// Nodes that are drawn before it is given up to find one that can be asked.
+const DRAWS: usize = 64;
+
 /// How long cover is waited for, besides what hops are asked to wait.
 const COVER_TIME: Span = Span::from_secs(20);
 
@@ -189,9 +192,9 @@ impl Routes {
 
     /// Draws a node that can be asked anything.
     pub(crate) fn anybody(&self, now: Time, rng: &mut dyn Entropy) -> Option<NodeId> {
-        let nodes = self.map.nodes().filter(|node| self.missing(node, now).is_none());
-        let nodes: Vec<NodeId> = nodes.collect();
-        nodes.get(usize::try_from(rng.below(nodes.len() as u64)).ok()?).copied()
+        let nodes: Vec<NodeId> = self.map.nodes().collect();
+        let draw = |_| nodes.get(usize::try_from(rng.below(nodes.len() as u64)).ok()?).copied();
+        (0..DRAWS).filter_map(draw).find(|node| self.missing(node, now).is_none())
     }
 
     pub(crate) fn is_linked(&self, node: &NodeId) -> bool {
@@ -276,7 +279,7 @@ impl Routes {
         if starts.len() > 1 && rng.below(2) == 1 {
             starts.swap(0, 1);
         }
-        starts.sort_by_key(|guard| shun.contains(guard));
+        starts.sort_by_key(|guard| (shun.contains(guard), !self.guards.is_well(guard)));
         if starts.is_empty() {
             return Err(self.missing(&exit, now).unwrap_or(Unready::NoGuard));
         }
@@ -338,8 +341,7 @@ impl Routes {
             answer: answer_size(errand.answer_bytes),
             payload: errand.payload,
         };
-        let (packet, keys) =
-            Packet::build(rng, &path, &order).map_err(|_| Unready::TooLong)?;
+        let (packet, keys) = Packet::build(rng, &path, &order).map_err(|_| Unready::TooLong)?;
         let guard = path.first();
         let (purpose, until) = (errand.purpose, errand.until);
         let circuit = Circuit { purpose, hops, sent: now, until };
@@ -392,7 +394,13 @@ impl Routes {
     }
 
     /// Takes what came over a guard's link.
-    pub(crate) fn take(&mut self, guard: &NodeId, circuit: u64, bytes: Vec<u8>, now: Time) -> Taken {
+    pub(crate) fn take(
+        &mut self,
+        guard: &NodeId,
+        circuit: u64,
+        bytes: Vec<u8>,
+        now: Time,
+    ) -> Taken {
         self.stats.bytes_in += bytes.len() as u64;
         let Some((circuit, keys)) = self.circuits.close(circuit, guard) else {
             self.stats.late += 1;
@@ -423,7 +431,7 @@ impl Routes {
         self.blame.lost(&circuit.hops[1..], now);
         // A node that was restarted has another key.
         self.directory.hurry(now);
-        self.guards.lost(&guard).then_some(guard)
+        self.guards.lost(&guard, now).then_some(guard)
     }
 
     /// Returns the packets whose time is over.

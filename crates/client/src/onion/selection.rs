@@ -225,7 +225,10 @@ mod tests {
             ("a.example:1", "b.example:1"),
         ];
         for (one, other) in different {
-            assert!(map(&[(1, None, one), (2, None, other)]).fit(&node(1), &node(2)), "{one} {other}");
+            assert!(
+                map(&[(1, None, one), (2, None, other)]).fit(&node(1), &node(2)),
+                "{one} {other}"
+            );
         }
     }
 

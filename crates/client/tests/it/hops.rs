@@ -129,7 +129,8 @@ fn the_longest_items_come_back_whole() {
         for item in &items {
             world.arrive(item, &all);
         }
-        let ids = session_core::List::new(items.iter().map(|it| it.id).collect::<Vec<_>>()).unwrap();
+        let ids =
+            session_core::List::new(items.iter().map(|it| it.id).collect::<Vec<_>>()).unwrap();
         let from = Inbox::Own;
         let fetched = world.run(Command::Fetch { from, namespace: ATTACHMENTS, ids });
         let Ok(Answer::Fetched { items: got, missing }) = fetched else { panic!("{fetched:?}") };
@@ -197,7 +198,8 @@ fn what_arrives_is_told_by_whoever_was_asked_to_wait() {
     for seed in 0..5 {
         let mut world = World::over(seed, 10, Mode::onion());
         let mailbox = crate::mailboxes::mailbox(1);
-        let (from, namespace) = (crate::mailboxes::reading(&mailbox), session_protocol::inbox::BOXES);
+        let (from, namespace) =
+            (crate::mailboxes::reading(&mailbox), session_protocol::inbox::BOXES);
         let source = session_client::Source { from, namespace, reader: Box::default() };
         world.input(Input::Watch { sources: [(mailbox.address(), source)].into() });
         world.pass(Span::from_secs(20));
@@ -230,11 +232,8 @@ fn what_arrives_is_told_by_whoever_was_asked_to_wait() {
 fn a_subscription_is_live_and_moves_to_another_exit() {
     let mut world = World::over(6, 10, Mode::onion());
     let reader = Box::default();
-    let id = world.command(Command::Subscribe {
-        from: Inbox::Own,
-        namespaces: vec![MESSAGES],
-        reader,
-    });
+    let id =
+        world.command(Command::Subscribe { from: Inbox::Own, namespaces: vec![MESSAGES], reader });
     world.pass(Span::from_secs(5));
     let live = |world: &World| {
         world.said.iter().rev().find_map(|said| match said {
@@ -468,7 +467,10 @@ fn where_nobody_publishes_keys_the_error_names_the_numbers() {
     let (result, _) = timed(&mut world, store());
     let Err(Error::TimedOut { last: Some(last), .. }) = result else { panic!("{result:?}") };
     assert!(
-        matches!(*last, Error::TooFewHops { hops: 3, known: 2, nodes: 5, .. } | Error::NoHopKey { .. }),
+        matches!(
+            *last,
+            Error::TooFewHops { hops: 3, known: 2, nodes: 5, .. } | Error::NoHopKey { .. }
+        ),
         "{last:?}"
     );
 }
@@ -524,6 +526,31 @@ fn a_guard_whose_link_fails_is_stood_in_for_and_then_replaced() {
 }
 
 #[test]
+fn a_guard_that_drops_everything_is_passed_by_and_replaced() {
+    for seed in 0..5 {
+        let mut world = acquainted(seed, 10, Mode::onion());
+        let before = guards(&world);
+        for guard in &before {
+            let bad = world.index(*guard);
+            world.meddle(bad, |seen| if seen == Seen::Here { Fate::Pass } else { Fate::Drop });
+        }
+        // Both of them: somebody stands in once that is clear.
+        let mut slow = 0;
+        for _ in 0..30 {
+            slow += usize::from(timed(&mut world, store()).1 > 3_000);
+            world.pass(Span::from_secs(30));
+        }
+        assert!(slow <= 12, "seed {seed}: {slow}");
+        for _ in 0..20 {
+            let (result, took) = timed(&mut world, store());
+            stored(&result);
+            assert!(took < 1_000, "seed {seed}: {took} ms");
+        }
+        assert!(routes(&world).guards_replaced >= 1, "seed {seed}");
+    }
+}
+
+#[test]
 fn where_everybody_is_gone_no_guard_is_replaced() {
     let mut world = acquainted(3, 10, Mode::onion());
     let before = guards(&world);
@@ -576,10 +603,8 @@ fn departures(seed: u64, say: usize) -> (Vec<u64>, u64) {
     }
     world.pass(Span::from_millis(120_000 - 3_000 * say as u64));
     let sent = world.nodes.iter().flat_map(|node| node.relay.from_clients.clone());
-    let mut times: Vec<u64> = sent
-        .filter(|(at, _)| *at > start)
-        .map(|(at, _)| at.since(start).as_millis())
-        .collect();
+    let mut times: Vec<u64> =
+        sent.filter(|(at, _)| *at > start).map(|(at, _)| at.since(start).as_millis()).collect();
     times.sort_unstable();
     (times, routes(&world).cover - cover)
 }

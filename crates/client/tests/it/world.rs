@@ -151,9 +151,8 @@ impl World {
         mode: Mode,
         guards: GuardList,
     ) -> Self {
-        let mut world = Self::around(seed, swarms, |config| {
-            Client::new(Config { mode, guards, ..config })
-        });
+        let mut world =
+            Self::around(seed, swarms, |config| Client::new(Config { mode, guards, ..config }));
         world.publish_keys();
         world
     }
