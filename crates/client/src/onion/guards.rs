@@ -250,3 +250,101 @@ impl Guards {
         times.chain(ends).filter(|time| *time > now).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use session_core::{SeededEntropy, SwarmId, Text};
+    use session_crypto::Signer as _;
+    use session_crypto::fake::FakeIdentity;
+    use session_protocol::{NodeRecord, StaticMembership};
+
+    use super::*;
+
+    fn map(nodes: usize) -> Map {
+        let mut rng = SeededEntropy::new(9);
+        let records = (0..nodes).map(|index| NodeRecord {
+            keys: FakeIdentity::generate(&mut rng).public().clone(),
+            address: Text::new(format!("198.{}.0.1:{index}", index / 2)).unwrap(),
+            swarm: SwarmId(1),
+        });
+        Map::of(&StaticMembership::new("test", records.collect::<Vec<_>>()).unwrap())
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn both_guards_are_in_different_nets_and_the_list_is_given_out_once() {
+        let map = map(20);
+        for seed in 0..50 {
+            let (mut guards, mut rng) = (Guards::default(), SeededEntropy::new(seed));
+            let wanted = guards.wanted(&map, at(0), &mut rng);
+            assert_eq!(wanted.len(), GUARDS);
+            assert!(map.fit(&wanted[0], &wanted[1]), "seed {seed}");
+            let list = guards.take_changed().expect("new");
+            assert_eq!((list.guards.len(), guards.take_changed()), (GUARDS, None));
+            let mut again = Guards::new(&list);
+            assert_eq!(again.wanted(&map, at(5), &mut rng), wanted);
+            assert_eq!(again.take_changed(), None);
+        }
+    }
+
+    #[test]
+    fn stand_ins_are_bounded_and_the_first_ones_are_preferred_again() {
+        let (map, mut rng) = (map(20), SeededEntropy::new(1));
+        let mut guards = Guards::default();
+        let first = guards.wanted(&map, at(0), &mut rng);
+        for second in 1..300 {
+            guards.wanted(&map, at(second), &mut rng);
+        }
+        assert_eq!(guards.iter().count(), GUARDS_KEPT_MAX);
+        let last = guards.iter().last().unwrap().0.node;
+        guards.came_up(&last, at(300));
+        assert_eq!(guards.up(), [last]);
+        guards.came_up(&first[0], at(301));
+        guards.came_up(&first[1], at(302));
+        assert_eq!(guards.up(), first, "stand-ins are not used any more");
+        assert_eq!(guards.wanted(&map, at(303), &mut rng), first);
+    }
+
+    #[test]
+    fn one_that_is_gone_is_replaced_while_another_one_works() {
+        let (map, mut rng) = (map(20), SeededEntropy::new(1));
+        let mut guards = Guards::default();
+        let first = guards.wanted(&map, at(0), &mut rng);
+        assert!(guards.replace(at(1_000)).is_empty(), "it may be our own link");
+        guards.came_up(&first[0], at(1_000));
+        assert!(guards.replace(at(1_599)).is_empty(), "counted from when our link was back");
+        guards.wanted(&map, at(1_600), &mut rng);
+        assert_eq!(guards.replace(at(1_600)), [first[1]]);
+        assert!(!guards.is_guard(&first[1]));
+        // Losing everything is being gone.
+        let second = guards.wanted(&map, at(1_600), &mut rng)[1];
+        guards.came_up(&second, at(1_601));
+        let anew = (0..LOSSES_FAILING).filter(|_| guards.lost(&second, at(1_700))).count();
+        assert_eq!(anew, 2, "the link is made anew now and again");
+        assert_eq!(guards.up()[0], first[0]);
+        assert!(guards.replace(at(2_299)).is_empty());
+        assert_eq!(guards.replace(at(2_300)), [second]);
+    }
+
+    #[test]
+    fn guards_end_after_their_time() {
+        let (map, mut rng) = (map(20), SeededEntropy::new(1));
+        let mut guards = Guards::default();
+        let first = guards.wanted(&map, at(0), &mut rng);
+        assert!(guards.retire(&map, at(30 * 86_400 - 1)).is_empty());
+        let mut retired = guards.retire(&map, at(60 * 86_400 + 1));
+        retired.sort_unstable();
+        let mut all = first.clone();
+        all.sort_unstable();
+        assert_eq!(retired, all);
+        // Whoever is no node any more is none either.
+        let second = guards.wanted(&map, at(60 * 86_400 + 1), &mut rng);
+        let few = self::map(1);
+        let gone = guards.retire(&few, at(60 * 86_400 + 2));
+        assert!(gone.iter().all(|node| !few.has(node)));
+        assert_eq!(gone.len() + guards.iter().count(), second.len());
+    }
+}
