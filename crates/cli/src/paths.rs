@@ -1,7 +1,6 @@
 //! `session path`: over which nodes requests travel, and what that costs.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 use session_client::onion::{Measured, Mode, PathReport, PathTaken};
@@ -11,6 +10,7 @@ use session_crypto::Identity;
 use session_network::onion::Size;
 use session_protocol::Membership as _;
 use session_sdk::agent::Agent;
+use tokio::time::Instant;
 
 use crate::args::Paths;
 use crate::exit::{Failure, Result};
