@@ -1,6 +1,6 @@
 //! A node as a hop and an exit of onion packets.
 //!
-//! What it is: [`Relay`] takes packets that were opened beside it ([`read`]), sends them on, keeps
+//! What it is: the relay takes packets that were opened beside it ([`read`]), sends them on, keeps
 //! for each request how its answer goes back, waits where a packet asks for it, and does at the end
 //! of a path what a client over a connection would ask for. It draws the node's hop keys, and keeps
 //! and spreads those of the others.
@@ -328,6 +328,7 @@ impl Relay {
         let held = held::Held::Send { to, circuit, packet };
         if !self.delayed.hold(cx.now + delay, held) {
             self.stats.full += 1;
+            self.lost(to, circuit);
         }
     }
 
@@ -337,18 +338,29 @@ impl Relay {
         };
         if self.membership.node(&node).is_none() || node == self.node {
             self.stats.unreachable += 1;
-            return;
+            return self.lost(to, circuit);
         }
         let link = self.links.used(cx.now, node, &self.up);
         self.follow(cx, link);
-        if self.up.contains(&node) {
-            if self.links.may_send(cx.now, node, packet.size()) {
-                cx.effects.push(Effect::Packet { to, circuit, packet });
-            } else {
-                self.stats.full += 1;
-            }
-        } else if !self.queues.wait(cx.now + CONNECTION_WAIT, node, circuit, packet) {
+        let room = if !self.up.contains(&node) {
+            self.queues.wait(cx.now + CONNECTION_WAIT, node, circuit, packet)
+        } else if self.links.may_send(cx.now, node, packet.size()) {
+            cx.effects.push(Effect::Packet { to, circuit, packet });
+            true
+        } else {
+            false
+        };
+        if !room {
             self.stats.full += 1;
+            self.lost(to, circuit);
+        }
+    }
+
+    /// A packet goes nowhere: no answer will come. The client is not told, but has its place back.
+    fn lost(&mut self, to: From, circuit: u64) {
+        let From::Node(node) = to else { return };
+        if let Some(circuit) = self.circuits.close((node, circuit)) {
+            self.load.give(circuit.from);
         }
     }
 
@@ -369,6 +381,7 @@ impl Relay {
     fn members(&mut self, cx: &mut Cx<'_>, membership: Arc<dyn Membership>) {
         self.membership = membership;
         self.directory.keep(|node| self.membership.node(node).is_some());
+        self.publish(cx);
         self.keep_ring(cx);
     }
 
@@ -385,7 +398,10 @@ impl Relay {
                 held::Held::Begin { id, errand, .. } => self.begin(cx, id, errand),
             }
         }
-        self.stats.unreachable += self.queues.expire(cx.now) as u64;
+        for (node, circuit) in self.queues.expire(cx.now) {
+            self.stats.unreachable += 1;
+            self.lost(From::Node(node), circuit);
+        }
         for circuit in self.circuits.expire(cx.now) {
             self.load.give(circuit.from);
             self.stats.expired += 1;

@@ -1,16 +1,19 @@
 //! What an onion packet costs whoever makes it and each hop. `cargo bench -p session-network --bench onion`.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use session_core::{Epoch, SeededEntropy, Time};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use session_core::{Blob, Epoch, SeededEntropy, SwarmId, Text, Time};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{Signer as _, XWingSecret};
 use session_network::onion::{
     AnswerKey, BackKey, Handle, Hop, HopKey, Opener, Order, Packet, Path, Peeled, ReplyBlock,
     ReplyKeys, Service, Size, TAGS_MAX,
 };
-use session_protocol::NetworkId;
+use session_protocol::onion::Onion;
+use session_protocol::{Checker, Frame, Inbound, Kind, NetworkId, NodeRecord, StaticMembership};
 
 const NOW: Time = Time::ZERO;
 
@@ -123,6 +126,59 @@ fn answers(c: &mut Criterion) {
     }
 }
 
+/// All that a node does with a frame that it passes on, but for the sockets: check, open, take,
+/// remember how the answer goes back, encode.
+fn relaying(c: &mut Criterion) {
+    let mut rng = SeededEntropy::new(5);
+    let mut nodes = nodes(&mut rng, 3);
+    let path = Path::new(nodes.iter().map(|(_, key)| key.clone()).collect(), NOW).expect("valid");
+    let records = [NodeRecord {
+        keys: FakeIdentity::new(&[1; 32]).public().clone(),
+        address: Text::new("h:1").expect("short"),
+        swarm: SwarmId(0),
+    }];
+    let membership = StaticMembership::new("bench", records).expect("one node");
+    let checker = Checker::new(Arc::new(membership), Arc::new(FakeVerifier));
+    let hop = &mut nodes[0].0;
+    let opener = hop.opener();
+    let mut circuits = BTreeMap::new();
+    for size in Size::ALL {
+        let mut group = c.benchmark_group("onion/relay");
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("{size:?}"), |b| {
+            b.iter_batched(
+                || {
+                    let order = order(size, b"question");
+                    let (packet, _) = Packet::build(&mut rng, &path, &order).expect("it fits");
+                    frame(1, packet)
+                },
+                |body| {
+                    let Ok(Inbound::Onion(onion)) = checker.check(&body) else {
+                        panic!("a packet is a packet")
+                    };
+                    let packet =
+                        Packet::try_from(onion.packet.into_vec()).expect("its length is right");
+                    match hop.admit(opener.open(NOW, &packet)) {
+                        Ok(Peeled::Forward { next, packet, back, .. }) => {
+                            let number = circuits.len() as u64;
+                            circuits.insert((next, number), (onion.circuit, back));
+                            frame(number, packet)
+                        }
+                        other => panic!("not forwarded but {other:?}"),
+                    }
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        group.finish();
+    }
+}
+
+fn frame(circuit: u64, packet: Packet) -> Vec<u8> {
+    let packet = Blob::new(packet.into_bytes()).expect("no longer than the longest");
+    Frame::encode(Kind::Onion, &Onion { circuit, packet })
+}
+
 fn blocks(c: &mut Criterion) {
     let mut rng = SeededEntropy::new(3);
     let nodes = nodes(&mut rng, 3);
@@ -152,5 +208,5 @@ fn encapsulation(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, answers, blocks, encapsulation);
+criterion_group!(benches, requests, answers, relaying, blocks, encapsulation);
 criterion_main!(benches);

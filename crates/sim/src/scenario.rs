@@ -198,6 +198,8 @@ pub struct Scenario {
     pub sweep_every: Span,
     /// How long an epoch lasts, where nodes live on a chain.
     pub epoch: Span,
+    /// See [`Plan::onions`].
+    pub onions: bool,
 }
 
 impl Scenario {
@@ -217,6 +219,7 @@ impl Scenario {
             // 15 s is what a node is made with when nobody says otherwise.
             sweep_every: Span::from_secs(sweep),
             epoch: Span::from_secs(600),
+            onions: false,
         }
     }
 
@@ -232,7 +235,7 @@ impl Scenario {
             persons: if self.story.is_of_conversations() { 0 } else { self.persons },
             habits: self.habits,
             devices: self.story.is_of_conversations().then(|| messaging::devices(self.persons)),
-            onions: self.story.is_over_hops(),
+            onions: self.onions || self.story.is_over_hops(),
             link: match self.story {
                 Story::Lossy
                 | Story::Everything

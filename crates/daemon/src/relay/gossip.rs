@@ -40,19 +40,23 @@ impl Relay {
         let network = self.membership.network();
         let drawn = self.keyring.draw(cx.rng, network, cx.now);
         self.directory.forget(cx.now);
-        if drawn.is_empty() {
-            return;
+        if drawn {
+            cx.effects.push(Effect::Opener(self.keyring.opener()));
+            self.publish(cx);
         }
-        cx.effects.push(Effect::Opener(self.keyring.opener()));
-        // A node that is not registered yet, or any more, publishes nothing.
+    }
+
+    /// Tells everybody of keys that nobody was told of; not while the node is not registered.
+    pub(super) fn publish(&mut self, cx: &mut Cx<'_>) {
         if self.membership.node(&self.node).is_none() {
             return;
         }
         let epoch = self.keyring.epoch(cx.now);
-        for key in &drawn {
-            self.directory.insert(key, epoch, cx.now);
+        let mut new = self.keyring.published().to_vec();
+        new.retain(|key| self.directory.insert(key, epoch, cx.now));
+        if !new.is_empty() {
+            self.spread(cx, new, None);
         }
-        self.spread(cx, drawn, None);
     }
 
     /// Sends keys to all peers but the one that they came from.

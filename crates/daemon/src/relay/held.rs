@@ -100,17 +100,18 @@ impl Queues {
         queue.into_iter().map(|waiting| (waiting.circuit, waiting.packet)).collect()
     }
 
-    /// Drops what has waited too long, and says how much it was.
-    pub(super) fn expire(&mut self, now: Time) -> usize {
-        let before = self.len;
-        for queue in self.queues.values_mut() {
+    /// Drops what has waited too long, and says what it was.
+    pub(super) fn expire(&mut self, now: Time) -> Vec<(NodeId, u64)> {
+        let mut expired = Vec::new();
+        for (node, queue) in &mut self.queues {
             while let Some(waiting) = queue.pop_front_if(|waiting| waiting.until <= now) {
                 self.len -= 1;
                 self.bytes -= waiting.packet.size().bytes();
+                expired.push((*node, waiting.circuit));
             }
         }
         self.queues.retain(|_, queue| !queue.is_empty());
-        before - self.len
+        expired
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {

@@ -18,13 +18,15 @@ pub(super) struct Keyring {
     anchor: (Epoch, Schedule),
     /// The last epoch that a key was drawn for.
     drawn: Option<Epoch>,
+    /// The keys as they are published.
+    published: Vec<SignedHopKey>,
 }
 
 impl Keyring {
     pub(super) fn new(node: NodeId, config: Config) -> Self {
         let anchor = Schedule { start: Time::ZERO, length: EPOCH_LENGTH };
         let hop = Hop::new(node, config.packets_max);
-        Self { node, config, hop, anchor: (Epoch(0), anchor), drawn: None }
+        Self { node, config, hop, anchor: (Epoch(0), anchor), drawn: None, published: Vec::new() }
     }
 
     pub(super) fn opener(&self) -> Arc<Opener> {
@@ -43,6 +45,7 @@ impl Keyring {
         if before.0.abs_diff(self.epoch(now).0) > 1 {
             self.hop = Hop::new(self.node, self.config.packets_max);
             self.drawn = None;
+            self.published.clear();
         }
     }
 
@@ -71,26 +74,28 @@ impl Keyring {
     }
 
     /// Draws what is not there yet: the key of this epoch, and from its middle on that of the next.
-    pub(super) fn draw(
-        &mut self,
-        rng: &mut dyn Entropy,
-        network: NetworkId,
-        now: Time,
-    ) -> Vec<SignedHopKey> {
+    /// Returns whether there was any.
+    pub(super) fn draw(&mut self, rng: &mut dyn Entropy, network: NetworkId, now: Time) -> bool {
         self.hop.forget(now);
+        self.published.retain(|key| now < key.record.until);
         let epoch = self.epoch(now);
         let next = Epoch(epoch.0 + 1);
         let last = if now >= self.middle(epoch) { next } else { epoch };
         let first = self.drawn.map_or(epoch, |drawn| epoch.max(Epoch(drawn.0 + 1)));
-        let mut published = Vec::new();
+        let before = self.drawn;
         for epoch in (first.0..=last.0).map(Epoch) {
             let overlap = KEY_OVERLAP.min(Span::from_millis(self.length().as_millis() / 2));
             let until = (self.start(epoch) + self.length() + overlap).min(now + KEY_LIFE_MAX);
             let record = self.hop.rotate(rng, network, epoch, (now, until));
-            published.push(record.sign(&*self.config.keys, rng));
+            self.published.push(record.sign(&*self.config.keys, rng));
             self.drawn = Some(epoch);
         }
-        published
+        self.drawn != before
+    }
+
+    /// Returns the keys as they are published.
+    pub(super) fn published(&self) -> &[SignedHopKey] {
+        &self.published
     }
 
     /// Returns when a key is to be drawn; nothing before the first.

@@ -1,12 +1,13 @@
 //! Rates, bounds and malformed frames.
 
-use session_core::{Encode, Epoch, List, Span, Time};
+use session_core::{Blob, Encode, Epoch, List, Span, Time};
 use session_network::limits::{
     Budget, DUTIES, OVERRUNS, REASON_BYTES_MAX, SESSIONS, UNHANDLED_MAX,
 };
 use session_network::{Class, ConnId, Effect, From, Input, Limits, Rate};
 use session_protocol::duty::Duty;
 use session_protocol::limits::FRAME_BYTES_MAX;
+use session_protocol::onion::{HopKeys, Onion};
 use session_protocol::peer::Ping;
 use session_protocol::request::{Operation, Request};
 use session_protocol::workload::message::SessionStart;
@@ -371,4 +372,61 @@ fn duties_are_between_nodes_and_rare() {
     let mut client = Solo::client();
     client.dial_up(1, 0);
     assert_eq!(client.frame(1, Kind::Duty, &probe(1)), [], "clients have no duties");
+}
+
+fn onion(bytes: usize) -> Onion {
+    Onion { circuit: 1, packet: Blob::new(vec![0; bytes]).unwrap() }
+}
+
+#[test]
+fn onion_packets_have_limits_of_their_own() {
+    let rate = Rate { per_second: 4, burst: 20 };
+    let limits = Limits { client_onions: rate, peer_onions: rate, ..Limits::default() };
+    for from in ["client", "node"] {
+        let mut solo = Solo::limited(limits);
+        if from == "client" {
+            solo.client_up(1, HERE);
+        } else {
+            solo.node_up(1, 0);
+        }
+        // 12 for a large one, 4 for a bulk one, 1 for each small one.
+        for bytes in [98_304, 32_768, 8_192, 8_192, 8_192, 8_192] {
+            assert!(handed_up(&solo.frame(1, Kind::Onion, &onion(bytes))), "{bytes} of {from}");
+        }
+        assert_eq!(solo.frame(1, Kind::Onion, &onion(8_192)), []);
+        assert_eq!(solo.network.stats().refused.over_limit, 1);
+        solo.pass(Span::from_millis(1_000));
+        assert!(handed_up(&solo.frame(1, Kind::Onion, &onion(32_768))), "four a second");
+        // What others made a node send is not its fault.
+        let end = (0..=OVERRUNS.burst + OVERRUNS.per_second)
+            .map(|_| solo.frame(1, Kind::Onion, &onion(8_192)))
+            .find(|effects| !effects.is_empty());
+        assert_eq!(end.is_some(), from == "client", "{end:?}");
+    }
+}
+
+#[test]
+fn the_largest_packet_can_always_be_sent_in_the_end() {
+    let rate = Rate { per_second: 1, burst: 1 };
+    let mut solo = Solo::limited(Limits { client_onions: rate, ..Limits::default() });
+    solo.client_up(1, HERE);
+    assert!(handed_up(&solo.frame(1, Kind::Onion, &onion(98_304))));
+    assert_eq!(solo.frame(1, Kind::Onion, &onion(8_192)), []);
+}
+
+#[test]
+fn clients_and_nodes_carry_packets_and_only_nodes_speak_of_hop_keys() {
+    let none = HopKeys::Keys { keys: List::default() };
+    let mut solo = Solo::node();
+    solo.client_up(1, HERE);
+    solo.node_up(2, 0);
+    assert!(handed_up(&solo.frame(1, Kind::Onion, &onion(8_192))));
+    assert!(handed_up(&solo.frame(2, Kind::Onion, &onion(8_192))));
+    assert!(handed_up(&solo.frame(2, Kind::HopKeys, &none)));
+    assert_eq!(solo.frame(1, Kind::HopKeys, &none), []);
+    assert_eq!(solo.network.stats().refused.unhandled, 1);
+    let mut client = Solo::client();
+    client.dial_up(1, 0);
+    assert!(handed_up(&client.frame(1, Kind::Onion, &onion(8_192))));
+    assert_eq!(client.frame(1, Kind::HopKeys, &none), []);
 }

@@ -47,6 +47,24 @@ fn the_lower_id_dials_and_the_other_waits() {
 }
 
 #[test]
+fn a_node_that_something_waits_for_is_dialled_whatever_the_id() {
+    let mut solo = Solo::node();
+    let (lower, higher) = (solo.node_id(0), solo.node_id(2));
+    for node in [lower, higher] {
+        dial_of(&solo.input(Input::Dial { node }));
+        // Once: the next packet waits with the first.
+        assert_eq!(solo.input(Input::Dial { node }), []);
+    }
+    // Also if it was waited for before.
+    let mut solo = Solo::node();
+    assert_eq!(solo.input(Input::Connect { node: lower }), []);
+    let dial = dial_of(&solo.input(Input::Dial { node: lower }));
+    let failed = solo.input(Input::DialFailed { dial, why: "nobody there".into() });
+    assert!(matches!(failed[..], [Effect::Unreachable { .. }]), "{failed:?}");
+    assert_eq!(solo.input(Input::Dial { node: lower }), [], "now it backs off like any other");
+}
+
+#[test]
 fn a_client_dials_whatever_the_id() {
     let mut solo = Solo::client();
     for number in [0, 2] {

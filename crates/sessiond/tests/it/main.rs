@@ -3,6 +3,7 @@
 mod chain;
 mod client_api;
 mod life;
+mod onions;
 mod refusals;
 mod sessions;
 mod sessions_world;

@@ -4,4 +4,5 @@ mod chain;
 mod coordination;
 mod messaging;
 mod noticed;
+mod onions;
 mod stories;

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use session_core::{Epoch, NodeId, Span, Time};
 use session_network::onion::SignedHopKey;
 use session_protocol::onion::{HopKeys, service};
 use session_protocol::request::{Outcome, Refusal};
 use session_protocol::schedule::Schedule;
+use session_protocol::{Membership as _, StaticMembership};
 
 use super::{World, but, nodes_of};
 use crate::relay::{EPOCH_LENGTH, Input, KEY_OVERLAP};
@@ -96,6 +99,27 @@ fn a_chain_says_when_epochs_are_and_they_go_on_where_it_halts() {
         let keys = world.ask(&[2, 1, 0], service::ECHO, b"");
         assert_eq!(world.answer(keys), b"");
     }
+}
+
+#[test]
+fn a_node_publishes_when_it_is_registered() {
+    let mut world = World::unconnected(4);
+    let (everybody, node) = (Arc::clone(&world.membership), world.nodes[3].id);
+    let others = everybody.nodes().into_iter().filter(|(known, _)| *known != node);
+    let others: Vec<_> = others.map(|(_, record)| record.clone()).collect();
+    let others = Arc::new(StaticMembership::new("relays", others).unwrap());
+    for index in 0..4 {
+        world.tell(index, Input::Membership(Arc::<StaticMembership>::clone(&others)));
+    }
+    world.tick();
+    world.connect(0, 3);
+    world.run();
+    assert!((0..4).all(|by| world.key(3, by).is_none()));
+    for index in 0..4 {
+        world.tell(index, Input::Membership(Arc::<StaticMembership>::clone(&everybody)));
+    }
+    world.tick();
+    assert!((0..4).all(|by| world.key(3, by).is_some()));
 }
 
 #[test]

@@ -161,6 +161,7 @@ fn packets_wait_for_a_connection_and_no_longer() {
     world.connect(0, 2);
     world.run();
     assert_eq!((world.stats(0).unreachable, world.stats(0).waiting, world.got.len()), (1, 0, 0));
+    assert_eq!(world.stats(0).circuits, 0, "its place is free again");
 }
 
 #[test]
@@ -176,7 +177,8 @@ fn a_node_that_is_none_is_not_dialled() {
     };
     world.tell(0, Input::Membership(std::sync::Arc::new(without)));
     drop(world.ask_over(&path, 0, service::ECHO, b""));
-    assert_eq!((world.stats(0).unreachable, world.stats(0).waiting), (1, 0));
+    let stats = world.stats(0);
+    assert_eq!((stats.unreachable, stats.waiting, stats.circuits), (1, 0, 0));
     assert!(world.seen.is_empty());
 }
 

@@ -1,15 +1,19 @@
-//! A node process, a small HTTP client, an owner who signs, and a chain.
+//! A node process, small clients, an owner who signs, a chain, and whoever watches the line.
 
+mod asker;
 mod chain;
 mod committee;
 mod http;
 mod ledger;
 mod node;
 mod owner;
+mod tap;
 
+pub(crate) use asker::Asker;
 pub(crate) use chain::{Chain, Liar, Member, eventually};
 pub(crate) use committee::{Committee, Program, World, ended, get, refusal};
 pub(crate) use http::{open, post, request, try_post};
 pub(crate) use ledger::Ledger;
 pub(crate) use node::{Node, Place, sessiond};
 pub(crate) use owner::{Owner, now, read_all};
+pub(crate) use tap::{Seen, Tap};
