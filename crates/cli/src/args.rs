@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use session_client::Mode;
 use session_core::Span;
 use session_runtime::http::client::Endpoint;
 use session_sim::Story;
@@ -14,8 +15,8 @@ mod workload;
 
 pub(crate) use chain::{Chain, ChainCommand, Given, Order, Sending, Subject};
 pub(crate) use talk::{
-    Account, Backup, Bot, Chat, ChatCommand, Contact, Device, Group, Profile, Receipt, RoleArg,
-    TimerSpan, Until, Wait, Where,
+    Account, Backup, Bot, Chat, ChatCommand, Contact, Device, Group, Paths, Profile, Receipt,
+    RoleArg, TimerSpan, Until, Wait, Where,
 };
 pub(crate) use workload::{Dev, Lang, Run, Workload, WorkloadCommand};
 
@@ -62,6 +63,10 @@ pub(crate) struct Common {
     /// Which of several accounts: HOME/profiles/NAME.
     #[arg(long, global = true, value_name = "NAME", env = "SESSION_PROFILE")]
     pub(crate) profile: Option<String>,
+    /// How requests travel: direct, onion (over hops) or mix (over hops that wait, with cover);
+    /// onion:5 is over five hops. Without it, as 'session profile mode' has set.
+    #[arg(long, global = true, value_name = "MODE", env = "SESSION_MODE")]
+    pub(crate) mode: Option<Mode>,
     /// Tell others what was read here; they are told what was delivered in any case.
     #[arg(long, global = true)]
     pub(crate) read_receipts: bool,
@@ -100,6 +105,15 @@ pub(crate) enum Command {
     /// Several accounts on one machine.
     #[command(subcommand)]
     Profile(Profile),
+    /// Over which nodes requests travel.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        session path show\n  \
+        session --mode mix path show --probes 20 --json\n  \
+        session profile mode onion:5"
+    )]
+    Path(Paths),
     /// Let a program answer: it is run for each message, JSON in and JSON out.
     #[command(after_help = "Examples:\n  \
         session bot --accept -- jq -c '{text: .text}'      says everything once more\n  \
@@ -405,7 +419,8 @@ pub(crate) struct Sim {
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
     /// everything, siege, chain, chain-liars, coordination, coordination-faults,
-    /// coordination-liars, workload, workload-liars, messaging or messaging-liars.
+    /// coordination-liars, workload, workload-liars, messaging, messaging-liars, onion or
+    /// onion-liars.
     #[arg(long, default_value = "everything", value_parser = story)]
     pub(crate) scenario: Story,
     /// How many simulated minutes.

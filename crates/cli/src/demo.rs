@@ -99,6 +99,7 @@ impl Actor {
             json: false,
             passphrase_file: None,
             profile: None,
+            mode: None,
             read_receipts: false,
         })?;
         let identity = Identity::generate(&mut crate::person::entropy()?);

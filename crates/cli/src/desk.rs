@@ -39,7 +39,7 @@ pub(crate) async fn open(home: &Home) -> Result<Session> {
 
 /// Opens a session, making its account if the options say so.
 pub(crate) async fn open_with(home: &Home, options: Options) -> Result<Session> {
-    let network = Members::find(home).await?.into_network();
+    let network = Members::find(home).await?.into_network(home)?;
     Session::open(home.dir(), network, options).await.map_err(not_opened)
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn failure(error: Error) -> Failure {
             }
             _ => Code::Failed,
         },
-        Error::Network(error) => person::code(error),
+        Error::Network(error) => return person::failure(error.clone()),
         _ => Code::Failed,
     };
     Failure::new(code, error)

@@ -7,6 +7,8 @@
 //! HOME/sending/ID       files that are on their way out
 //! HOME/network.toml     the network, unless --network names another
 //! HOME/vault.key        the key of the messages, mode 0600
+//! HOME/mode             how requests travel
+//! HOME/guards           the nodes that packets are given to
 //! HOME/messages.vault   conversations, contacts, keys: encrypted
 //! HOME/profiles/NAME/   all of this once more, for another account
 //! HOME/profile          the name of the profile that is used
@@ -18,6 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use session_client::Mode;
 use session_core::{AccountId, Decode, Encode};
 use session_crypto::identity_file::{self, Protection};
 use session_crypto::{AccountRef, Identity, PublicIdentity};
@@ -41,6 +44,9 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The file that names the profile in use.
 const PROFILE_FILE: &str = "profile";
 
+/// The file that says how requests of a profile travel.
+const MODE_FILE: &str = "mode";
+
 /// The folder of the profiles.
 const PROFILES: &str = "profiles";
 
@@ -53,6 +59,8 @@ pub(crate) struct Home {
     network: PathBuf,
     passphrase_file: Option<PathBuf>,
     read_receipts: bool,
+    /// As the command line says.
+    mode: Option<Mode>,
 }
 
 impl Home {
@@ -75,7 +83,32 @@ impl Home {
             }
         };
         let passphrase_file = common.passphrase_file.clone();
-        Ok(Self { base, dir, network, passphrase_file, read_receipts: common.read_receipts })
+        let (read_receipts, mode) = (common.read_receipts, common.mode);
+        Ok(Self { base, dir, network, passphrase_file, read_receipts, mode })
+    }
+
+    /// Returns how requests travel: as the command line says, or the profile, or as usual.
+    pub(crate) fn mode(&self) -> Result<Mode> {
+        if let Some(mode) = self.mode {
+            return Ok(mode);
+        }
+        let path = self.dir.join(MODE_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().doing(|| path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Mode::default()),
+            Err(error) => Err(Failure::failed(format!("cannot read {}: {error}", path.display()))),
+        }
+    }
+
+    /// Has requests of this profile travel so from now on.
+    pub(crate) fn set_mode(&self, mode: Mode) -> Result<()> {
+        self.make_dir(&self.dir)?;
+        write_secret(&self.dir.join(MODE_FILE), format!("{mode}\n").as_bytes())
+    }
+
+    /// Returns where the guards are kept.
+    pub(crate) fn guards_file(&self) -> PathBuf {
+        self.dir.join("guards")
     }
 
     /// Tells whether others shall know what was read.
@@ -258,6 +291,11 @@ impl Home {
 
     fn contact_path(&self, account: &AccountId) -> PathBuf {
         self.dir.join("contacts").join(AccountRef(*account).to_string())
+    }
+
+    /// Makes the folder, unless it is there.
+    pub(crate) fn make(&self) -> Result<()> {
+        self.make_dir(&self.dir)
     }
 
     fn make_dir(&self, dir: &Path) -> Result<()> {

@@ -182,6 +182,7 @@ impl LocalChain {
             json: false,
             passphrase_file: None,
             profile: None,
+            mode: None,
             read_receipts: false,
         })?
         .identity()

@@ -42,7 +42,7 @@ pub(crate) async fn send(home: &Home, out: Out, args: &Send) -> Result<()> {
     if args.file.is_none() && text.as_ref().is_none_or(|text| text.trim().is_empty()) {
         return Err(Failure::usage("there is nothing to send: the text is empty"));
     }
-    let person = Person::start(home.identity()?, Members::find(home).await?)?;
+    let person = Person::of(home, home.identity()?, Members::find(home).await?)?;
     let done = deliver(home, out, args, &person, to, text).await;
     if done.is_ok()
         && let Err(failure) = person.publish().await
@@ -137,7 +137,7 @@ fn proof_json(proof: &StoredProof) -> Value {
 }
 
 pub(crate) async fn inbox(home: &Home, out: Out, args: &Inbox) -> Result<()> {
-    let person = Person::start(home.identity()?, Members::find(home).await?)?;
+    let person = Person::of(home, home.identity()?, Members::find(home).await?)?;
     let done = read_inbox(home, out, args, &person).await;
     person.agent.stop().await;
     done

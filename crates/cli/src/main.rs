@@ -23,6 +23,7 @@ mod mail;
 mod members;
 mod node;
 mod out;
+mod paths;
 mod person;
 mod process;
 mod profile;
@@ -86,6 +87,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Receipt(command) => wait(receipt::run(&home()?, out, command)),
         Command::Backup(command) => backup::run(&home()?, out, command),
         Command::Profile(command) => profile::run(&home()?, out, command),
+        Command::Path(command) => wait(paths::run(&home()?, out, command)),
         Command::Bot(args) => wait(bot::run(&home()?, out, args)),
         Command::Id(command) => id::run(&home()?, out, command),
         Command::Sim(args) => sim::run(out, args),

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use session_client::Mode;
 use session_protocol::network_file;
 use session_protocol::{Membership, StaticMembership};
 use session_rpc::network_file::NetworkFile;
@@ -57,9 +58,16 @@ impl Members {
         &self.view
     }
 
-    /// Returns the network as clients take it: the chain is asked again once in a while.
-    pub(crate) fn into_network(self) -> Network {
-        let network = Network::new(self.view.clone());
+    /// Returns the network as clients take it: the chain is asked again once in a while, and requests
+    /// travel as the home says.
+    pub(crate) fn into_network(self, home: &Home) -> Result<Network> {
+        let network = Network::new(self.view.clone()).with_mode(home.mode()?, guards(home)?);
+        Ok(network.with_directory(Arc::new(Asked(Mutex::new(self)))))
+    }
+
+    /// Returns the network for whoever asks nodes about themselves: they are asked directly.
+    pub(crate) fn into_direct_network(self) -> Network {
+        let network = Network::new(self.view.clone()).with_mode(Mode::Direct, None);
         network.with_directory(Arc::new(Asked(Mutex::new(self))))
     }
 
@@ -92,6 +100,12 @@ impl Members {
         (self.network, self.view) = (network, Arc::new(view));
         Ok(true)
     }
+}
+
+// Where they can be kept: a home that is not there yet is made for them.
+fn guards(home: &Home) -> Result<Option<std::path::PathBuf>> {
+    home.make()?;
+    Ok(Some(home.guards_file()))
 }
 
 /// Members that are asked for by whoever needs them.

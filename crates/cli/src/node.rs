@@ -38,7 +38,7 @@ pub(crate) async fn run(home: &impl Fn() -> Result<Home>, out: Out, command: &No
     let membership = members.view().clone();
     // Asking nodes how they are needs no account: a throw-away identity tells them nothing.
     let identity = Arc::new(Identity::generate(&mut crate::person::entropy()?));
-    let agent = Agent::start(identity, &members.into_network()).map_err(Failure::failed)?;
+    let agent = Agent::start(identity, &members.into_direct_network()).map_err(Failure::failed)?;
     let done = match command {
         Node::List => list(&agent, out, &*membership).await,
         Node::Ping { node, count } => ping(&agent, out, &*membership, node, *count).await,

@@ -14,9 +14,11 @@ use session_protocol::request::{Item, Refusal};
 use session_protocol::{AccessRule, Membership};
 use session_runtime::clock::SystemClock;
 use session_runtime::entropy::OsEntropy;
+use session_sdk::Network;
 use session_sdk::agent::Agent;
 
 use crate::exit::{Code, Failure, Result};
+use crate::home::Home;
 use crate::members::{Members, SharedMembership};
 
 /// How many nodes are asked for what is new: what one withholds, the other has.
@@ -42,12 +44,21 @@ pub(crate) struct Received {
 }
 
 impl Person {
-    /// Starts a client for an identity.
+    /// Starts a client that asks nodes directly: for networks of our own, which a demo makes.
     pub(crate) fn start(identity: Identity, members: Members) -> Result<Self> {
-        let identity = Arc::new(identity);
         let membership = members.view().clone();
-        let agent =
-            Agent::start(identity.clone(), &members.into_network()).map_err(Failure::failed)?;
+        Self::over(identity, membership, &members.into_direct_network())
+    }
+
+    /// Starts a client whose requests travel as a home says.
+    pub(crate) fn of(home: &Home, identity: Identity, members: Members) -> Result<Self> {
+        let membership = members.view().clone();
+        Self::over(identity, membership, &members.into_network(home)?)
+    }
+
+    fn over(identity: Identity, membership: SharedMembership, network: &Network) -> Result<Self> {
+        let identity = Arc::new(identity);
+        let agent = Agent::start(identity.clone(), network).map_err(Failure::failed)?;
         Ok(Self { identity, membership, agent })
     }
 
@@ -195,8 +206,26 @@ fn unexpected() -> Failure {
     Failure::failed("the client answered something else than was asked")
 }
 
-fn failure(error: session_client::Error) -> Failure {
-    Failure::new(code(&error), error)
+pub(crate) fn failure(error: session_client::Error) -> Failure {
+    Failure::new(code(&error), explained(&error))
+}
+
+/// Returns what the client says; where there is no path, with the way around it.
+pub(crate) fn explained(error: &session_client::Error) -> String {
+    if lacks_path(error) {
+        format!("{error}; with --mode direct nodes are asked directly, and see from where")
+    } else {
+        error.to_string()
+    }
+}
+
+fn lacks_path(error: &session_client::Error) -> bool {
+    use session_client::Error;
+    match error {
+        Error::TimedOut { last: Some(last), .. } => lacks_path(last),
+        Error::TooFewHops { .. } | Error::NoHopKey { .. } | Error::NoGuard { .. } => true,
+        _ => false,
+    }
 }
 
 /// Whether somebody who knows other nodes may have answered so.
@@ -226,6 +255,11 @@ pub(crate) fn code(error: &session_client::Error) -> Code {
         Error::Invalid(_) | Error::NoAccount => Code::Usage,
         Error::Unreachable { .. }
         | Error::NoAnswer { .. }
+        | Error::NoGuard { .. }
+        | Error::NoHopKey { .. }
+        | Error::TooFewHops { .. }
+        | Error::NoRoom
+        | Error::Lost { .. }
         | Error::TimedOut { .. }
         | Error::NotEnoughReceipts { .. }
         | Error::NoSwarm(_) => Code::Network,

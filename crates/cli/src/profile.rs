@@ -9,6 +9,13 @@ use crate::out::Out;
 
 pub(crate) fn run(home: &Home, out: Out, command: &Profile) -> Result<()> {
     match command {
+        Profile::Mode { mode } => {
+            if let Some(mode) = mode {
+                home.set_mode(*mode)?;
+            }
+            let mode = home.mode()?;
+            out.result(|| mode.to_string(), || json!({ "mode": mode.to_string() }));
+        }
         Profile::List => {
             let profiles = home.profiles();
             if profiles.is_empty() {

@@ -12,6 +12,7 @@ use session_protocol::membership::Member;
 use session_protocol::owner::ExpireMode;
 use session_protocol::request::{Cursor, Expiring, Info, Item, ItemBytes, Refusal};
 
+use crate::onion::PathReport;
 use crate::reader::InboxReader;
 use crate::receipts::StoredProof;
 
@@ -160,6 +161,8 @@ pub enum Command {
         /// The node.
         node: NodeId,
     },
+    /// Tell how requests travel. Answered by [`Answer::Paths`], at once.
+    Paths,
     /// Ask who keeps an inbox. Answered by [`Answer::Swarm`].
     GetSwarm {
         /// The inbox.
@@ -225,6 +228,8 @@ pub enum Answer {
         /// From request to reply.
         round_trip: Span,
     },
+    /// How requests travel; nothing, where they go to the nodes themselves.
+    Paths(Option<Box<PathReport>>),
     /// Who keeps an inbox, says the node that was asked.
     Swarm {
         /// Which swarm.
@@ -307,6 +312,42 @@ pub enum Error {
     /// So many members do not have the card that no quorum can ever have had it.
     #[error("account {0} has published no identity card, or it expired")]
     NoCard(AccountId),
+    /// No guard is connected, so that nothing can be sent over hops.
+    #[error("none of the {guards} guards can be reached")]
+    NoGuard {
+        /// Guards there are.
+        guards: usize,
+    },
+    /// The key under which a node opens packets is not known.
+    #[error("node {node:?} has published no hop key")]
+    NoHopKey {
+        /// The node.
+        node: NodeId,
+    },
+    /// There is no path: nodes of one operator, or of one part of the Internet, are not in one.
+    #[error(
+        "a path needs {hops} nodes that fit together, and there are {fitting}: {known} of {nodes} \
+         nodes have published hop keys"
+    )]
+    TooFewHops {
+        /// Hops of a path.
+        hops: usize,
+        /// Nodes that fit into one path, as far as they are known.
+        fitting: usize,
+        /// Nodes whose hop keys are known.
+        known: usize,
+        /// Nodes of the network.
+        nodes: usize,
+    },
+    /// As many packets are out as may be.
+    #[error("as many packets are on their way as may be")]
+    NoRoom,
+    /// A packet did not come back.
+    #[error("a packet to node {node:?} was lost on its way")]
+    Lost {
+        /// The node.
+        node: NodeId,
+    },
     /// Time was up.
     #[error("not done within {span}{}", because(last))]
     TimedOut {

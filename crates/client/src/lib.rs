@@ -9,7 +9,8 @@
 //!
 //! *Provided:* a store that is reported done comes with receipts signed by a quorum of the swarm;
 //! items are what their id says; what one node withholds is found as soon as another one is
-//! read from. *Not provided:* hiding from a node which inbox is asked for, and from where.
+//! read from; where requests travel over hops ([`onion`]), nodes do not learn from where they come.
+//! *Not provided:* hiding from a node which inbox is asked for.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -42,6 +43,7 @@
 //! | `task` | one command on its way through nodes |
 //! | `work` | what a command asks of a node, and how it judges the answer |
 //! | `puzzles` | what nodes ask of strangers |
+//! | [`onion`] | requests that travel over hops: modes, guards, paths |
 //! | `nodes` | what is known of each node, and which one is asked next |
 //! | `subscription` | live pushes, and the gaps between them |
 //! | [`watch`] | many inboxes, each read from where it stopped |
@@ -49,6 +51,7 @@
 pub mod command;
 pub mod machine;
 mod nodes;
+pub mod onion;
 mod puzzles;
 pub mod reader;
 pub mod receipts;
@@ -60,6 +63,7 @@ mod work;
 
 pub use command::{Answer, Command, Error, Inbox, NewItem, Page};
 pub use machine::{Client, Config, Effect, Input, Limits, Stats};
+pub use onion::Mode;
 pub use reader::InboxReader;
 pub use receipts::{ReceiptProof, StoredProof};
 pub use watch::Source;

@@ -5,6 +5,9 @@
 //! | `begin` | commands, checked and turned into tasks |
 //! | `legs` | choosing a node, asking it, judging its answer, going on |
 //! | `live` | subscriptions |
+//! | `routed` | packets over hops instead of frames to nodes |
+//! | `paths` | guards, hop keys, and what is due for them |
+//! | `waits` | requests that an exit answers when something arrives |
 //! | `watching` | many inboxes at once |
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +22,7 @@ use session_protocol::{AccessRule, Inbound, Kind, Membership};
 
 use crate::command::{Answer, Command, Error};
 use crate::nodes::Nodes;
+use crate::onion::{GuardList, Mode, PathReport, Routes};
 use crate::puzzles::Puzzles;
 use crate::receipts::Auditor;
 use crate::subscription::Subscription;
@@ -28,6 +32,9 @@ use crate::watch::{Source, Watch};
 mod begin;
 mod legs;
 mod live;
+mod paths;
+mod routed;
+mod waits;
 mod watching;
 
 type Cx<'a> = Context<'a, (), Effect>;
@@ -43,6 +50,10 @@ pub struct Config {
     pub membership: Arc<dyn Membership>,
     /// Checks receipts.
     pub verifier: Arc<dyn Verifier>,
+    /// How requests travel.
+    pub mode: Mode,
+    /// The guards of the last time, as [`Effect::Guards`] gave them.
+    pub guards: GuardList,
     /// Bounds and times.
     pub limits: Limits,
 }
@@ -55,8 +66,15 @@ impl Config {
         membership: Arc<dyn Membership>,
         verifier: Arc<dyn Verifier>,
     ) -> Self {
-        let keys = Arc::clone(&account);
-        Self { keys, account: Some(account), membership, verifier, limits: Limits::default() }
+        Self {
+            keys: Arc::clone(&account),
+            account: Some(account),
+            membership,
+            verifier,
+            mode: Mode::Direct,
+            guards: GuardList::default(),
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -182,6 +200,8 @@ pub enum Effect {
         /// Which one.
         puzzle: Puzzle,
     },
+    /// The guards are others now: to be kept for the next start.
+    Guards(GuardList),
     /// A command has come to its end.
     Done {
         /// Which one.
@@ -281,6 +301,8 @@ pub struct Client {
     requests_made: u64,
     subscriptions: BTreeMap<u64, Subscription>,
     watch: Watch,
+    /// Where requests travel over hops.
+    routes: Option<Routes>,
     stats: Stats,
 }
 
@@ -301,6 +323,7 @@ impl Client {
             requests_made: 0,
             subscriptions: BTreeMap::new(),
             watch: Watch::default(),
+            routes: Routes::new(config.mode, &config.guards, &*config.membership),
             stats: Stats::default(),
             config,
         }
@@ -323,6 +346,12 @@ impl Client {
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Returns how requests travel, where they go over hops. For the owner's eyes: it names paths.
+    #[must_use]
+    pub fn paths(&self, now: Time) -> Option<PathReport> {
+        self.routes.as_ref().map(|routes| routes.report(now))
     }
 
     /// Returns how often a node was caught at what no honest node does.
@@ -383,6 +412,12 @@ impl Client {
     fn hear(&mut self, cx: &mut Cx<'_>, news: session_network::Effect) {
         use session_network::Effect as Overlay;
         match news {
+            Overlay::PeerUp { node, .. } if self.routes.is_some() => self.link_up(cx, node),
+            Overlay::PeerDown { node } | Overlay::Unreachable { node, .. }
+                if self.routes.is_some() =>
+            {
+                self.link_down(cx, node);
+            }
             Overlay::PeerUp { node, .. } => {
                 self.nodes.came_up(node, cx.now);
                 self.ask_waiting(cx, node);
@@ -398,6 +433,7 @@ impl Client {
             Overlay::Message { from: From::Node(node), message } => match message {
                 Inbound::Reply(reply) => self.replied(cx, node, reply),
                 Inbound::Push(push) => self.pushed(cx, node, push),
+                Inbound::Onion(onion) => self.came_back(cx, node, onion),
                 _ => {}
             },
             // Nobody connects to a client, and penalties are followed by the end of the link.
@@ -434,12 +470,19 @@ impl Client {
         self.requests_made
     }
 
+    fn is_in_use(&self, node: &NodeId) -> bool {
+        match &self.routes {
+            Some(routes) => routes.is_used(node),
+            None => self.is_asked(node),
+        }
+    }
+
     // A node that pushes is in use, however quiet it is.
     fn close_idle(&mut self, cx: &mut Cx<'_>) {
         for node in self.nodes.idle_since(cx.now - self.config.limits.idle_time) {
             let in_use = self.subscriptions.values().any(|sub| sub.live() == Some(node))
                 || self.watch.listens_to(&node)
-                || self.is_asked(&node);
+                || self.is_in_use(&node);
             if in_use {
                 self.nodes.used(node, cx.now);
             } else {
@@ -465,12 +508,16 @@ impl Machine for Client {
             Input::Membership(members) => {
                 self.config.membership = Arc::clone(&members);
                 self.auditor.set_membership(Arc::clone(&members));
+                if let Some(routes) = &mut self.routes {
+                    routes.set_membership(&*members);
+                }
                 let input = session_network::Input::Membership(members);
                 self.overlay(cx, |network, cx| network.handle(cx, input));
             }
         }
         self.watch_due(cx);
         self.settle(cx);
+        self.look_ahead(cx.now);
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -479,7 +526,9 @@ impl Machine for Client {
         // One past the last idle moment: `idle_since` asks for strictly earlier ones.
         let patience = self.config.limits.idle_time + Span::from_millis(1);
         let idle = self.nodes.idlest().map(|last_used| last_used + patience);
-        let others = [self.nodes.next_owed(), self.watch.deadline(), self.network.deadline()];
+        let routes = self.routes.as_ref().and_then(Routes::deadline);
+        let others =
+            [self.nodes.next_owed(), self.watch.deadline(), self.network.deadline(), routes];
         tasks.chain(subscriptions).chain(idle).chain(others.into_iter().flatten()).min()
     }
 
@@ -491,10 +540,13 @@ impl Machine for Client {
         self.tasks_due(cx);
         self.subscriptions_due(cx);
         self.watch_due(cx);
+        self.routes_due(cx);
+        self.resend_due(cx);
         self.close_idle(cx);
         self.settle(cx);
         // Last, because a node that is lost may leave another one alone for too long already.
         self.hedge(cx);
         self.settle(cx);
+        self.look_ahead(cx.now);
     }
 }

@@ -84,6 +84,12 @@ impl Nodes {
         node.rest_until = node.rest_until.max(until);
     }
 
+    /// Others are asked first until then.
+    pub(crate) fn rest(&mut self, node: NodeId, until: Time) {
+        let node = self.0.entry(node).or_default();
+        node.rest_until = node.rest_until.max(until);
+    }
+
     /// An answer of the node is not waited for any more. A sign of life is, until then.
     pub(crate) fn abandoned(&mut self, node: NodeId, until: Time) {
         let node = self.0.entry(node).or_default();
@@ -119,6 +125,11 @@ impl Nodes {
         let rest = REST_MIN.as_millis() << node.failures.min(REST_DOUBLINGS_MAX);
         node.rest_until = now + Span::from_millis(rest);
         node.failures = node.failures.saturating_add(1);
+    }
+
+    /// Tells whether nothing speaks against asking a node.
+    pub(crate) fn is_well(&self, node: &NodeId, now: Time) -> bool {
+        self.0.get(node).is_none_or(|node| node.lies == 0 && node.rest_until <= now)
     }
 
     pub(crate) fn lied(&mut self, node: NodeId) {

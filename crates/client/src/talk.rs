@@ -24,6 +24,7 @@ use session_protocol::request::{Item, Refusal};
 
 use crate::command::{Answer, Command, Error, Inbox, NewItem};
 use crate::machine::{self, Client, Config};
+use crate::onion::GuardList;
 use crate::reader::InboxReader;
 use crate::watch::Source;
 
@@ -133,6 +134,8 @@ pub enum Effect {
         /// Which one.
         puzzle: Puzzle,
     },
+    /// The guards are others now: to be kept for the next start.
+    Guards(GuardList),
     /// A command of the messenger has come to its end.
     Answer {
         /// Which one.
@@ -381,6 +384,7 @@ impl<M: Talks> Talker<M> {
             }
             machine::Effect::Solve { puzzle } => cx.effects.push(Effect::Solve { puzzle }),
             machine::Effect::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
+            machine::Effect::Guards(guards) => cx.effects.push(Effect::Guards(guards)),
             machine::Effect::Arrived { address, items } => self.arrived(cx, address, items),
             machine::Effect::Progress { id, done, of } => {
                 if let Some(Errand::Program { id }) = self.errands.get(&id) {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use session_core::{Namespace, NodeId, Span, SwarmId, Time};
+use session_core::{InboxAddress, Namespace, NodeId, Span, SwarmId, Time};
 
 use crate::command::Error;
 use crate::work::{Sent, Work};
@@ -35,6 +35,10 @@ pub(crate) enum TaskId {
     Sweep(u64, Namespace),
     /// A reading of some watched inboxes.
     Poll(u64),
+    /// A wait for something new in a watched inbox.
+    Wait(InboxAddress),
+    /// A wait for something new in a subscription.
+    Listen(u64),
 }
 
 /// Who can do it.
@@ -66,6 +70,8 @@ pub(crate) struct Try {
     pub(crate) patient_until: Time,
     /// When it is given up.
     pub(crate) until: Time,
+    /// When the same is sent once more over another path; never, where there are no paths.
+    pub(crate) resend_at: Time,
     pub(crate) wait: Wait,
 }
 
@@ -98,6 +104,10 @@ pub(crate) struct Leg {
     /// Who was asked again in other words already.
     pub(crate) again: BTreeSet<NodeId>,
     pub(crate) rounds: u32,
+    /// How often it was asked once more because a packet was lost.
+    pub(crate) reroutes: u32,
+    /// The hops that it was lost with.
+    pub(crate) shun: Vec<NodeId>,
 }
 
 impl Leg {
@@ -109,6 +119,8 @@ impl Leg {
             tried: BTreeSet::new(),
             again: BTreeSet::new(),
             rounds: 0,
+            reroutes: 0,
+            shun: Vec::new(),
         }
     }
 
@@ -122,6 +134,16 @@ impl Leg {
     /// Returns the chances that are being given, two at most.
     pub(crate) fn tries(&self) -> impl Iterator<Item = &Try> {
         self.current().into_iter().chain(&self.rival)
+    }
+
+    /// Returns the chance that waits for this request.
+    pub(crate) fn asked_mut(&mut self, request: u64) -> Option<&mut Try> {
+        let current = match &mut self.stage {
+            Stage::Trying(current) => Some(current),
+            _ => None,
+        };
+        let mut tries = current.into_iter().chain(&mut self.rival);
+        tries.find(|trying| trying.request() == Some(request))
     }
 
     pub(crate) fn is_with(&self, node: &NodeId) -> bool {
@@ -216,7 +238,7 @@ impl Leg {
             _ => Time::MAX,
         };
         let first = rest.min(self.patient_until());
-        self.tries().map(|trying| trying.until).fold(first, Time::min)
+        self.tries().map(|trying| trying.until.min(trying.resend_at)).fold(first, Time::min)
     }
 
     /// Does not come back to a node in this round.
@@ -250,6 +272,10 @@ pub(crate) struct Task {
     /// Who named which other swarm.
     redirecting: BTreeMap<SwarmId, BTreeSet<NodeId>>,
     redirected: bool,
+    /// Bytes that an answer over hops must have room for, as an exit has said.
+    pub(crate) room_bytes: usize,
+    /// A reply that does not fit the longest answer is asked for in so many times smaller parts.
+    pub(crate) narrow: usize,
     /// Who has answered a part of it, so that every part comes from another node.
     pub(crate) served: BTreeSet<NodeId>,
 }
@@ -266,6 +292,8 @@ impl Task {
             refusing: BTreeSet::new(),
             redirecting: BTreeMap::new(),
             redirected: false,
+            room_bytes: 0,
+            narrow: 1,
             served: BTreeSet::new(),
         }
     }

@@ -22,6 +22,13 @@ pub(crate) const BATCH_MAX: usize = 8;
 /// must have their place.
 const LISTEN_MAX: usize = 60;
 
+/// Room for the next page, over hops, where a short one did not hold everything; three times as much
+/// for the one after that.
+const ROOM_BYTES_MORE: usize = 30_000;
+
+/// More room than the longest answer has.
+const ROOM_BYTES_MAX: usize = 100_000;
+
 /// Wait after a reading that nobody answered; doubled each time.
 const AGAIN_MIN: Span = Span::from_secs(2);
 
@@ -57,6 +64,8 @@ pub(crate) struct Watched {
     /// When the one that is out began.
     began: Time,
     failures: u32,
+    /// Bytes that the next reply should have room for, where that is fixed before.
+    room_bytes: usize,
 }
 
 /// The watched inboxes, and which of them are to be read.
@@ -124,6 +133,7 @@ impl Watch {
                 through_at: None,
                 began: now,
                 failures: 0,
+                room_bytes: 0,
             },
         );
         self.due.set(address, now);
@@ -169,10 +179,10 @@ impl Watch {
     }
 
     /// Takes a batch of one swarm; the swarms take turns.
-    pub(crate) fn batch(&mut self) -> Option<(SwarmId, Vec<InboxAddress>)> {
+    pub(crate) fn batch(&mut self, max: usize) -> Option<(SwarmId, Vec<InboxAddress>)> {
         while let Some((swarm, mut queue)) = self.ready.pop_first() {
             let mut batch = Vec::new();
-            while batch.len() < BATCH_MAX
+            while batch.len() < max
                 && let Some(address) = queue.pop_front()
             {
                 let waits = self.boxes.get(&address).is_some_and(|it| it.poll.is_none());
@@ -212,6 +222,7 @@ impl Watch {
                 namespace: watched.namespace,
                 cursors: watched.reader.cursors(watched.namespace),
                 listen: listen_to.is_some() && watched.live.is_none() && watched.door.has_key(),
+                room_bytes: watched.room_bytes,
             });
         }
         self.polls.insert(self.polls_made, batch);
@@ -234,6 +245,9 @@ impl Watch {
     ) {
         let Some(watched) = self.boxes.get_mut(&address) else { return };
         watched.poll = None;
+        // What is behind is more than fits a short answer.
+        watched.room_bytes =
+            if more { ROOM_BYTES_MORE.max(watched.room_bytes * 3).min(ROOM_BYTES_MAX) } else { 0 };
         if !more {
             watched.read_at = Some(watched.began);
             if read {
@@ -250,6 +264,15 @@ impl Watch {
         };
         let soon = more || core::mem::take(&mut watched.again);
         self.due.set(address, if soon { now } else { now + wait });
+    }
+
+    /// Has an inbox read at once, with room for a reply of so many bytes.
+    pub(crate) fn read_soon(&mut self, address: &InboxAddress, room_bytes: usize, now: Time) {
+        let Some(watched) = self.boxes.get_mut(address) else { return };
+        watched.room_bytes = watched.room_bytes.max(room_bytes);
+        if watched.poll.is_none() {
+            self.due.set(*address, now);
+        }
     }
 
     /// Notes that a node pushes an inbox.

@@ -3,7 +3,7 @@
 use session_core::{Entropy, InboxAddress, List, Namespace, NodeId, Span, SwarmId, Time};
 use session_crypto::Signer;
 use session_protocol::inbox::{AccessRule, Capability, message_id};
-use session_protocol::limits::PAGE_BYTES_MAX;
+use session_protocol::limits::{ITEM_BYTES_MAX, OPERATIONS_MAX, PAGE_BYTES_MAX};
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::request::{Cursor, Item, Operation, Outcome, Refusal, Reply, Request};
 use session_protocol::{Membership, NetworkId};
@@ -18,15 +18,23 @@ mod one;
 mod poll;
 mod read;
 mod store;
+mod wait;
 
 pub(crate) use fetch::Fetching;
 pub(crate) use one::{One, Wish};
 pub(crate) use poll::{Polling, Query};
 pub(crate) use read::Reading;
 pub(crate) use store::Storing;
+pub(crate) use wait::{Awaited, Waiting};
 
 /// Most item bytes that a node is asked for, and sent, at once.
-const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX;
+pub(crate) const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX;
+
+/// Items of one request that goes over hops: more receipts would not fit a usual answer.
+pub(crate) const ROUTED_ITEMS_MAX: usize = 4;
+
+/// Bytes of a reply with a page of items that goes over hops, before it is known how much there is.
+const ROUTED_PAGE_BYTES: usize = 30_000;
 
 /// What a command does, and how far it is.
 pub(crate) enum Work {
@@ -34,8 +42,38 @@ pub(crate) enum Work {
     Read(Reading),
     Fetch(Fetching),
     Poll(Polling),
+    Wait(Waiting),
     One(One),
 }
+
+/// How much one request may hold, and its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Item bytes of a reply.
+    pub(crate) page_bytes: usize,
+    /// Item bytes of a request; one item may be longer.
+    pub(crate) store_bytes: usize,
+    /// Items of a request.
+    pub(crate) store_items: usize,
+}
+
+impl Room {
+    /// Of a request to the node itself.
+    pub(crate) const DIRECT: Self = Self {
+        page_bytes: BATCH_BYTES_MAX,
+        store_bytes: BATCH_BYTES_MAX,
+        store_items: OPERATIONS_MAX,
+    };
+}
+
+/// Bytes of a reply with the receipts of one member: a signed root.
+const ROOT_BYTES: usize = 3_700;
+
+/// Bytes of a receipt beside it, where a member signed for a few items at once.
+const RECEIPT_BYTES: usize = 400;
+
+/// Bytes of a reply besides.
+const REPLY_BYTES: usize = 512;
 
 /// What is at hand when a node is asked.
 pub(crate) struct Asking<'a> {
@@ -45,6 +83,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) puzzles: &'a Puzzles,
     pub(crate) node: NodeId,
     pub(crate) now: Time,
+    pub(crate) room: Room,
     pub(crate) rng: &'a mut dyn Entropy,
 }
 
@@ -102,6 +141,7 @@ impl Work {
             Self::Read(reading) => reading.ask(asking),
             Self::Fetch(fetching) => fetching.ask(asking),
             Self::Poll(polling) => polling.ask(asking),
+            Self::Wait(waiting) => waiting.ask(asking),
             Self::One(one) => one.ask(asking),
         }
     }
@@ -113,6 +153,7 @@ impl Work {
             Self::Read(reading) => single(judging, reply, |j, o| reading.judge(j, sent, o)),
             Self::Fetch(fetching) => single(judging, reply, |j, o| fetching.judge(j, o)),
             Self::Poll(polling) => polling.judge(judging, reply),
+            Self::Wait(waiting) => waiting.judge(judging, reply),
             Self::One(one) => single(judging, reply, |j, o| one.judge(j, o)),
         }
     }
@@ -124,6 +165,7 @@ impl Work {
             Self::Read(reading) => reading.answer(),
             Self::Fetch(fetching) => fetching.answer(),
             Self::Poll(_) => Some(Polling::answer()),
+            Self::Wait(waiting) => waiting.answer(),
             Self::One(one) => one.answer.take(),
         }
     }
@@ -134,7 +176,7 @@ impl Work {
             Self::Read(reading) => reading.answer(),
             Self::Fetch(fetching) => fetching.partial(),
             Self::Poll(_) => Some(Polling::answer()),
-            Self::Store(_) | Self::One(_) => None,
+            Self::Store(_) | Self::Wait(_) | Self::One(_) => None,
         }
     }
 
@@ -143,13 +185,47 @@ impl Work {
         match self {
             Self::Store(storing) => Some(storing.progress()),
             Self::Fetch(fetching) => Some(fetching.progress()),
-            Self::Read(_) | Self::Poll(_) | Self::One(_) => None,
+            Self::Read(_) | Self::Poll(_) | Self::Wait(_) | Self::One(_) => None,
         }
     }
 
-    /// Tells whether two nodes may be asked at once. Not to push: both would.
+    /// Tells whether two nodes may be asked at once. Not to push: both would. Nor to wait, which
+    /// takes as long as it takes.
     pub(crate) const fn may_hedge(&self) -> bool {
-        !matches!(self, Self::One(One { wish: Wish::Subscribe { .. }, .. }))
+        !matches!(self, Self::Wait(_) | Self::One(One { wish: Wish::Subscribe { .. }, .. }))
+    }
+
+    /// Returns how long a node is asked to wait, where it is.
+    pub(crate) const fn waits(&self) -> Option<Span> {
+        match self {
+            Self::Wait(waiting) => Some(waiting.wait()),
+            _ => None,
+        }
+    }
+
+    /// Returns how many bytes a reply takes, where its length is fixed before it is asked for.
+    pub(crate) fn room_bytes(&self, quorum: usize) -> usize {
+        match self {
+            Self::Store(storing) => {
+                let items = storing.progress().1.min(ROUTED_ITEMS_MAX);
+                REPLY_BYTES + quorum * (ROOT_BYTES + items * RECEIPT_BYTES)
+            }
+            Self::Read(_) => ROUTED_PAGE_BYTES,
+            Self::Fetch(fetching) => REPLY_BYTES + fetching.bytes_max().min(ITEM_BYTES_MAX),
+            Self::Poll(polling) => polling.room_bytes(),
+            Self::Wait(_) => REPLY_BYTES,
+            Self::One(one) => one.room_bytes(),
+        }
+    }
+
+    /// Returns the nodes that were read from before: what they tell is not all of it again.
+    pub(crate) fn known_places(&self) -> Vec<NodeId> {
+        match self {
+            Self::Read(reading) => reading.places(),
+            Self::Poll(polling) => polling.places(),
+            Self::Wait(waiting) => waiting.places(),
+            Self::Store(_) | Self::Fetch(_) | Self::One(_) => Vec::new(),
+        }
     }
 
     /// Returns how many item bytes a reply is likely to bring at most.
@@ -158,7 +234,7 @@ impl Work {
             // Most readings are polls: what is longer is learned from how long it takes.
             Self::Read(_) | Self::Poll(_) => BATCH_BYTES_MAX / 4,
             Self::Fetch(fetching) => fetching.bytes_max().min(BATCH_BYTES_MAX),
-            Self::Store(_) | Self::One(_) => 0,
+            Self::Store(_) | Self::Wait(_) | Self::One(_) => 0,
         }
     }
 
@@ -168,7 +244,7 @@ impl Work {
             Self::Read(reading) => reading.is_signed(),
             Self::Fetch(fetching) => fetching.is_signed(),
             Self::One(one) => one.is_signed(),
-            Self::Store(_) | Self::Poll(_) => false,
+            Self::Store(_) | Self::Poll(_) | Self::Wait(_) => false,
         }
     }
 
@@ -290,12 +366,12 @@ impl Door {
 }
 
 /// Most item bytes of one of several readings in one request.
-fn share_of(readings: usize) -> u32 {
-    u32::try_from(BATCH_BYTES_MAX / readings.max(1)).expect("below a frame")
+fn share_of(asking: &Asking<'_>, readings: usize) -> u32 {
+    u32::try_from(asking.room.page_bytes / readings.max(1)).expect("below a frame")
 }
 
-fn bytes_max() -> u32 {
-    u32::try_from(BATCH_BYTES_MAX).expect("below a frame")
+fn bytes_max(asking: &Asking<'_>) -> u32 {
+    share_of(asking, 1)
 }
 
 /// Keeps the items that are what their id says; notes a node that sent others.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use session_core::{Domain, List, NodeId, SwarmId, Text, digest, record};
+use session_core::{AccountId, Domain, List, NodeId, SwarmId, Text, digest, record};
 use session_crypto::{DsaPublicKey, PublicIdentity};
 
 use crate::limits::SWARM_MEMBERS_MAX;
@@ -62,6 +62,11 @@ pub trait Membership: Send + Sync {
     fn swarms(&self) -> Vec<SwarmId>;
     /// Returns the members of a swarm, ordered by id; empty for an unknown swarm.
     fn members(&self, swarm: SwarmId) -> Vec<NodeId>;
+
+    /// Returns who runs a node, where that is known: nodes of one operator are in one hand.
+    fn operator(&self, _node: &NodeId) -> Option<AccountId> {
+        None
+    }
 
     /// Returns the node that owns a transport key.
     fn node_of_key(&self, key: &DsaPublicKey) -> Option<NodeId> {

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::link::{Happened, Incoming, Link};
-use crate::network::Network;
+use crate::network::{GuardFile, Network};
 
 /// Orders that wait for the task; more than one person types.
 const ORDERS_MAX: usize = 64;
@@ -74,11 +74,16 @@ impl Agent {
     /// # Errors
     /// When the system gives no socket or no randomness.
     pub fn start(account: Arc<dyn Signer>, network: &Network) -> Result<Self, StartError> {
-        let config = Config::new(account, network.membership.clone(), Arc::new(RealVerifier));
+        let config = Config {
+            mode: network.mode,
+            guards: network.guards.load(),
+            ..Config::new(account, network.membership.clone(), Arc::new(RealVerifier))
+        };
         let (link, incoming) = Link::open(network)?;
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let shell = Shell {
             client: Client::new(config),
+            guards: network.guards.clone(),
             link,
             waiting: BTreeMap::new(),
             following: BTreeMap::new(),
@@ -132,6 +137,7 @@ impl Agent {
 
 struct Shell {
     client: Client,
+    guards: GuardFile,
     link: Link,
     waiting: BTreeMap<u64, oneshot::Sender<Done>>,
     following: BTreeMap<u64, mpsc::Sender<Followed>>,
@@ -231,6 +237,7 @@ impl Shell {
                 Effect::Dial { dial, address, key } => self.link.dial(dial, address, &key),
                 Effect::Close { conn, why } => self.link.close(conn, why),
                 Effect::Solve { puzzle } => self.link.solve(puzzle),
+                Effect::Guards(guards) => self.guards.save(&guards),
                 Effect::Done { id, result } => {
                     if let Some(done) = self.waiting.remove(&id) {
                         // Whoever asked may have stopped waiting.

@@ -22,7 +22,7 @@ use session_runtime::entropy::OsEntropy;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::link::{Happened, Incoming, Link, Raw};
-use crate::network::Network;
+use crate::network::{GuardFile, Network};
 use crate::session::{NewAccount, Notice, OpenError, Options, Session};
 use crate::vault::{FileVault, VaultError};
 
@@ -138,6 +138,7 @@ fn open_voice(
 struct Owner {
     vault: FileVault,
     talker: Talker<Voice>,
+    guards: GuardFile,
     link: Link,
     rng: OsEntropy,
     notices: broadcast::Sender<Notice>,
@@ -176,11 +177,16 @@ impl Owner {
         // The keys of handshakes are new each time, so that nodes cannot tell visits apart by them.
         let keys = Arc::new(Identity::from_seed(&rng.bytes32()));
         let membership = network.membership.clone();
-        let config =
-            Config { account: None, ..Config::new(keys, membership, Arc::new(RealVerifier)) };
+        let config = Config {
+            account: None,
+            mode: network.mode,
+            guards: network.guards.load(),
+            ..Config::new(keys, membership, Arc::new(RealVerifier))
+        };
         let owner = Self {
             vault,
             talker: Talker::new(voice, config),
+            guards: network.guards.clone(),
             link,
             rng,
             notices,
@@ -344,6 +350,7 @@ impl Owner {
                 Effect::Dial { dial, address, key } => self.link.dial(dial, address, &key),
                 Effect::Close { conn, why } => self.link.close(conn, why),
                 Effect::Solve { puzzle } => self.link.solve(puzzle),
+                Effect::Guards(guards) => self.guards.save(&guards),
                 Effect::Answer { id, result } => {
                     if let Some(told) = self.commands.remove(&id) {
                         // Whoever asked may have stopped waiting.

@@ -20,6 +20,9 @@
 //! # }
 //! ```
 //!
+//! Requests travel over hops unless [`Network::with_mode`] says otherwise; give it a place for the
+//! guards, which are kept for weeks.
+//!
 //! A bot listens; `examples/echo_bot.rs` is a whole one.
 //!
 //! ```no_run
@@ -61,6 +64,7 @@ pub mod vault;
 
 pub use network::Network;
 pub use session::{Error, Events, NewAccount, Notice, OpenError, Options, Said, Session};
+pub use session_client::onion::Mode;
 pub use session_messaging::messenger::api::{Answer, Command, Event, Warning};
 pub use session_messaging::say::{Peer, Say, SayId};
 pub use session_messaging::thread::{Status, ThreadId};

@@ -63,11 +63,16 @@ pub enum Story {
     Messaging,
     /// The same with as many bad nodes as a swarm can bear, and devices that go back in time.
     MessagingLiars,
+    /// Requests travel over hops: nodes crash, partitions, broken connections.
+    Onion,
+    /// The same without crashes, with as many hops that mark, repeat or drop packets as swarms can
+    /// bear silent members.
+    OnionLiars,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -87,6 +92,8 @@ impl Story {
         Self::WorkloadLiars,
         Self::Messaging,
         Self::MessagingLiars,
+        Self::Onion,
+        Self::OnionLiars,
     ];
 
     /// Returns the name that [`FromStr`] takes.
@@ -112,6 +119,8 @@ impl Story {
             Self::WorkloadLiars => "workload-liars",
             Self::Messaging => "messaging",
             Self::MessagingLiars => "messaging-liars",
+            Self::Onion => "onion",
+            Self::OnionLiars => "onion-liars",
         }
     }
 
@@ -140,6 +149,12 @@ impl Story {
     pub const fn is_of_conversations(self) -> bool {
         matches!(self, Self::Messaging | Self::MessagingLiars)
     }
+
+    /// Returns whether requests travel over hops.
+    #[must_use]
+    pub const fn is_over_hops(self) -> bool {
+        matches!(self, Self::Onion | Self::OnionLiars)
+    }
 }
 
 impl fmt::Display for Story {
@@ -151,7 +166,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload, workload-liars, messaging or messaging-liars"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload, workload-liars, messaging, messaging-liars, onion or onion-liars"
 )]
 pub struct UnknownStory;
 
@@ -220,7 +235,7 @@ impl Scenario {
             persons: if self.story.is_of_conversations() { 0 } else { self.persons },
             habits: self.habits,
             devices: self.story.is_of_conversations().then(|| messaging::devices(self.persons)),
-            onions: self.onions,
+            onions: self.onions || self.story.is_over_hops(),
             link: match self.story {
                 Story::Lossy
                 | Story::Everything
@@ -326,6 +341,15 @@ impl Author<'_> {
                 self.churn();
                 self.lies();
             }
+            Story::Onion => {
+                self.broken_connections();
+                self.crashes(spare_of, false);
+                self.partitions();
+            }
+            Story::OnionLiars => {
+                self.broken_connections();
+                self.misbehaviour(Kind::OF_PATHS, spare_of);
+            }
             Story::Lossy => self.broken_connections(),
             Story::Crashes => self.crashes(spare_of, false),
             Story::Outage => self.crashes(|members| members, false),
@@ -396,11 +420,15 @@ impl Author<'_> {
         }
     }
 
-    fn misbehaviour(&mut self, kinds: [Kind; 4], how_many: impl Fn(usize) -> usize) {
+    fn misbehaviour<const N: usize>(
+        &mut self,
+        kinds: [Kind; N],
+        how_many: impl Fn(usize) -> usize,
+    ) {
         for (number, swarm) in self.world.swarms().to_vec().into_iter().enumerate() {
             let members = self.world.members(swarm).to_vec();
             let bad = self.choose(&members, how_many(members.len()) as u64);
-            let first = number + self.rng.below(4) as usize;
+            let first = number + self.rng.below(N as u64) as usize;
             for (node, kind) in bad.into_iter().zip(kinds.into_iter().cycle().skip(first)) {
                 self.plan(0, Fault::Misbehave { node, kind });
             }

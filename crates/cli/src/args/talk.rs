@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use session_client::Mode;
 use session_core::Span;
 use session_crypto::AccountRef;
 use session_crypto::account::ParseAccountError;
@@ -490,6 +491,26 @@ pub(crate) enum Profile {
     Use {
         /// Its name; `-` for none.
         name: String,
+    },
+    /// Say how requests of the profile travel, when --mode does not say otherwise; show it.
+    #[command(after_help = "Modes:\n  \
+        direct   to the nodes themselves: they see from where\n  \
+        onion    over three hops, none of which knows both who asks and what\n  \
+        mix      as onion; hops wait, and packets leave whether or not something is said\n\n\
+        onion:5 and mix:2 are over another number of hops, 1 to 5.")]
+    Mode {
+        /// direct, onion or mix.
+        mode: Option<Mode>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Paths {
+    /// Show guards, hop keys and the last paths, with delay and cost measured now.
+    Show {
+        /// Requests that are measured.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=200))]
+        probes: u32,
     },
 }
 

@@ -42,6 +42,7 @@ impl Place {
             json: common.json,
             passphrase_file: None,
             profile: None,
+            mode: None,
             read_receipts: false,
         });
         Ok(Self { home, node: node.cloned(), operator })

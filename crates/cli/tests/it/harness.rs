@@ -251,6 +251,15 @@ impl Network {
         serde_json::from_slice(&http_get(&self.nodes[index].http, "/health")?).ok()
     }
 
+    /// Returns a text that each node says of itself.
+    pub(crate) fn health_of_all(&self, field: &str) -> Vec<String> {
+        let of = |index: usize| {
+            let health = self.health(index).expect("the node is well");
+            health[field].as_str().expect("a text").to_owned()
+        };
+        (0..self.nodes.len()).map(of).collect()
+    }
+
     pub(crate) fn items(&self, index: usize) -> Option<u64> {
         self.health(index)?["items"].as_u64()
     }

@@ -8,6 +8,7 @@ mod chain;
 mod chains;
 mod duties;
 mod harness;
+mod hops;
 mod identities;
 mod talking;
 mod terminal;

@@ -8,7 +8,8 @@ use session_protocol::placement;
 use session_protocol::request::Refusal;
 
 use super::{Client, Cx, Effect};
-use crate::command::{Command, Error, Inbox, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};
+use crate::command::{Answer, Command, Error, Inbox, NewItem, READ_NODES_MAX, STORE_ITEMS_MAX};
+use crate::onion::Routes;
 use crate::subscription::Subscription;
 use crate::task::{Leg, Route, Task, TaskId};
 use crate::work::{Door, Fetching, One, Reading, Storing, Wish, Work};
@@ -18,10 +19,17 @@ impl Client {
         self.stats.commands += 1;
         let limit = self.config.limits.commands_max;
         let in_use = self.tasks.contains_key(&TaskId::Command(id));
+        if let Command::Paths = command {
+            let paths = self.paths(cx.now).map(Box::new);
+            self.stats.answered += 1;
+            return cx.effects.push(Effect::Done { id, result: Ok(Answer::Paths(paths)) });
+        }
         let begun = if in_use || self.subscriptions.contains_key(&id) {
             Err(Error::Running(id))
         } else if self.running() >= limit {
             Err(Error::Busy { limit })
+        } else if let Some(error) = self.no_path_ever() {
+            Err(error)
         } else if let Command::Subscribe { from, namespaces, reader } = command {
             self.subscription(from, namespaces, *reader).map(|subscription| {
                 self.subscriptions.insert(id, subscription);
@@ -104,10 +112,12 @@ impl Client {
             }
             Command::Info { node } => self.at(node, Work::One(One::new(Wish::Info)))?,
             Command::Ping { node } => self.at(node, Work::One(One::new(Wish::Ping)))?,
-            Command::Subscribe { .. } => unreachable!("subscriptions are not tasks"),
+            Command::Subscribe { .. } | Command::Paths => {
+                unreachable!("subscriptions are not tasks, and paths are told at once")
+            }
         };
         let legs = (0..parts).map(|_| Leg::new(None)).collect();
-        Ok(Task::new(work, route, legs, self.config.limits.command_time, cx.now))
+        Ok(Task::new(work, route, legs, self.command_span(), cx.now))
     }
 
     fn store(
@@ -171,8 +181,13 @@ impl Client {
 
     /// Makes a task of a subscription.
     pub(super) fn internal(&self, cx: &Cx<'_>, work: Work, route: Route, legs: Vec<Leg>) -> Task {
-        let span: Span = self.config.limits.command_time;
-        Task::new(work, route, legs, span, cx.now)
+        Task::new(work, route, legs, self.command_span(), cx.now)
+    }
+
+    /// Returns how long a command may go without progress; longer, where packets wait on purpose.
+    fn command_span(&self) -> Span {
+        let delays = self.routes.as_ref().map_or(Span::ZERO, Routes::expected_delay);
+        self.config.limits.command_time + Span::from_millis(delays.as_millis() * 3)
     }
 }
 

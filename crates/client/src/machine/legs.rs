@@ -15,10 +15,10 @@ use crate::work::{Asking, Judging, Sent, Step, Work, request};
 const BULK_BYTES_MIN: usize = 32 * 1024;
 
 /// Bytes per second of the slowest link on which large requests are still waited for.
-const SLOWEST_LINK: u64 = 128 * 1024;
+pub(super) const SLOWEST_LINK: u64 = 128 * 1024;
 
 /// Bytes per second of a usual link: a second node is not asked while one is just transferring.
-const USUAL_LINK: u64 = 512 * 1024;
+pub(super) const USUAL_LINK: u64 = 512 * 1024;
 
 /// A node may take so many times its usual round trip before a second one is asked.
 const PATIENCE_FACTOR: u64 = 4;
@@ -54,6 +54,9 @@ impl Client {
     fn start(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize) {
         let Some(task) = self.tasks.get(&id) else { return };
         let Some(node) = self.pick(cx, task, leg) else { return self.nobody(cx, id, leg) };
+        if self.routes.is_some() {
+            return self.start_routed(cx, id, leg, node);
+        }
         if self.nodes.is_up(&node) {
             return self.ask(cx, id, leg, node);
         }
@@ -61,13 +64,14 @@ impl Client {
         let patience = Span::from_millis(self.config.limits.patience.as_millis() * 3 / 2);
         let until = cx.now + self.config.limits.try_time;
         let (since, patient_until, wait) = (cx.now, cx.now + patience, Wait::Connection);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
+        let resend_at = Time::MAX;
+        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
         self.nodes.used(node, cx.now);
         let input = session_network::Input::Connect { node };
         self.overlay(cx, |network, cx| network.handle(cx, input));
     }
 
-    fn give_chance(&mut self, id: TaskId, leg: usize, mut trying: Try) {
+    pub(super) fn give_chance(&mut self, id: TaskId, leg: usize, mut trying: Try) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if !task.work.may_hedge() {
             trying.patient_until = Time::MAX;
@@ -75,7 +79,7 @@ impl Client {
         task.legs[leg].stage = Stage::Trying(trying);
     }
 
-    fn members(&self, route: Route) -> Vec<NodeId> {
+    pub(super) fn members(&self, route: Route) -> Vec<NodeId> {
         match route {
             Route::Swarm(swarm) => self.config.membership.members(swarm),
             Route::Node(node) => vec![node],
@@ -95,6 +99,9 @@ impl Client {
             .into_iter()
             .filter(|node| !this.tried.contains(node) && !taken(node))
             .collect();
+        if self.routes.is_some() {
+            return self.pick_routed(cx, task, leg, &candidates);
+        }
         let preference = if leg == 0 { Preference::Fastest } else { Preference::Any };
         self.nodes.choose(&candidates, preference, cx.now, &mut *cx.rng)
     }
@@ -112,7 +119,9 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let room = self.room(task);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let mut asking = Asking {
             network: self.config.membership.network(),
@@ -121,6 +130,7 @@ impl Client {
             puzzles: &self.puzzles,
             node,
             now: cx.now,
+            room,
             rng: &mut *cx.rng,
         };
         let (operations, sent) = match task.work.ask(&mut asking) {
@@ -129,6 +139,10 @@ impl Client {
         };
         let number = self.next_request();
         let bytes = item_bytes(&operations);
+        if self.routes.is_some() {
+            let asked = Asked { id, leg, node, number, bytes };
+            return self.ask_routed(cx, &asked, operations, sent);
+        }
         let class = if bytes < BULK_BYTES_MIN { Class::Interactive } else { Class::Bulk };
         if !self.send(cx, node, class, &request(number, operations)) {
             let why = "the connection does not take the request".to_owned();
@@ -140,12 +154,16 @@ impl Client {
         let patience = self.patience(&node) + transfer_time(bytes + expected, USUAL_LINK);
         let until = cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK);
         let wait = Wait::Answer { request: number, sent };
-        let (since, patient_until) = (cx.now, cx.now + patience);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, wait });
+        let (since, patient_until, resend_at) = (cx.now, cx.now + patience, Time::MAX);
+        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
     }
 
-    fn patience(&self, node: &NodeId) -> Span {
-        let usual = self.nodes.latency(node).unwrap_or_default().as_millis();
+    pub(super) fn patience(&self, node: &NodeId) -> Span {
+        let usual = match &self.routes {
+            Some(routes) => routes.usual_time(),
+            None => self.nodes.latency(node),
+        };
+        let usual = usual.unwrap_or_default().as_millis();
         self.config.limits.patience.max(Span::from_millis(usual.saturating_mul(PATIENCE_FACTOR)))
     }
 
@@ -165,7 +183,13 @@ impl Client {
             }
             let unreached = task.legs[leg].seek_rival();
             self.stats.hedges += 1;
-            self.nodes.slow(node, waited, until);
+            self.doubt_keys(cx.now);
+            if self.routes.is_some() {
+                // It may be the path: that says nothing about how long the node takes.
+                self.nodes.rest(node, until);
+            } else {
+                self.nodes.slow(node, waited, until);
+            }
             if let Some(unreached) = unreached {
                 self.release(unreached);
             }
@@ -209,7 +233,14 @@ impl Client {
         legs.filter(|(.., leg)| wanted(leg)).map(|(id, index, _)| (id, index)).collect()
     }
 
-    fn try_failed(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, error: Error) {
+    pub(super) fn try_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: TaskId,
+        leg: usize,
+        node: NodeId,
+        error: Error,
+    ) {
         self.nodes.failed(node, cx.now);
         self.move_on(id, leg, node, error);
     }
@@ -231,7 +262,10 @@ impl Client {
         if let Some(request) = trying.request() {
             self.requests.remove(&request);
         }
-        self.nodes.abandoned(trying.node, trying.until);
+        // A packet may be lost without the node having seen it: then it owes nothing.
+        if self.routes.is_none() {
+            self.nodes.abandoned(trying.node, trying.until);
+        }
     }
 
     fn end_tries(&mut self, id: TaskId, leg: usize) {
@@ -243,6 +277,9 @@ impl Client {
 
     /// A reply came.
     pub(super) fn replied(&mut self, cx: &mut Cx<'_>, node: NodeId, reply: Reply) {
+        if self.is_about_keys(reply.id) {
+            return self.keys_came(cx, node, reply);
+        }
         self.nodes.heard(node);
         let Some((id, leg, since, sent)) = self.take_asked(node, reply.id) else {
             self.stats.late += 1;
@@ -250,7 +287,9 @@ impl Client {
         };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let round_trip = cx.now.since(since);
-        self.nodes.answered(node, round_trip);
+        if task.work.waits().is_none() {
+            self.nodes.answered(node, round_trip);
+        }
         let mut judging = Judging {
             membership: &*self.config.membership,
             auditor: &mut self.auditor,
@@ -270,7 +309,11 @@ impl Client {
     }
 
     // Finds who waits for this reply of this node, and ends the waiting.
-    fn take_asked(&mut self, node: NodeId, reply: u64) -> Option<(TaskId, usize, Time, Sent)> {
+    pub(super) fn take_asked(
+        &mut self,
+        node: NodeId,
+        reply: u64,
+    ) -> Option<(TaskId, usize, Time, Sent)> {
         let (id, leg) = *self.requests.get(&reply)?;
         let asked = |trying: &Try| trying.node == node && trying.request() == Some(reply);
         let trying = self.tasks.get_mut(&id)?.legs[leg].take(asked)?;
@@ -281,7 +324,14 @@ impl Client {
         }
     }
 
-    fn go_on(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId, step: Step) {
+    pub(super) fn go_on(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: TaskId,
+        leg: usize,
+        node: NodeId,
+        step: Step,
+    ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let members = match task.route {
             Route::Swarm(swarm) => self.config.membership.members(swarm).len(),
@@ -398,6 +448,8 @@ impl Client {
             TaskId::Subscribe(_) | TaskId::Sweep(..) => {
                 self.subscription_task_ended(cx, id, served, result)
             }
+            TaskId::Listen(id) => self.listened(cx, id, served, result),
+            TaskId::Wait(address) => self.waited(cx, address, task.as_ref(), result),
             TaskId::Poll(poll) => {
                 if let Some(Task { work: Work::Poll(polling), .. }) = task {
                     self.polled(cx, poll, polling);
@@ -423,7 +475,7 @@ impl Client {
             if !self.is_asked(&node) {
                 self.stats.timeouts += 1;
                 self.nodes.failed(node, now);
-                self.forget(cx, node);
+                self.drop_link(cx, node);
             }
         }
         for leg in self.tasks.values_mut().flat_map(|task| &mut task.legs) {
@@ -450,8 +502,9 @@ impl Client {
     }
 
     fn time_is_up(&mut self, cx: &mut Cx<'_>, id: TaskId) {
+        let no_path = self.tasks.get(&id).and_then(|task| self.why_it_waits(task, cx.now));
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let last = task.last.take().map(Box::new);
+        let last = no_path.or_else(|| task.last.take()).map(Box::new);
         let result = match task.work.partial() {
             Some(answer) => Ok(answer),
             None => Err(Error::TimedOut { span: task.span, last }),
@@ -468,9 +521,19 @@ impl Client {
             self.stats.timeouts += 1;
             let waited = self.config.limits.try_time;
             self.try_failed(cx, id, leg, node, Error::NoAnswer { node, waited });
-            self.forget(cx, node);
+            self.drop_link(cx, node);
         }
     }
+}
+
+/// A request that is about to be sent.
+pub(super) struct Asked {
+    pub(super) id: TaskId,
+    pub(super) leg: usize,
+    pub(super) node: NodeId,
+    pub(super) number: u64,
+    /// Of items in it.
+    pub(super) bytes: usize,
 }
 
 fn item_bytes(operations: &[Operation]) -> usize {
@@ -483,6 +546,6 @@ fn item_bytes(operations: &[Operation]) -> usize {
     data.sum()
 }
 
-fn transfer_time(bytes: usize, bytes_per_second: u64) -> Span {
+pub(super) fn transfer_time(bytes: usize, bytes_per_second: u64) -> Span {
     Span::from_millis(bytes as u64 * 1000 / bytes_per_second)
 }

@@ -18,6 +18,9 @@ const SWEEP_NODES: usize = 2;
 
 impl Client {
     pub(super) fn ask_to_subscribe(&mut self, cx: &mut Cx<'_>, id: u64) {
+        if self.routes.is_some() {
+            return self.listen(cx, id, Span::ZERO);
+        }
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         subscription.phase = Phase::Asking;
         let namespaces = subscription.namespaces.clone();
@@ -32,7 +35,7 @@ impl Client {
         }
     }
 
-    fn rest(&mut self, cx: &Cx<'_>, id: u64) {
+    pub(super) fn rest(&mut self, cx: &Cx<'_>, id: u64) {
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
             subscription.phase = Phase::Resting { until: cx.now + REST };
         }
@@ -61,11 +64,11 @@ impl Client {
                     self.swept(cx, id, namespace, pages);
                 }
             }
-            (TaskId::Command(_) | TaskId::Poll(_), _) => {}
+            _ => {}
         }
     }
 
-    fn went_live(&mut self, cx: &mut Cx<'_>, id: u64, node: NodeId) {
+    pub(super) fn went_live(&mut self, cx: &mut Cx<'_>, id: u64, node: NodeId) {
         let sweep_at = cx.now + self.config.limits.sweep_interval;
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         subscription.phase = Phase::Live { node, sweep_at };
@@ -96,7 +99,13 @@ impl Client {
         self.tasks.insert(TaskId::Sweep(id, namespace), task);
     }
 
-    fn swept(&mut self, cx: &mut Cx<'_>, id: u64, namespace: Namespace, pages: Vec<Page>) {
+    pub(super) fn swept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u64,
+        namespace: Namespace,
+        pages: Vec<Page>,
+    ) {
         let mut more = false;
         for page in pages {
             let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
@@ -171,6 +180,7 @@ impl Client {
         }
         let Some(subscription) = self.subscriptions.remove(&id) else { return };
         self.drop_task(TaskId::Subscribe(id));
+        self.drop_task(TaskId::Listen(id));
         for namespace in subscription.namespaces {
             self.drop_task(TaskId::Sweep(id, namespace));
         }
@@ -182,7 +192,7 @@ impl Client {
         let shared =
             others.filter(|(other, _)| **other != id).any(|(_, sub)| sub.live() == Some(node));
         let Some(address) = self.subscriptions.get(&id).map(|sub| sub.door.address) else { return };
-        if !shared && self.nodes.is_up(&node) {
+        if !shared && self.routes.is_none() && self.nodes.is_up(&node) {
             let number = self.next_request();
             let request = request(number, vec![Operation::Unsubscribe { address }]);
             self.send(cx, node, Class::Interactive, &request);

@@ -12,7 +12,7 @@ use super::{Client, Cx, Effect};
 use crate::nodes::Preference;
 use crate::reader::InboxReader;
 use crate::task::{Leg, Route, TaskId};
-use crate::watch::Source;
+use crate::watch::{BATCH_MAX, Source};
 use crate::work::{Polling, Work, is_genuine, request};
 
 /// Nodes that an inbox is read from: what one of them withholds, the other one has.
@@ -51,8 +51,9 @@ impl Client {
 
     /// Watches exactly these inboxes. One that nobody could open is left out.
     pub(super) fn watch(&mut self, cx: &mut Cx<'_>, sources: BTreeMap<InboxAddress, Source>) {
+        self.end_waits(|address| sources.contains_key(address));
         for (node, addresses) in self.watch.keep(|address| sources.contains_key(address)) {
-            if self.nodes.is_up(&node) {
+            if self.routes.is_none() && self.nodes.is_up(&node) {
                 for some in addresses.chunks(OPERATIONS_MAX) {
                     let number = self.next_request();
                     let operations = some.iter().map(|&address| Operation::Unsubscribe { address });
@@ -78,10 +79,12 @@ impl Client {
     pub(super) fn watch_due(&mut self, cx: &mut Cx<'_>) {
         let swarms = self.config.membership.swarms();
         self.watch.collect(cx.now, |address| placement::nearest(address, &swarms));
+        // Over hops each inbox is asked for by itself: nobody learns which ones belong together.
+        let batch_max = if self.routes.is_some() { 1 } else { BATCH_MAX };
         while self.watch.polls() < self.config.limits.polls_max
-            && let Some((swarm, batch)) = self.watch.batch()
+            && let Some((swarm, batch)) = self.watch.batch(batch_max)
         {
-            let listen_to = self.choose_pusher(cx, swarm);
+            let listen_to = if batch_max == 1 { None } else { self.choose_pusher(cx, swarm) };
             let (poll, queries) = self.watch.begin(batch, listen_to, cx.now);
             let listen_to = listen_to.filter(|_| queries.iter().any(|query| query.listen));
             let work = Work::Poll(Polling::new(queries, listen_to));
@@ -119,10 +122,13 @@ impl Client {
                 items.extend(new);
             }
             let limits = &self.config.limits;
-            let is_live = watched.live.is_some();
+            let is_live = watched.live.is_some() || self.tasks.contains_key(&TaskId::Wait(address));
             let interval = if is_live { limits.check_interval } else { limits.poll_interval };
             self.watch.ended(address, read, more, interval, cx.now);
             self.arrived(cx, address, items);
+            if read && !more {
+                self.wait_on(cx, address);
+            }
         }
         self.watch_due(cx);
     }
@@ -146,7 +152,7 @@ impl Client {
         }
     }
 
-    fn arrived(
+    pub(super) fn arrived(
         &mut self,
         cx: &mut Cx<'_>,
         address: InboxAddress,

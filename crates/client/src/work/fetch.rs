@@ -40,7 +40,7 @@ impl Fetching {
         let action = OwnerAction::Retrieve {
             namespace: self.namespace,
             select: Select::Ids { ids },
-            bytes_max: bytes_max(),
+            bytes_max: bytes_max(asking),
             audience: asking.node,
         };
         Ok((vec![self.door.ask(asking, action)?], Sent::default()))

@@ -11,6 +11,12 @@ use session_protocol::request::{Cursor, Operation, Outcome, Select};
 use super::{Asking, Door, Judging, Sent, Step, bytes_max, lie, witnesses};
 use crate::command::{Answer, Error};
 
+/// Bytes of a reply that is no list.
+const OUTCOME_BYTES: usize = 512;
+
+/// Bytes of a reply with the members of a swarm, or the card of an account.
+const LONG_OUTCOME_BYTES: usize = 16 * 1024;
+
 /// Something that one node does with one operation.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
@@ -45,6 +51,14 @@ impl One {
         }
     }
 
+    pub(super) fn room_bytes(&self) -> usize {
+        match &self.wish {
+            Wish::Delete { ids, .. } | Wish::Expire { ids, .. } => OUTCOME_BYTES + 48 * ids.len(),
+            Wish::Card { .. } | Wish::Swarm { .. } => LONG_OUTCOME_BYTES,
+            Wish::Subscribe { .. } | Wish::Info | Wish::Ping => OUTCOME_BYTES,
+        }
+    }
+
     pub(super) fn ask(&self, asking: &mut Asking<'_>) -> Result<(Vec<Operation>, Sent), Error> {
         let audience = asking.node;
         let operation = match self.wish.clone() {
@@ -59,7 +73,7 @@ impl One {
                 address: AccessRule::from(account).address(),
                 namespace: IDENTITY_CARD,
                 select: Select::After { cursor: Cursor::default() },
-                bytes_max: bytes_max(),
+                bytes_max: bytes_max(asking),
             },
             Wish::Info | Wish::Ping => Operation::Info,
             Wish::Swarm { address } => Operation::GetSwarm { address },

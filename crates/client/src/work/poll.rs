@@ -16,6 +16,8 @@ pub(crate) struct Query {
     pub(crate) cursors: BTreeMap<NodeId, Cursor>,
     /// Whether the node that is listened to is to push from now on.
     pub(crate) listen: bool,
+    /// Bytes that a reply should have room for, where that is fixed before.
+    pub(crate) room_bytes: usize,
 }
 
 /// One page of what is new in each of some inboxes of one swarm, from each of some nodes; one of the
@@ -33,6 +35,15 @@ pub(crate) struct Polling {
 impl Polling {
     pub(crate) const fn new(queries: Vec<Query>, listen_to: Option<NodeId>) -> Self {
         Self { queries, listen_to, pages: BTreeMap::new(), live: BTreeSet::new() }
+    }
+
+    pub(super) fn room_bytes(&self) -> usize {
+        self.queries.iter().map(|query| query.room_bytes).sum()
+    }
+
+    pub(super) fn places(&self) -> Vec<NodeId> {
+        let known = self.queries.iter().flat_map(|query| query.cursors.keys().copied());
+        known.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Returns what came for a query, and whether its inbox is pushed now.
@@ -63,7 +74,7 @@ impl Polling {
             let action = OwnerAction::Retrieve {
                 namespace: *namespace,
                 select: Select::After { cursor },
-                bytes_max: share_of(self.queries.len()),
+                bytes_max: share_of(asking, self.queries.len()),
                 audience,
             };
             operations.push(door.ask(asking, action)?);

@@ -24,6 +24,10 @@ impl Reading {
         Self { door, namespace, cursors, pages: Vec::new() }
     }
 
+    pub(super) fn places(&self) -> Vec<NodeId> {
+        self.cursors.keys().copied().collect()
+    }
+
     pub(super) const fn is_signed(&self) -> bool {
         self.door.is_signed()
     }
@@ -33,7 +37,7 @@ impl Reading {
         let action = OwnerAction::Retrieve {
             namespace: self.namespace,
             select: Select::After { cursor },
-            bytes_max: bytes_max(),
+            bytes_max: bytes_max(asking),
             audience: asking.node,
         };
         Ok((vec![self.door.ask(asking, action)?], Sent { cursor, ..Sent::default() }))

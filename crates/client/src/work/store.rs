@@ -1,11 +1,11 @@
 use session_core::{InboxAddress, MessageId, Span, Time};
 use session_protocol::inbox::{AccessRule, Capability, message_id};
-use session_protocol::limits::{CLOCK_TOLERANCE, OPERATIONS_MAX};
+use session_protocol::limits::CLOCK_TOLERANCE;
 use session_protocol::puzzle::{Puzzle, WINDOW, window_of};
 use session_protocol::receipt::SignedRoot;
 use session_protocol::request::{Operation, Outcome, Refusal, Reply};
 
-use super::{Asking, BATCH_BYTES_MAX, Judging, Sent, Step, lie, refused};
+use super::{Asking, Judging, Room, Sent, Step, lie, refused};
 use crate::command::{Answer, Error, NewItem};
 use crate::receipts::{Asked, StoredProof, TooFew};
 
@@ -47,7 +47,7 @@ impl Storing {
     pub(super) fn ask(&mut self, asking: &mut Asking<'_>) -> (Vec<Operation>, Sent) {
         let timestamp = asking.nodes.time_at(&asking.node, asking.now);
         self.first_sent = Some(self.first_sent.map_or(timestamp, |first| first.min(timestamp)));
-        let indexes = self.next_batch();
+        let indexes = self.next_batch(asking.room);
         let operations = indexes
             .iter()
             .map(|&index| {
@@ -71,14 +71,14 @@ impl Storing {
         (operations, Sent { timestamp, indexes, ..Sent::default() })
     }
 
-    fn next_batch(&self) -> Vec<usize> {
+    fn next_batch(&self, room: Room) -> Vec<usize> {
         let mut bytes = 0;
         let open = (0..self.items.len()).filter(|&index| self.proofs[index].is_none());
-        open.take(OPERATIONS_MAX)
+        open.take(room.store_items)
             .take_while(|&index| {
                 let first = bytes == 0;
                 bytes += self.items[index].data.len();
-                first || bytes <= BATCH_BYTES_MAX
+                first || bytes <= room.store_bytes
             })
             .collect()
     }

@@ -26,7 +26,7 @@ fn deposit(to: &Mailbox, token: &Capability, items: Vec<NewItem>) -> Command {
     Command::Deposit { rule: to.rule(), token: token.clone(), items }
 }
 
-fn reading(from: &Mailbox) -> Inbox {
+pub(crate) fn reading(from: &Mailbox) -> Inbox {
     Inbox::Mailbox { rule: from.rule(), token: from.read.clone() }
 }
 

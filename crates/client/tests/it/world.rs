@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use session_client::onion::{GuardList, Mode};
 use session_client::{Answer, Client, Command, Config, Effect, Error, Input, Limits};
 use session_core::merkle::Proof;
 use session_core::{
@@ -15,6 +16,7 @@ use session_core::{
 };
 use session_crypto::Signer;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
+use session_network::onion::{AnswerKey, BackKey, Packet, Service};
 use session_network::{Class, ConnId, From, Network, Role};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest, Deposit};
 use session_protocol::inbox::{BOXES, COMMITS, message_id, slot_of};
@@ -26,6 +28,10 @@ use session_protocol::request::{
 use session_protocol::{
     AccessRule, Checker, Frame, Inbound, Kind, Membership, NodeRecord, StaticMembership,
 };
+
+pub(crate) mod relay;
+
+use relay::{Relay, Trail, Waiting};
 
 /// One way through the air.
 const LATENCY: Span = Span::from_millis(10);
@@ -59,6 +65,7 @@ pub(crate) struct Node {
     subscribers: BTreeSet<(ConnId, InboxAddress)>,
     /// Most inboxes that it pushes to one connection.
     pub(crate) pushed_max: usize,
+    pub(crate) relay: Relay,
     overlay: Network,
     checker: Checker,
 }
@@ -66,6 +73,16 @@ pub(crate) struct Node {
 enum Event {
     Client(session_network::Input),
     Node(usize, session_network::Input),
+    /// A packet is at a hop.
+    Packet(usize, Vec<u8>, Trail),
+    /// A payload is with its exit.
+    Exit(usize, Service, Vec<u8>, AnswerKey, Trail),
+    /// An answer is at a hop.
+    Back(usize, Vec<u8>, BackKey, Trail),
+    /// An answer leaves a hop that kept it.
+    Late(usize, Packet, Trail),
+    /// Nothing came that an exit was to wait for.
+    WaitOver(u64),
 }
 
 /// What runs in a world: a client, or something around one.
@@ -92,6 +109,8 @@ pub(crate) struct World<C = Client> {
     conns_made: u64,
     commands: u64,
     client_checker: Checker,
+    /// Requests that exits answer when something arrives.
+    waiting: Vec<Waiting>,
 }
 
 fn overlay(keys: &Arc<FakeIdentity>, membership: &Arc<StaticMembership>) -> Network {
@@ -119,6 +138,26 @@ impl World {
             change(&mut config.limits);
             Client::new(config)
         })
+    }
+}
+
+impl World {
+    /// A swarm of some nodes that are hops, too, and a client whose requests go over them.
+    pub(crate) fn over(seed: u64, nodes: usize, mode: Mode) -> Self {
+        Self::over_with(seed, &[(SwarmId(1), nodes)], mode, GuardList::default())
+    }
+
+    /// As [`World::over`], with guards of the last time.
+    pub(crate) fn over_with(
+        seed: u64,
+        swarms: &[(SwarmId, usize)],
+        mode: Mode,
+        guards: GuardList,
+    ) -> Self {
+        let mut world =
+            Self::around(seed, swarms, |config| Client::new(Config { mode, guards, ..config }));
+        world.publish_keys();
+        world
     }
 }
 
@@ -155,6 +194,7 @@ impl<C: Driven> World<C> {
                 slow: Span::ZERO,
                 subscribers: BTreeSet::new(),
                 pushed_max: 64,
+                relay: Relay::new(keys.public().node_id()),
                 overlay: overlay(keys, &membership),
                 checker: checker(&membership),
             })
@@ -179,6 +219,7 @@ impl<C: Driven> World<C> {
             conns: BTreeMap::new(),
             conns_made: 0,
             commands: 0,
+            waiting: Vec::new(),
         }
     }
 
@@ -304,6 +345,15 @@ impl<C: Driven> World<C> {
             match event {
                 Event::Client(input) => self.input(Input::Network(input)),
                 Event::Node(node, input) => self.node_input(node, Some(input)),
+                Event::Packet(node, bytes, trail) => self.hop(node, bytes, trail),
+                Event::Exit(node, service, payload, answer, trail) => {
+                    if self.nodes[node].up {
+                        self.exit(node, service, &payload, answer, trail);
+                    }
+                }
+                Event::Back(node, bytes, back, trail) => self.back(node, bytes, back, trail),
+                Event::Late(node, packet, trail) => self.late(node, packet, trail),
+                Event::WaitOver(number) => self.wait_over(number),
             }
         } else if alarm.is_some_and(|at| at <= self.now) {
             let mut effects = Vec::new();
@@ -404,6 +454,10 @@ impl<C: Driven> World<C> {
                     let From::Client(conn) = from else { panic!("clients only") };
                     self.requested(node, conn, &request);
                 }
+                session_network::Effect::Message {
+                    from: From::Client(conn),
+                    message: Inbound::Onion(onion),
+                } => self.packet_came(node, conn, onion),
                 _ => {}
             }
         }
@@ -458,6 +512,12 @@ impl<C: Driven> World<C> {
     }
 
     fn requested(&mut self, node: usize, conn: ConnId, request: &CheckedRequest) {
+        if let Some(reply) = self.answer_to(node, conn, request) {
+            self.tell(node, conn, Kind::Reply, &reply);
+        }
+    }
+
+    fn answer_to(&mut self, node: usize, conn: ConnId, request: &CheckedRequest) -> Option<Reply> {
         self.nodes[node].asked.push(request.clone());
         let server_time = self.now + self.nodes[node].ahead;
         let refusal = match &mut self.nodes[node].refuse {
@@ -477,12 +537,9 @@ impl<C: Driven> World<C> {
             roots: List::new(roots).unwrap(),
             outcomes: List::new(outcomes).unwrap(),
         };
-        let reply = match &mut self.nodes[node].twist {
+        match &mut self.nodes[node].twist {
             Some(twist) => twist(request, reply),
             None => Some(reply),
-        };
-        if let Some(reply) = reply {
-            self.tell(node, conn, Kind::Reply, &reply);
         }
     }
 
@@ -597,6 +654,8 @@ impl<C: Driven> World<C> {
         }
         item.arrival = this.shelf.len() as u64 + 1;
         this.shelf.push((address, item.clone()));
+        self.wake(node);
+        let this = &mut self.nodes[node];
         if this.up && this.pushes {
             let incarnation = this.incarnation;
             for (conn, _) in this.subscribers.clone().into_iter().filter(|(_, of)| *of == address) {
@@ -635,6 +694,9 @@ impl<C: Driven> World<C> {
                     members: 1,
                 },
             },
+            Operation::HopKeys { bits, bucket, after, bytes_max } => {
+                self.hop_keys(node, (*bits, *bucket), *after, *bytes_max)
+            }
             Operation::Unsubscribe { address } => {
                 self.nodes[node].subscribers.remove(&(conn, *address));
                 Outcome::Unsubscribed

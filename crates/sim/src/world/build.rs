@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use session_client::Mode;
 use session_core::Domain;
 use session_core::{Entropy, InboxAddress, SeededEntropy, Span, SwarmId, Text};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
@@ -203,7 +204,9 @@ impl World {
             let account = Arc::new(FakeIdentity::generate(rng));
             let address = AccessRule::from(account.public().account_id()).address();
             let verifier = Arc::new(FakeVerifier);
+            let mode = if plan.onions { Mode::onion() } else { Mode::Direct };
             let client = session_client::Config::new(account, Arc::clone(&shared), verifier);
+            let client = session_client::Config { mode, ..client };
             let person = Person::new(host, address, client, shared, plan.habits, fork(rng));
             self.persons.push(person);
             self.arm(host);

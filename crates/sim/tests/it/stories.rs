@@ -125,6 +125,15 @@ fn each_misbehaviour_in_three_of_ten_nodes() {
 }
 
 #[test]
+fn over_hops_that_crash_or_do_harm_nothing_is_lost() {
+    for (seed, story) in [(1, Story::Onion), (2, Story::Onion), (3, Story::OnionLiars)] {
+        let options = Options { seed, story, minutes: 3, ..Options::default() };
+        let report = run(&options).unwrap_or_else(|violation| panic!("{violation}"));
+        assert!(report.acknowledged > 50 && report.retrieved > 50, "{report:?}");
+    }
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
     for story in [Story::Everything, Story::Byzantine] {
         let options = |seed| Options { seed, story, minutes: 2, ..Options::default() };
