@@ -21,8 +21,8 @@ const LN_2: u64 = 2_977_044_472;
 pub(crate) fn exponential(rng: &mut dyn Entropy, mean: Span) -> Span {
     let mean = mean.as_millis();
     // -ln(u) of a u that is even between 0 and 1.
-    let natural = u128::from(minus_log2(rng.next_u64())) * u128::from(LN_2) >> POINT;
-    let wait = u128::from(mean) * natural >> POINT;
+    let natural = (u128::from(minus_log2(rng.next_u64())) * u128::from(LN_2)) >> POINT;
+    let wait = (u128::from(mean) * natural) >> POINT;
     let longest = mean.saturating_mul(MEANS_MAX);
     Span::from_millis(u64::try_from(wait).unwrap_or(longest).min(longest))
 }
@@ -35,7 +35,7 @@ fn minus_log2(bits: u64) -> u64 {
     let mut mantissa = (bits << zeros) >> POINT; // 2^31 up to 2^32: 1 up to 2
     let mut fraction = 0_u64;
     for _ in 0..POINT {
-        mantissa = mantissa * mantissa >> (POINT - 1);
+        mantissa = (mantissa * mantissa) >> (POINT - 1);
         fraction <<= 1;
         if mantissa >> POINT != 0 {
             mantissa >>= 1;
