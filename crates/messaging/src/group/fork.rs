@@ -6,10 +6,10 @@
 //!
 //! 1. the commit that removes the device that made the other;
 //! 2. the one in the lower slot, those beside their slot last;
-//! 3. the one that was stored first: others have gone on from it;
+//! 3. the one that was stored [`FIRST`] before the other: others have gone on from it;
 //! 4. an admin's, then the one with the lower digest.
 
-use session_core::{Digest, MessageId, Time};
+use session_core::{Digest, MessageId, Span, Time};
 
 use super::commits::{Candidate, Rejected};
 use super::epochs::{Origin, edit};
@@ -22,6 +22,10 @@ use crate::Cx;
 use crate::mls::{KeyAgreement as _, Summary};
 use crate::say::GroupId;
 use crate::vault;
+
+/// By so much at least a commit was stored before another if that is to count. Devices know the time
+/// of a commit to a few seconds only: it may have taken several tries.
+const FIRST: Span = Span::from_secs(30);
 
 /// What decides between commits that end one epoch.
 #[derive(Clone, Debug)]
@@ -73,11 +77,15 @@ impl Claim {
         if self.undoes(other) || other.undoes(self) {
             return self.undoes(other);
         }
-        self.rank() < other.rank()
-    }
-
-    fn rank(&self) -> (u32, Time, bool, Digest) {
-        (self.slot.unwrap_or(u32::MAX), self.stored, !self.admin, self.digest)
+        let slot = |it: &Self| it.slot.unwrap_or(u32::MAX);
+        if slot(self) != slot(other) {
+            return slot(self) < slot(other);
+        }
+        let earlier = |one: &Self, than: &Self| one.stored + FIRST <= than.stored;
+        if earlier(self, other) || earlier(other, self) {
+            return earlier(self, other);
+        }
+        (!self.admin, self.digest) < (!other.admin, other.digest)
     }
 
     /// Returns the place of the one that counts among several.
@@ -85,7 +93,7 @@ impl Claim {
         let beaten = |claim: &Self| claims.iter().filter(|other| other.beats(claim)).count();
         (0..claims.len()).min_by_key(|index| {
             let claim = &claims[*index];
-            (beaten(claim), claim.rank())
+            (beaten(claim), !claim.admin, claim.digest)
         })
     }
 }
