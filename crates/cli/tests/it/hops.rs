@@ -68,7 +68,7 @@ fn letters_and_files_go_over_hops_and_a_dead_hop_stops_nobody() {
 }
 
 #[test]
-fn people_talk_over_hops_and_with_cover() {
+fn people_talk_over_hops() {
     let network = Network::start(10);
     let (alice, alice_id) = person(&network, "alice");
     let (bob, bob_id) = person(&network, "bob");
@@ -80,11 +80,6 @@ fn people_talk_over_hops_and_with_cover() {
     bob.json(&["contact", "accept", &alice_id]);
     bob.json(&["chat", "send", &alice_id, "and back"]);
     read_until(&alice, is_text("and back"));
-    for person in [&alice, &bob] {
-        person.json(&["profile", "mode", "mix"]);
-    }
-    alice.json(&["chat", "send", &bob_id, "later"]);
-    read_until(&bob, is_text("later"));
     let shown = paths(&alice, "mix", "3");
     assert!(shown["expected_delay_ms"].as_u64() >= Some(1_200), "{shown}");
     assert!(shown["cover_bytes_per_day"].as_u64() > Some(0), "{shown}");
