@@ -169,12 +169,18 @@ impl Choice<'_> {
     /// Draws a path; `None` if there is none.
     pub(crate) fn draw(&self, rng: &mut dyn Entropy) -> Option<Vec<NodeId>> {
         let between = self.hops.checked_sub(2)?;
+        // A guard knows the client by its link, and should not see others of its packets pass by.
+        let is_guard = |node: &NodeId| self.guards.contains(node);
+        let others: Vec<NodeId> =
+            self.middles.iter().copied().filter(|node| !is_guard(node)).collect();
         for guard in self.guards {
             if !self.map.fit(guard, &self.exit) {
                 continue;
             }
             let ends = [*guard, self.exit];
-            if let Some(middles) = self.map.extend(&ends, between, self.middles, rng) {
+            let middles = self.map.extend(&ends, between, &others, rng);
+            let middles = middles.or_else(|| self.map.extend(&ends, between, self.middles, rng));
+            if let Some(middles) = middles {
                 let path = [&[*guard][..], &middles, &[self.exit]].concat();
                 return Some(path);
             }
@@ -258,6 +264,25 @@ mod tests {
             seen.extend(path[1..hops - 1].iter().copied());
         }
         assert!(seen.len() > 30, "anybody may be in the middle: {}", seen.len());
+    }
+
+    #[test]
+    fn guards_stand_in_the_middle_only_where_nobody_else_can() {
+        let names: Vec<String> = (0..6).map(|id| format!("h:{id}")).collect();
+        let nodes: Vec<(u8, Option<u8>, &str)> =
+            names.iter().zip(0..).map(|(name, id)| (id, None, name.as_str())).collect();
+        let map = map(&nodes);
+        let all: Vec<NodeId> = map.nodes().collect();
+        let guards = [node(0), node(1)];
+        let mut rng = SeededEntropy::new(4);
+        for _ in 0..50 {
+            let exit = node(5);
+            let three = Choice { map: &map, hops: 3, exit, guards: &guards, middles: &all };
+            let path = three.draw(&mut rng).expect("there are others");
+            assert!(!guards.contains(&path[1]), "{path:?}");
+            let six = Choice { hops: 6, ..three };
+            assert!(six.draw(&mut rng).is_some(), "all of them are needed");
+        }
     }
 
     #[test]
