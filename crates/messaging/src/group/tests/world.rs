@@ -75,7 +75,8 @@ impl Swarm {
         let there = items.iter().any(|item| item.id == id);
         let holder = items.iter().find(|item| slot(item)).map(|item| item.id);
         let taken = to.namespace == COMMITS && holder.is_some_and(|holder| holder != id);
-        if !there && !(taken && self.drops_losers) {
+        let dropped = taken && self.drops_losers;
+        if !(there || dropped) {
             self.arrivals += 1;
             let (namespace, arrival) = (to.namespace, self.arrivals);
             let (timestamp, expiry, data) = (now, now + ttl, data.clone());
