@@ -363,6 +363,7 @@ fn late_answers_are_counted_and_do_no_harm() {
 
 #[test]
 fn an_exit_that_lies_is_not_believed() {
+    let mut caught = 0;
     for seed in 0..10 {
         let mut world = acquainted(seed, 10, Mode::onion());
         let bad = world.draw(10);
@@ -378,8 +379,12 @@ fn an_exit_that_lies_is_not_believed() {
             stored(&world.run(store()));
         }
         let bad = world.id(bad);
-        assert_eq!(world.client.lies(&bad), 1, "seed {seed}: it is asked once");
+        let lies = world.client.lies(&bad);
+        assert!(lies <= 1, "seed {seed}: it is asked {lies} times");
+        caught += lies;
     }
+    // The fastest are asked: it may not be among them.
+    assert!(caught >= 5, "caught in {caught} of 10");
 }
 
 #[test]

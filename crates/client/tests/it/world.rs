@@ -588,11 +588,11 @@ impl<C: Driven> World<C> {
 
     fn slot_holder(&self, node: usize, deposit: &Deposit) -> Option<MessageId> {
         let slot = slot_of(&deposit.data).filter(|_| deposit.namespace == COMMITS)?;
-        let shelf = self.nodes[node].shelf.iter();
-        let mut others = shelf.filter(|(at, item)| {
+        let mut shelf = self.nodes[node].shelf.iter();
+        let other = shelf.find(|(at, item)| {
             *at == deposit.address && item.data != deposit.data && slot_of(&item.data) == Some(slot)
         });
-        others.next().map(|(_, item)| item.id)
+        other.map(|(_, item)| item.id)
     }
 
     fn store(&mut self, node: usize, deposit: Deposit) -> (StorageReceipt, bool) {
@@ -605,13 +605,11 @@ impl<C: Driven> World<C> {
             let new = self.keep(member, address, item.clone());
             duplicate |= member == node && !new;
         }
-        let id = self.id(node);
-        let swarm = self.membership.node(&id).unwrap().swarm;
-        let kept = self.nodes[node].shelf.iter().find(|(_, item)| item.id == message);
-        let expiry = kept.expect("just kept").1.expiry;
-        let receipt =
-            StorageReceipt { node: id, swarm, address, message, expiry, stored_at: self.now };
-        (receipt, duplicate)
+        let (node, shelf) = (self.id(node), &self.nodes[node].shelf);
+        let swarm = self.membership.node(&node).unwrap().swarm;
+        let (_, Item { expiry, .. }) = shelf.iter().find(|(_, item)| item.id == message).unwrap();
+        let (stored_at, expiry) = (self.now, *expiry);
+        (StorageReceipt { node, swarm, address, message, expiry, stored_at }, duplicate)
     }
 
     fn live_members(&self, node: usize) -> Vec<usize> {
