@@ -17,7 +17,7 @@ use crate::exit::{Failure, Result};
 use crate::home::Home;
 use crate::members::Members;
 use crate::out::{self, Out};
-use crate::person;
+use crate::{person, span};
 
 /// A day, for what cover costs.
 const DAY: Span = Span::from_days(1);
@@ -91,7 +91,8 @@ fn text(report: &PathReport, times: &[u128]) -> String {
         .iter()
         .map(|it| {
             let up = if it.up { "connected" } else { "not connected" };
-            format!("{}  {up}, kept until {}", short(&it.guard.node), it.guard.until)
+            let rest = span::rough(it.guard.until.since(person::now()));
+            format!("{}  {up}, kept for {rest}", short(&it.guard.node))
         })
         .collect();
     let paths: Vec<String> = report.paths.iter().rev().take(8).map(path).collect();
