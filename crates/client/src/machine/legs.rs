@@ -119,23 +119,33 @@ impl Client {
         }
     }
 
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let room = self.room(task);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+    /// Makes what a node is asked for a task, as of a time; `None` if there is no such task.
+    pub(super) fn make(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: TaskId,
+        node: NodeId,
+        now: Time,
+    ) -> Option<Result<(Vec<Operation>, Sent), Error>> {
+        let room = self.room(self.tasks.get(&id)?);
         let mut asking = Asking {
             network: self.config.membership.network(),
             account: self.config.account.as_deref(),
             nodes: &self.nodes,
             puzzles: &self.puzzles,
             node,
-            now: cx.now,
+            now,
             room,
             rng: &mut *cx.rng,
         };
-        let (operations, sent) = match task.work.ask(&mut asking) {
-            Ok(made) => made,
-            Err(error) => return self.end(cx, id, Err(error)),
+        Some(self.tasks.get_mut(&id)?.work.ask(&mut asking))
+    }
+
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, node: NodeId) {
+        let (operations, sent) = match self.make(cx, id, node, cx.now) {
+            Some(Ok(made)) => made,
+            Some(Err(error)) => return self.end(cx, id, Err(error)),
+            None => return,
         };
         let number = self.next_request();
         let bytes = item_bytes(&operations);

@@ -14,7 +14,7 @@ use crate::command::Error;
 use crate::nodes::Preference;
 use crate::onion::{Circuit, Errand, Packed, Purpose, Taken, Unready, answer_size};
 use crate::task::{self, Stage, Task, TaskId, Try};
-use crate::work::{Asking, ROUTED_ITEMS_MAX, Room, Sent, Step, Work, request};
+use crate::work::{ROUTED_ITEMS_MAX, Room, Sent, Step, Work, request};
 
 /// Times that a node is asked once more because a packet to it was lost, before it is left.
 const REROUTES_MAX: u32 = 4;
@@ -337,9 +337,8 @@ impl Client {
     }
 
     fn resend(&mut self, cx: &mut Cx<'_>, id: TaskId, leg: usize, number: u64) {
-        let (Some(routes), Some(task)) = (&self.routes, self.tasks.get(&id)) else { return };
-        let (room, shun) = (self.room(task), routes.hops_of(number));
-        let has_room = routes.has_room();
+        let Some(routes) = &self.routes else { return };
+        let (has_room, shun) = (routes.has_room(), routes.hops_of(number));
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(trying) = task.legs[leg].asked_mut(number) else { return };
         trying.resend_at = Time::MAX;
@@ -349,17 +348,7 @@ impl Client {
         }
         // Stores are judged by the time that is in them; what is signed must not be signed twice.
         let now = if matches!(task.work, Work::Store(_)) { since } else { cx.now };
-        let mut asking = Asking {
-            network: self.config.membership.network(),
-            account: self.config.account.as_deref(),
-            nodes: &self.nodes,
-            puzzles: &self.puzzles,
-            node,
-            now,
-            room,
-            rng: &mut *cx.rng,
-        };
-        let Ok((operations, _)) = task.work.ask(&mut asking) else { return };
+        let Some(Ok((operations, _))) = self.make(cx, id, node, now) else { return };
         // Where there is no second path, the first one is waited for.
         if self.send_routed(cx, id, node, number, operations, until, &shun).is_ok()
             && let Some(routes) = &mut self.routes

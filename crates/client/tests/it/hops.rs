@@ -9,12 +9,9 @@ use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
 use session_protocol::onion::service;
 use session_protocol::request::{ItemBytes, Outcome};
 
+use crate::asks::{bob, read, stored, timed};
 use crate::world::World;
 use crate::world::relay::{EPOCH, Fate, Seen, packet_lengths};
-
-fn bob() -> InboxAddress {
-    InboxAddress::from([0xb0; 32])
-}
 
 fn store_of(bytes: usize) -> Command {
     let data = ItemBytes::new(vec![7; bytes]).unwrap();
@@ -25,20 +22,6 @@ fn store_of(bytes: usize) -> Command {
 
 fn store() -> Command {
     store_of(500)
-}
-
-fn read(nodes: usize) -> Command {
-    Command::Retrieve { from: Inbox::Own, namespace: MESSAGES, cursors: [].into(), nodes }
-}
-
-fn stored(result: &Result<Answer, Error>) {
-    assert!(matches!(result, Ok(Answer::Stored(_))), "{result:?}");
-}
-
-fn timed(world: &mut World, command: Command) -> (Result<Answer, Error>, u64) {
-    let before = world.now;
-    let result = world.run(command);
-    (result, world.now.since(before).as_millis())
 }
 
 /// A world whose guards are connected and whose keys are known.

@@ -1,5 +1,6 @@
 //! The client against nodes that are well, slow, gone, confused or lying.
 
+mod asks;
 mod hops;
 mod mailboxes;
 mod patience;

@@ -1,35 +1,17 @@
 //! Nodes that take their time: a second one is asked, and the first good answer counts.
 
-use session_client::{Answer, Command, Error, Inbox, NewItem};
-use session_core::{Entropy as _, InboxAddress, SeededEntropy, Span};
+use session_client::{Answer, Command, NewItem};
+use session_core::{Entropy as _, SeededEntropy, Span};
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
 use session_protocol::request::{ItemBytes, Refusal};
 
+use crate::asks::{bob, read, stored, timed};
 use crate::world::World;
-
-fn bob() -> InboxAddress {
-    InboxAddress::from([0xb0; 32])
-}
 
 fn store() -> Command {
     let data = ItemBytes::new(*b"hello").unwrap();
     let item = NewItem { namespace: MESSAGES, ttl: Span::from_days(1), data };
     Command::Store { address: bob(), item }
-}
-
-fn read(nodes: usize) -> Command {
-    Command::Retrieve { from: Inbox::Own, namespace: MESSAGES, cursors: [].into(), nodes }
-}
-
-fn stored(result: &Result<Answer, Error>) {
-    assert!(matches!(result, Ok(Answer::Stored(_))), "{result:?}");
-}
-
-/// Runs a command, and tells how many milliseconds it took.
-fn timed(world: &mut World, command: Command) -> (Result<Answer, Error>, u64) {
-    let before = world.now;
-    let result = world.run(command);
-    (result, world.now.since(before).as_millis())
 }
 
 /// A world that is connected to its fastest node.

@@ -4,9 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use session_client::{Answer, Client, Command, Config, Effect, Error, Inbox, Input, NewItem};
-use session_core::{
-    Context, InboxAddress, List, Machine as _, Namespace, NodeId, SeededEntropy, Span, SwarmId,
-};
+use session_core::{Context, List, Machine as _, Namespace, NodeId, SeededEntropy, Span, SwarmId};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest};
 use session_protocol::inbox::MESSAGES;
@@ -14,11 +12,8 @@ use session_protocol::limits::CLOCK_TOLERANCE;
 use session_protocol::placement;
 use session_protocol::request::{ItemBytes, Operation, Refusal};
 
+use crate::asks::{bob, stored};
 use crate::world::{START, World};
-
-fn bob() -> InboxAddress {
-    InboxAddress::from([0xb0; 32])
-}
 
 fn store() -> Command {
     let data = ItemBytes::new(*b"hello").unwrap();
@@ -28,10 +23,6 @@ fn store() -> Command {
 
 fn read() -> Command {
     Command::Retrieve { from: Inbox::Own, namespace: MESSAGES, cursors: [].into(), nodes: 1 }
-}
-
-fn stored(result: &Result<Answer, Error>) {
-    assert!(matches!(result, Ok(Answer::Stored(_))), "{result:?}");
 }
 
 fn last(result: Result<Answer, Error>) -> Error {

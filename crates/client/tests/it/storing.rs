@@ -11,11 +11,8 @@ use session_protocol::limits::{CLOCK_TOLERANCE, FRAME_BYTES_MAX};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt, sign_receipts};
 use session_protocol::request::{ItemBytes, Operation, Outcome, Refusal, Reply};
 
+use crate::asks::bob;
 use crate::world::{START, World, path_of};
-
-fn bob() -> InboxAddress {
-    InboxAddress::from([0xb0; 32])
-}
 
 fn item(data: impl Into<Vec<u8>>) -> NewItem {
     let data = ItemBytes::new(data).unwrap();

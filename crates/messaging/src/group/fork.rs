@@ -108,12 +108,13 @@ struct Walk {
     wish: Option<u64>,
 }
 
-/// What a branch begins with.
-enum Step<'a> {
-    /// Our own commit, and when it was stored.
-    Own(Time),
-    /// Somebody else's.
-    Message(&'a [u8], Origin),
+impl Walk {
+    /// From the end of an epoch on, whatever was used and wanted since.
+    fn begin(mut there: State, state: &State) -> Self {
+        there.usage = state.usage.clone();
+        there.phase = state.phase;
+        Self { there: Box::new(there), told: Vec::new(), added: Vec::new(), wish: None }
+    }
 }
 
 impl Groups {
@@ -174,17 +175,16 @@ impl Groups {
             self.adopt(cx, group, state, &summary, origin, heard);
             return Taken::Done;
         }
-        self.mls.refuse(&mut doors(cx), group);
-        match self.walk(cx, group, state, &snapshot, Step::Message(message, origin)) {
-            Ok(walk) => {
-                self.change_to(cx, group, state, walk, epoch, heard);
-                Taken::Keep
-            }
-            Err(there) => {
-                self.go_back(cx, group, state, &there, &before, heard);
-                Taken::Done
-            }
+        there.land();
+        let mut walk = Walk::begin(there, state);
+        walk.added.extend(summary.added.iter().map(|joiner| joiner.key_hash));
+        let Walk { there, told, .. } = &mut walk;
+        if self.step(cx, group, there, &summary, origin, told).is_none() {
+            self.go_back(cx, group, state, &walk.there, &before, heard);
+            return Taken::Done;
         }
+        self.change_to(cx, group, state, walk, epoch, heard);
+        Taken::Keep
     }
 
     /// Our own commit is stored, and we have followed another one: the same choice, the other way.
@@ -221,13 +221,19 @@ impl Groups {
             return;
         }
         let before = self.mls.snapshot(cx.store, group);
-        match self.walk(cx, group, state, snapshot, Step::Own(stored)) {
-            Ok(walk) => self.change_to(cx, group, state, walk, there.epoch, heard),
-            Err(there) => self.go_back(cx, group, state, &there, &before, heard),
+        let (epoch, mut walk) = (there.epoch, Walk::begin(there.clone(), state));
+        if self.mls.restore(&mut doors(cx), group, &snapshot.mls).is_ok() {
+            let Walk { there, told, .. } = &mut walk;
+            walk.wish = self.step_own(cx, group, there, stored, told);
         }
+        if walk.wish.is_none() {
+            return self.go_back(cx, group, state, &walk.there, &before, heard);
+        }
+        self.change_to(cx, group, state, walk, epoch, heard);
     }
 
-    /// The other branch is the better one. What our commits on this one, from the one that ended
+    /// The other branch, whose first epoch was entered, is the better one: it is followed as far as it
+    /// is known. Wishes and welcomes stayed untouched until then. What our commits on this one, from the one that ended
     /// `epoch` on, were made for is wanted again.
     fn change_to(
         &mut self,
@@ -238,7 +244,8 @@ impl Groups {
         epoch: u64,
         heard: &mut Vec<Heard>,
     ) {
-        let Walk { there, told, added, wish } = walk;
+        let Walk { mut there, mut told, mut added, wish } = walk;
+        self.follow_on(cx, group, &mut there, &mut told, &mut added);
         let undone: Vec<u64> = state
             .epochs
             .iter()
@@ -261,40 +268,6 @@ impl Groups {
             want(cx, group, 0, mine.wish, cx.now);
         }
         self.touch(*group, cx.now);
-    }
-
-    /// Goes back, and down the other branch as far as it is known. `Err` if it leads nowhere.
-    /// Wishes and welcomes stay untouched until then.
-    fn walk(
-        &mut self,
-        cx: &mut Cx<'_>,
-        group: &GroupId,
-        state: &State,
-        snapshot: &Snapshot,
-        step: Step<'_>,
-    ) -> Result<Walk, Box<State>> {
-        let mut there = snapshot.state.clone();
-        if self.mls.restore(&mut doors(cx), group, &snapshot.mls).is_err() {
-            return Err(Box::new(there));
-        }
-        there.usage = state.usage.clone();
-        there.phase = state.phase;
-        let (mut told, mut added, mut wish) = (Vec::new(), Vec::new(), None);
-        let entered = match step {
-            Step::Own(stored) => {
-                wish = self.step_own(cx, group, &mut there, stored, &mut told);
-                wish.is_some()
-            }
-            Step::Message(message, origin) => {
-                there.land();
-                self.try_step(cx, group, &mut there, (message, origin), &mut told, &mut added)
-            }
-        };
-        if !entered {
-            return Err(Box::new(there));
-        }
-        self.follow_on(cx, group, &mut there, &mut told, &mut added);
-        Ok(Walk { there: Box::new(there), told, added, wish })
     }
 
     /// Enters the epoch of a commit, if this device takes it and stays in the group.
