@@ -52,7 +52,7 @@ use session_core::{AccountId, Digest, InboxAddress, List, Span, Text, Time, choi
 
 use crate::Cx;
 use crate::messenger::api::{Error, Source, Warning};
-use crate::mls::{Credential, DeviceKey, Doors, OpenMls};
+use crate::mls::{Credential, DeviceKey, Doors, KeyAgreement as _, OpenMls};
 use crate::say::{DeviceId, Disappear, GroupId, NAME_BYTES_MAX};
 use crate::secret::Secret;
 use crate::vault::Vault;
@@ -346,16 +346,26 @@ impl Groups {
         self.watch.all(vault, own, now, since)
     }
 
-    /// A copy of this device may use the keys of all groups: none is used here any more.
-    pub(crate) fn lose_all(&mut self, cx: &mut Cx<'_>) -> Vec<Heard> {
+    /// A copy of this device may use the keys of all groups: none is used here any more, but of those
+    /// that it came back to since this run began.
+    pub(crate) fn lose_all(&mut self, cx: &mut Cx<'_>, since: Time) -> Vec<Heard> {
         let mut heard = Vec::new();
         for (group, mut state) in state::all(cx.store) {
-            if state.is_member() {
+            if state.is_member() && !self.is_back(cx, &group, since) {
                 self.lose(cx, &group, &mut state, &mut heard);
                 state.save(cx.store, &group);
             }
         }
         heard
+    }
+
+    /// Whether this device was let in again with a key package that it made since then.
+    fn is_back(&self, cx: &Cx<'_>, group: &GroupId, since: Time) -> bool {
+        let info = self.mls.info(cx.store, group);
+        info.is_some_and(|info| {
+            let own = info.members.iter().find(|member| member.leaf == info.own_leaf);
+            own.and_then(|own| own.credential.again).is_some_and(|again| again.at >= since)
+        })
     }
 
     /// The mailboxes of all groups may be others now.
@@ -392,6 +402,11 @@ pub(crate) fn phase(vault: &dyn Vault, group: &GroupId) -> Option<Phase> {
 pub fn epoch(vault: &dyn Vault, group: &GroupId) -> Option<(u64, Digest)> {
     let state = State::load(vault, group)?;
     Some((state.epoch, state.current()?.authenticator))
+}
+
+/// Whether somebody else has been heard in a group; in a conversation of two, the other account.
+pub(crate) fn is_heard(vault: &dyn Vault, group: &GroupId) -> bool {
+    state::Part::Heed.any(vault, group)
 }
 
 /// Returns the devices in a group.

@@ -386,7 +386,7 @@ impl Messenger {
             return;
         }
         self.resumed = true;
-        for account in links::waited_for(cx.store) {
+        for account in links::waited_for(cx.store).into_iter().chain(links::lost(cx.store)) {
             self.find(cx, account, find::Goal::Talk);
         }
         self.ask_about_devices(cx);

@@ -55,7 +55,7 @@ pub const AGREED_EXTENSION: u16 = 0xF0A6;
 pub const CHAIN_COMPONENT: u16 = 0xFF01;
 
 /// Epochs before the current one whose messages still open.
-pub const PAST_EPOCHS: usize = 7;
+pub const PAST_EPOCHS: usize = 15;
 
 /// A message opens as long as it is among so many latest ones of its sender in the epoch.
 pub const TOLERANCE: u32 = 64;
@@ -128,6 +128,8 @@ pub struct Change {
     pub remove: Vec<u32>,
     /// What is agreed from then on.
     pub agreed: Option<Agreed>,
+    /// What the commit says beside that, signed: the authenticated data of its message.
+    pub aside: Vec<u8>,
 }
 
 /// A commit of ours that is not merged yet.
@@ -181,6 +183,8 @@ pub struct Summary {
     pub removes_me: bool,
     /// The epoch that it begins.
     pub epoch: u64,
+    /// What it says beside that: [`Change::aside`].
+    pub aside: Vec<u8>,
 }
 
 /// Key agreement of a device with others. State is in the vault, under
@@ -268,6 +272,10 @@ pub trait KeyAgreement {
         me: &DeviceKey,
         group: &GroupId,
     ) -> Result<Vec<u8>, MlsError>;
+
+    /// Whether a message is a commit or a proposal, by what it says outside its encryption. Content
+    /// that is [processed](Self::process) is given out once: it must not be taken for something else.
+    fn is_handshake(&self, message: &[u8]) -> bool;
 
     /// Takes a message of another member. A commit is checked and remembered for
     /// [`accept`](Self::accept); it may be processed any number of times until then.

@@ -9,7 +9,7 @@ fn main() {
     let minutes = words.next().map_or(2, |word| word.parse().expect("minutes"));
     let story = words.next().map_or(Story::Messaging, |word| word.parse().expect("a story"));
     let mut scenario = Scenario { persons, minutes, ..Scenario::new(story) };
-    scenario.habits.rolls_back = words.next().is_some_and(|word| word == "back");
+    scenario.habits.rolls_back |= words.next().is_some_and(|word| word == "back");
     #[expect(clippy::print_stdout, reason = "the answer of this program")]
     match play(&scenario, seed) {
         Ok(report) => println!("{report}"),

@@ -61,8 +61,10 @@ pub enum Story {
     WorkloadLiars,
     /// People talk on devices that crash, over nodes that crash; partitions, bad links.
     Messaging,
-    /// The same with as many bad nodes as a swarm can bear, and devices that go back in time.
+    /// The same with as many bad nodes as a swarm can bear.
     MessagingLiars,
+    /// As messaging, and devices are put back to old images of themselves, or copied.
+    MessagingRestored,
     /// Requests travel over hops: nodes crash, partitions, broken connections.
     Onion,
     /// The same without crashes, with as many hops that mark, repeat or drop packets as swarms can
@@ -72,7 +74,7 @@ pub enum Story {
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Calm,
         Self::Lossy,
         Self::Crashes,
@@ -92,6 +94,7 @@ impl Story {
         Self::WorkloadLiars,
         Self::Messaging,
         Self::MessagingLiars,
+        Self::MessagingRestored,
         Self::Onion,
         Self::OnionLiars,
     ];
@@ -119,6 +122,7 @@ impl Story {
             Self::WorkloadLiars => "workload-liars",
             Self::Messaging => "messaging",
             Self::MessagingLiars => "messaging-liars",
+            Self::MessagingRestored => "messaging-restored",
             Self::Onion => "onion",
             Self::OnionLiars => "onion-liars",
         }
@@ -147,7 +151,7 @@ impl Story {
     /// Returns whether it happens to people who talk ([`crate::messaging`]).
     #[must_use]
     pub const fn is_of_conversations(self) -> bool {
-        matches!(self, Self::Messaging | Self::MessagingLiars)
+        matches!(self, Self::Messaging | Self::MessagingLiars | Self::MessagingRestored)
     }
 
     /// Returns whether requests travel over hops.
@@ -166,7 +170,7 @@ impl fmt::Display for Story {
 /// A text is not the name of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload, workload-liars, messaging, messaging-liars, onion or onion-liars"
+    "a scenario is calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss, everything, siege, chain, chain-liars, coordination, coordination-faults, coordination-liars, workload, workload-liars, messaging, messaging-liars, messaging-restored, onion or onion-liars"
 )]
 pub struct UnknownStory;
 
@@ -214,7 +218,11 @@ impl Scenario {
             members: 10,
             persons: 12,
             minutes: 5,
-            habits: Habits { subscribes: story != Story::Byzantine, ..Habits::default() },
+            habits: Habits {
+                subscribes: story != Story::Byzantine,
+                rolls_back: story == Story::MessagingRestored,
+                ..Habits::default()
+            },
             checkpoint_every: Span::from_secs(checkpoint),
             // 15 s is what a node is made with when nobody says otherwise.
             sweep_every: Span::from_secs(sweep),
@@ -242,7 +250,8 @@ impl Scenario {
                 | Story::Siege
                 | Story::CoordinationFaults
                 | Story::Messaging
-                | Story::MessagingLiars => Link::lossy(),
+                | Story::MessagingLiars
+                | Story::MessagingRestored => Link::lossy(),
                 _ => Link::good(),
             },
             checkpoint_every: self.checkpoint_every,
@@ -316,7 +325,7 @@ impl Author<'_> {
             | Story::ChainLiars
             | Story::Workload
             | Story::WorkloadLiars => {}
-            Story::Messaging => {
+            Story::Messaging | Story::MessagingRestored => {
                 self.broken_connections();
                 self.crashes(spare_of, false);
                 self.partitions();

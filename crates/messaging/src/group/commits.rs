@@ -1,16 +1,20 @@
 //! Commits: which one counts, and what happens when one does.
 
-use session_core::{Blob, Digest, Span, Time};
+use session_core::{Blob, Decode as _, Digest, Span, Time};
 
 use super::epochs::{Origin, checks, difference, edit};
+use super::fork::{self, Claim, own_commit};
 use super::open::{Taken, look_soon};
 use super::policy::{self, Refusal};
-use super::state::{Came, Cargo, Part, Phase, Queued, Roster, Snapshot, State, Unheard, Wish};
+use super::state::{
+    Aside, Ask, Came, Cargo, Flight, Part, Phase, Queued, Roster, Snapshot, Stamp, State, Unheard,
+    Wish,
+};
 use super::wishes::{digest_of, finish, finish_updates};
 use super::{Author, Groups, HORIZON, Heard, Welcome, doors, is_admin, refused};
 use crate::Cx;
 use crate::messenger::api::{Error, NetFailure, Stored};
-use crate::mls::{KeyAgreement as _, MlsError, Processed, Summary};
+use crate::mls::{Credential, KeyAgreement as _, MlsError, Processed, Summary};
 use crate::say::GroupId;
 use crate::vault;
 
@@ -21,20 +25,30 @@ pub(super) const PATIENCE: Span = Span::from_secs(120);
 /// enough.
 pub(super) const SETTLED: Span = Span::from_secs(3600);
 
+/// Own commits of one epoch that are kept after they were given up.
+const GIVEN_UP_MAX: usize = 4;
+
 /// A commit that may end an epoch.
 pub(super) struct Candidate {
     pub(super) epoch: u64,
-    /// The slot in which it lay; `None` for one that was sent again beside it.
-    pub(super) slot: Option<u32>,
-    /// When it was stored there, says who stored it.
-    pub(super) stored: Time,
+    /// The slot in which it lay, and when it was stored there, says who stored it; `None` for one
+    /// that was sent again beside it.
+    pub(super) found: Option<(u32, Time)>,
     pub(super) message: Vec<u8>,
+}
+
+/// A commit that may be followed.
+pub(super) struct Examined {
+    pub(super) summary: Summary,
+    pub(super) origin: Origin,
+    pub(super) claim: Claim,
 }
 
 /// Why a commit is not taken.
 pub(super) enum Rejected {
-    /// Not yet.
-    Wait,
+    /// It is this device's, which does not know it any more: its vault was put back, and others may
+    /// have followed.
+    Forgotten,
     Never(String),
 }
 
@@ -92,16 +106,22 @@ impl Groups {
         state: &mut State,
         group: &GroupId,
         candidate: Candidate,
-        since: Time,
         heard: &mut Vec<Heard>,
     ) -> Taken {
         if candidate.epoch < state.epoch {
             return self.rival(cx, group, state, &candidate, heard);
         }
-        let Candidate { epoch, slot, stored, message } = candidate;
+        let Candidate { epoch, found, message } = candidate;
+        let slot = found.map(|(slot, _)| slot);
         let digest = digest_of(&message);
         if state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
             return Taken::Keep;
+        }
+        let own = |flight: &Flight| flight.digest == digest;
+        if epoch == state.epoch && own_commit(cx, group, state, epoch, own).is_some() {
+            // Ours, which was given up: the slot tells whether it counts.
+            look_soon(cx, state);
+            return Taken::Hold;
         }
         let number = slot.unwrap_or(state.burned);
         // What came beside its slot counts if there is nothing in the slot.
@@ -113,46 +133,124 @@ impl Groups {
             return Taken::Hold;
         }
         let given_up = number < state.burned;
-        match self.examine(cx, group, state, &message) {
+        match self.examine(cx, group, state, &message, found) {
             Ok(_) if self.too_soon(cx, state) => Taken::Hold,
             // Others may have had more patience with the slot: the lowest one counts.
-            Ok((summary, _)) => {
-                let origin = Origin { commit: digest, by: Some(summary.by), slot, stored };
+            Ok(Examined { summary, origin, .. }) => {
                 self.adopt(cx, group, state, &summary, origin, heard);
                 Taken::Keep
             }
+            Err(Rejected::Forgotten) => {
+                self.lose(cx, group, state, heard);
+                Taken::Done
+            }
             Err(_) if given_up => Taken::Done,
-            Err(Rejected::Wait) if cx.now < since + PATIENCE => Taken::Hold,
-            Err(Rejected::Wait) => reject(state, slot, Refusal::NotAsked.to_string(), heard),
             Err(Rejected::Never(why)) => reject(state, slot, why, heard),
         }
     }
 
-    /// Checks a commit of the current epoch. Returns what it does, and whether an admin made it.
+    /// Checks a commit of the current epoch that lay in that slot, or beside it.
     pub(super) fn examine(
         &self,
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &State,
         message: &[u8],
-    ) -> Result<(Summary, bool), Rejected> {
-        let never = |why: String| Rejected::Never(why);
-        let processed = self.mls.process(&mut doors(cx), group, message);
-        let summary = match processed.map_err(|why| never(why.to_string()))? {
-            Processed::Commit(summary) => summary,
-            Processed::Said { .. } | Processed::Proposal { .. } => {
-                return Err(never("a slot holds something else than a commit".to_owned()));
+        found: Option<(u32, Time)>,
+    ) -> Result<Examined, Rejected> {
+        let never = |why: &str| Rejected::Never(why.to_owned());
+        let keys = state.current().ok_or_else(|| never("there is no group"))?;
+        let roster = Roster::load(cx.store, group, &keys.authenticator);
+        let summary = self.commit_in(cx, group, message)?;
+        let examined = self.check(cx, group, state, (&keys.authenticator, &roster), &summary);
+        let stamp = match examined {
+            // The other member's wish was opened in between.
+            Ok(stamp) if stamp.1 => self.commit_in(cx, group, message).map(|_| stamp.0)?,
+            Ok(stamp) => stamp.0,
+            Err(why) => {
+                self.mls.refuse(&mut doors(cx), group);
+                return Err(Rejected::Never(why));
             }
         };
-        let keys = state.current().ok_or_else(|| never(MlsError::NoGroup.to_string()))?;
-        let roster = Roster::load(cx.store, group, &keys.authenticator);
-        if let Err(why) = policy::check(group, &roster, &state.agreed, &state.leavers, &summary) {
+        if found.is_some_and(|(slot, _)| slot != stamp.slot) {
             self.mls.refuse(&mut doors(cx), group);
-            return Err(if why.may_pass() { Rejected::Wait } else { never(why.to_string()) });
+            return Err(never("a commit lies in another slot than it names"));
         }
+        let late = found.is_some_and(|(_, stored)| stamp.is_late(stored));
+        let origin = Origin { commit: digest_of(message), by: Some(summary.by), stamp, late };
         let by = roster.at(summary.by);
         let admin = by.is_some_and(|leaf| is_admin(&state.agreed, &leaf.account));
-        Ok((summary, admin))
+        let claim = Claim::new(&roster, admin, &summary, &origin);
+        Ok(Examined { summary, origin, claim })
+    }
+
+    fn commit_in(
+        &self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        message: &[u8],
+    ) -> Result<Summary, Rejected> {
+        const OTHER: &str = "a slot holds something else than a commit";
+        if !self.mls.is_handshake(message) {
+            return Err(Rejected::Never(OTHER.to_owned()));
+        }
+        match self.mls.process(&mut doors(cx), group, message) {
+            Ok(Processed::Commit(summary)) => Ok(summary),
+            Ok(Processed::Said { .. } | Processed::Proposal { .. }) => {
+                Err(Rejected::Never(OTHER.to_owned()))
+            }
+            Err(MlsError::Own) => Err(Rejected::Forgotten),
+            Err(why) => Err(Rejected::Never(why.to_string())),
+        }
+    }
+
+    /// Whether whoever made a commit may do what it does. Returns what it says of itself, and whether
+    /// something else was opened to find that out.
+    fn check(
+        &self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &State,
+        (epoch, roster): (&Digest, &Roster),
+        summary: &Summary,
+    ) -> Result<(Stamp, bool), String> {
+        let aside = Aside::decode_exact(&summary.aside);
+        let aside =
+            aside.map_err(|why| format!("a commit does not say its slot and time: {why}"))?;
+        let agreed = &state.agreed;
+        let check = |leavers: &[u32]| policy::check(group, roster, agreed, leavers, summary);
+        match (check(&leavers(cx, group, epoch)), &aside.asked) {
+            (Err(Refusal::NotAsked), Some(asked)) => {
+                self.hear_leaver(cx, group, epoch, asked);
+                let checked = check(&leavers(cx, group, epoch));
+                checked.map(|()| (aside.stamp, true)).map_err(|why| why.to_string())
+            }
+            (checked, _) => checked.map(|()| (aside.stamp, false)).map_err(|why| why.to_string()),
+        }
+    }
+
+    /// Takes the wish of a member of the current epoch to be removed; returns its leaf.
+    pub(super) fn hear_leaver(
+        &self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        epoch: &Digest,
+        asked: &[u8],
+    ) -> Option<u32> {
+        if !self.mls.is_handshake(asked) {
+            return None;
+        }
+        let processed = self.mls.process(&mut doors(cx), group, asked);
+        let leaf = match processed {
+            Ok(Processed::Proposal { leaf, leaves }) if leaves == [leaf] => leaf,
+            _ => {
+                self.mls.refuse(&mut doors(cx), group);
+                return None;
+            }
+        };
+        let ask = Ask::new(asked).ok()?;
+        vault::save(cx.store, &leaver_key(group, epoch, leaf), &ask);
+        Some(leaf)
     }
 
     /// Follows a commit that was just examined.
@@ -248,8 +346,8 @@ impl Groups {
         self.keep_way_back(cx, group, state, mine);
         self.mls.merge(&mut doors(cx), group).ok()?;
         let info = self.mls.info(cx.store, group)?;
-        let (commit, slot) = (flight.digest, Some(flight.slot));
-        let origin = Origin { commit, by: Some(by), slot, stored };
+        let (commit, stamp) = (flight.digest, flight.stamp);
+        let origin = Origin { commit, by: Some(by), stamp, late: stamp.is_late(stored) };
         self.enter(cx, group, state, info, origin).ok()?;
         state.usage.sent = 0;
         state.usage.rotate = Time::ZERO;
@@ -310,7 +408,8 @@ impl Groups {
             let Wish::Readd { package } = &queued.wish else { continue };
             let read = self.mls.read_key_package(&package.bytes);
             let number = number.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-            if read.is_ok_and(|(_, key, _)| keys.contains(&key)) {
+            let asks = |who: &Credential, key: &Digest| self.asks_again(cx, group, key, who);
+            if read.is_ok_and(|(who, key, _)| keys.contains(&key) && !asks(&who, &key)) {
                 finish(cx, group, number, Ok(()), heard);
             }
         }
@@ -363,18 +462,50 @@ impl Groups {
     fn keep_way_back(&self, cx: &mut Cx<'_>, group: &GroupId, state: &State, mine: Option<Queued>) {
         let Some(keys) = state.current() else { return };
         let key = Part::Snapshot.key(group, keys.authenticator.as_ref());
-        if cx.store.get(&key).is_some() {
-            return;
+        if let Some(known) = vault::load::<Snapshot>(cx.store, &key) {
+            // Left for the second time: what is kept of the first leads to more branches.
+            if mine.is_some() {
+                vault::save(cx.store, &key, &Snapshot { mine, ..known });
+            }
+            return self.keep_flight(cx, group, state);
         }
-        let old = Part::Snapshot.list::<Snapshot>(cx.store, group);
-        for (key, snapshot) in old {
+        for (key, snapshot) in Part::Snapshot.list::<Snapshot>(cx.store, group) {
             if cx.now >= snapshot.at + HORIZON {
                 cx.store.remove(&key);
             }
         }
-        let Ok(mls) = Blob::new(self.mls.snapshot(cx.store, group).to_vec()) else { return };
-        let snapshot = Snapshot { at: cx.now, mls, state: state.clone(), mine };
-        vault::save(cx.store, &key, &snapshot);
+        if let Some(snapshot) = self.way_back_now(cx, group, state, mine) {
+            vault::save(cx.store, &key, &snapshot);
+        }
+    }
+
+    /// Keeps a commit of ours that is given up: others may find it after all, and follow it.
+    pub(super) fn keep_flight(&self, cx: &mut Cx<'_>, group: &GroupId, state: &State) {
+        let (Some(keys), Some(flight)) = (state.current(), &state.flight) else { return };
+        let name = [keys.authenticator.as_ref(), flight.digest.as_ref()].concat();
+        let mut kept = fork::commits_kept(cx, group, &keys.authenticator);
+        kept.sort_by_key(|(_, snapshot)| snapshot.at);
+        let surplus = (kept.len() + 1).saturating_sub(GIVEN_UP_MAX);
+        kept.iter().take(surplus).for_each(|(key, _)| cx.store.remove(key));
+        let mine = vault::load(cx.store, &Part::Wish.key(group, &flight.wish.to_be_bytes()));
+        if let Some(snapshot) = self.way_back_now(cx, group, state, mine) {
+            vault::save(cx.store, &Part::Snapshot.key(group, &name), &snapshot);
+        }
+    }
+
+    fn way_back_now(
+        &self,
+        cx: &Cx<'_>,
+        group: &GroupId,
+        state: &State,
+        mine: Option<Queued>,
+    ) -> Option<Snapshot> {
+        let mls = Blob::new(self.mls.snapshot(cx.store, group).to_vec()).ok()?;
+        let flight = state.flight.as_ref();
+        let cargo = flight.and_then(|flight| {
+            vault::load::<Cargo>(cx.store, &Part::Cargo.key(group, &flight.epoch.to_be_bytes()))
+        });
+        Some(Snapshot { at: cx.now, mls, state: state.clone(), cargo, mine })
     }
 
     /// This device is out: only that it was in stays.
@@ -387,6 +518,22 @@ impl Groups {
         state.unheard = None;
         state.behind = None;
     }
+}
+
+/// Where the wish of a leaf of an epoch to be removed is kept.
+pub(super) fn leaver_key(group: &GroupId, epoch: &Digest, leaf: u32) -> Vec<u8> {
+    Part::Leaver.key(group, &[epoch.as_ref(), &leaf.to_be_bytes()].concat())
+}
+
+/// Leaves that asked in an epoch to be removed.
+pub(super) fn leavers(cx: &Cx<'_>, group: &GroupId, epoch: &Digest) -> Vec<u32> {
+    let mut leaves = Vec::new();
+    let prefix = Part::Leaver.key(group, epoch.as_ref());
+    cx.store.scan(&prefix, &[], false, &mut |key, _| {
+        leaves.extend(key.last_chunk::<4>().map(|leaf| u32::from_be_bytes(*leaf)));
+        true
+    });
+    leaves
 }
 
 /// What lies in the slot that counts is none.

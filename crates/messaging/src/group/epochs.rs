@@ -6,7 +6,7 @@ use session_protocol::limits::TTL_MAX;
 
 use super::seal::invalid;
 use super::state::{
-    Care, EpochKeys, Known, Leaf, Part, Phase, Recent, Roster, Route, State, Usage,
+    Care, EpochKeys, Held, Known, Leaf, Part, Phase, Recent, Roster, Route, Stamp, State, Usage,
 };
 use super::{
     Agreed, Author, Changed, Groups, HORIZON, Heard, Inviter, JoinError, Joined, Kind, RETAIN,
@@ -33,10 +33,9 @@ const OVER: Span = Span::from_days(1);
 pub(super) struct Origin {
     pub(super) commit: Digest,
     pub(super) by: Option<u32>,
-    /// The slot in which the commit lay.
-    pub(super) slot: Option<u32>,
-    /// When it was stored there, says who stored it.
-    pub(super) stored: Time,
+    pub(super) stamp: Stamp,
+    /// Whether it was stored much later than it was made.
+    pub(super) late: bool,
 }
 
 /// Where the chain of a leaf lies: under its branch, so that two branches do not mix.
@@ -120,6 +119,8 @@ impl Groups {
         let (epoch, agreed) = (info.epoch, info.agreed.clone());
         let again = before.is_some_and(|state| state.phase == Phase::Lost);
         let unheard = if over { Part::Recent.list::<Recent>(cx.store, group) } else { Vec::new() };
+        // What came and did not open may belong to the other branch.
+        let held = if over { Part::Held.list::<Held>(cx.store, group) } else { Vec::new() };
         self.wipe(cx, group);
         // What was said to this device may have been said as soon as it was added.
         let since = cx.now - TTL_MAX;
@@ -129,6 +130,9 @@ impl Groups {
         for (_, mut recent) in unheard {
             recent.epoch = epoch;
             Part::Recent.append(cx.store, group, &recent);
+        }
+        for (_, held) in held {
+            Part::Held.append(cx.store, group, &held);
         }
         let unknown = unknown(cx, group, me);
         Ok(Joined { group: *group, epoch, agreed, key_package, again, unknown })
@@ -200,7 +204,6 @@ impl Groups {
             burned: 0,
             lost_races: 0,
             commit_after: cx.now,
-            leavers: List::default(),
             asked: None,
             phase: Phase::Member,
             care: Care::default(),
@@ -233,8 +236,8 @@ impl Groups {
             began: cx.now,
             ended: Time::MAX,
             commit: origin.commit,
-            slot: origin.slot,
-            stored: origin.stored,
+            stamp: origin.stamp,
+            late: origin.late,
             by: committer.map(|leaf| leaf.key).unwrap_or_default(),
             by_admin: committer.is_some_and(|it| policy::is_admin(&state.agreed, &it.account)),
         };
@@ -258,7 +261,6 @@ impl Groups {
         state.behind = None;
         state.asked = None;
         state.burned = 0;
-        state.leavers = List::default();
         let stale = core::mem::take(&mut state.care.stale);
         state.care = Care { looked: cx.now, stale, ..Care::default() };
         self.touch(*group, cx.now);
@@ -330,7 +332,7 @@ impl Groups {
         let no_way_back =
             |keys: &&EpochKeys| keys.ended != Time::MAX && now >= keys.ended + HORIZON;
         for keys in state.epochs.iter().filter(no_way_back) {
-            cx.store.remove(&Part::Snapshot.key(group, keys.authenticator.as_ref()));
+            remove_all(cx.store, &Part::Snapshot.key(group, keys.authenticator.as_ref()));
         }
         if state.current().is_some_and(|keys| now >= keys.began + HORIZON) {
             Part::Snapshot.clear(cx.store, group);
@@ -367,7 +369,7 @@ pub(super) fn difference(
 /// Others cannot draw it to a branch of their own.
 fn goes_over(cx: &Cx<'_>, group: &GroupId, state: &State, from: &Inviter) -> bool {
     let again = from.key == state.inviter && cx.now < state.joined + OVER;
-    let unheard = !Part::Heed.any(cx.store, group);
+    let unheard = !super::is_heard(cx.store, group);
     state.phase == Phase::Member && state.is_welcomed() && (unheard || again)
 }
 
@@ -419,7 +421,9 @@ fn turn_epoch(cx: &mut Cx<'_>, group: &GroupId, state: &mut State, next: EpochKe
 /// Erases what opens the messages of an epoch.
 pub(super) fn close(vault: &mut dyn Vault, group: &GroupId, keys: &EpochKeys) {
     vault.remove(&Part::Roster.key(group, keys.authenticator.as_ref()));
-    vault.remove(&Part::Snapshot.key(group, keys.authenticator.as_ref()));
+    for part in [Part::Snapshot, Part::Leaver] {
+        remove_all(vault, &part.key(group, keys.authenticator.as_ref()));
+    }
     remove_all(vault, &Table::Chain.key(&[&group.bytes, keys.authenticator.as_ref()]));
 }
 

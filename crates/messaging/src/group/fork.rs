@@ -5,17 +5,22 @@
 //! commits alone, so that the choice is the same on every device, whenever it is made:
 //!
 //! 1. the commit that removes the device that made the other;
-//! 2. the one in the lower slot, those beside their slot last;
-//! 3. the one that was stored [`FIRST`] before the other: others have gone on from it;
-//! 4. an admin's, then the one with the lower digest.
+//! 2. the one that was stored soon after it was made;
+//! 3. the one for the lower slot;
+//! 4. the one that was made earlier, by the clock of who made it;
+//! 5. an admin's, then the one with the lower digest.
+//!
+//! All but the second is signed by who made it: it does not depend on where and when a commit is
+//! found. Whoever lies about the time has others go back a few minutes, and keeps nobody from
+//! removing it.
 
-use session_core::{Digest, MessageId, Span, Time};
+use session_core::{Digest, MessageId, Time};
 
-use super::commits::{Candidate, Rejected};
+use super::commits::{Candidate, Examined, Rejected};
 use super::epochs::{Origin, edit};
 use super::open::{Found, Taken};
 use super::routes::{What, split_slot};
-use super::state::{EpochKeys, Flight, Held, Part, Roster, Snapshot, State};
+use super::state::{EpochKeys, Flight, Held, Part, Roster, Snapshot, Stamp, State};
 use super::wishes::{digest_of, want};
 use super::{Groups, HORIZON, Heard, doors, epochs};
 use crate::Cx;
@@ -23,15 +28,11 @@ use crate::mls::{KeyAgreement as _, Summary};
 use crate::say::GroupId;
 use crate::vault;
 
-/// By so much at least a commit was stored before another if that is to count. Devices know the time
-/// of a commit to a few seconds only: it may have taken several tries.
-const FIRST: Span = Span::from_secs(30);
-
 /// What decides between commits that end one epoch.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    slot: Option<u32>,
-    stored: Time,
+    late: bool,
+    stamp: Stamp,
     admin: bool,
     digest: Digest,
     /// The device that made it.
@@ -46,8 +47,8 @@ impl Claim {
         let back = |key: &Digest| summary.added.iter().any(|joiner| joiner.key_hash == *key);
         let removed = summary.removed.iter().map(|member| member.key_hash);
         Self {
-            slot: origin.slot,
-            stored: origin.stored,
+            late: origin.late,
+            stamp: origin.stamp,
             admin,
             digest: origin.commit,
             by: before.at(summary.by).map(|leaf| leaf.key).unwrap_or_default(),
@@ -59,8 +60,8 @@ impl Claim {
     pub(super) fn own(before: &Roster, state: &State, flight: &Flight, stored: Time) -> Self {
         let own = before.at(state.own_leaf);
         Self {
-            slot: Some(flight.slot),
-            stored,
+            late: flight.stamp.is_late(stored),
+            stamp: flight.stamp,
             admin: own.is_some_and(|leaf| super::is_admin(&state.agreed, &leaf.account)),
             digest: flight.digest,
             by: own.map(|leaf| leaf.key).unwrap_or_default(),
@@ -73,28 +74,20 @@ impl Claim {
         self.removes.contains(&other.by) && !other.removes.contains(&self.by)
     }
 
+    /// What decides between two of which none undoes the other: the lower one counts.
+    fn rank(&self) -> (bool, u32, Time, bool, Digest) {
+        (self.late, self.stamp.slot, self.stamp.made, !self.admin, self.digest)
+    }
+
     fn beats(&self, other: &Self) -> bool {
-        if self.undoes(other) || other.undoes(self) {
-            return self.undoes(other);
-        }
-        let slot = |it: &Self| it.slot.unwrap_or(u32::MAX);
-        if slot(self) != slot(other) {
-            return slot(self) < slot(other);
-        }
-        let earlier = |one: &Self, than: &Self| one.stored + FIRST <= than.stored;
-        if earlier(self, other) || earlier(other, self) {
-            return earlier(self, other);
-        }
-        (!self.admin, self.digest) < (!other.admin, other.digest)
+        let (wins, loses) = (self.undoes(other), other.undoes(self));
+        if wins || loses { wins } else { self.rank() < other.rank() }
     }
 
     /// Returns the place of the one that counts among several.
     pub(super) fn best(claims: &[Self]) -> Option<usize> {
         let beaten = |claim: &Self| claims.iter().filter(|other| other.beats(claim)).count();
-        (0..claims.len()).min_by_key(|index| {
-            let claim = &claims[*index];
-            (beaten(claim), !claim.admin, claim.digest)
-        })
+        (0..claims.len()).min_by_key(|index| (beaten(&claims[*index]), claims[*index].rank()))
     }
 }
 
@@ -118,8 +111,7 @@ impl Walk {
 }
 
 impl Groups {
-    /// Somebody else's commit ends an epoch that this device has left by another one. What did not
-    /// lie in a slot of that epoch is none.
+    /// A commit ends an epoch that this device has left by another one.
     pub(super) fn rival(
         &mut self,
         cx: &mut Cx<'_>,
@@ -128,54 +120,45 @@ impl Groups {
         candidate: &Candidate,
         heard: &mut Vec<Heard>,
     ) -> Taken {
-        let Candidate { epoch, slot, stored, message } = candidate;
-        let (epoch, slot) = (*epoch, *slot);
+        let Candidate { epoch, found, message } = candidate;
+        let epoch = *epoch;
         let digest = digest_of(message);
         let Some(ours) = claim(cx, group, state, epoch) else { return Taken::Done };
         if ours.digest == digest {
-            if ours.slot.is_none() {
-                let after = epoch.saturating_add(1);
-                edit(&mut state.epochs, |epochs| {
-                    let ours = epochs.iter_mut().filter(|keys| keys.epoch == after);
-                    ours.for_each(|keys| (keys.slot, keys.stored) = (slot, *stored));
-                });
-            }
             return Taken::Keep;
         }
-        if slot.is_none() {
-            return Taken::Done;
+        if let Some(kept) = own_commit(cx, group, state, epoch, |own| own.digest == digest) {
+            let stored = found.map_or(Time::ZERO, |(_, stored)| stored);
+            self.own_branch(cx, group, state, &kept, stored, heard);
+            return Taken::Keep;
         }
         let Some(snapshot) = way_back(cx, group, state, epoch) else { return Taken::Done };
-        if snapshot.state.flight.as_ref().is_some_and(|flight| flight.digest == digest) {
-            self.own_branch(cx, group, state, &snapshot, *stored, heard);
-            return Taken::Keep;
-        }
         let before = self.mls.snapshot(cx.store, group);
         let mut there = snapshot.state.clone();
         if self.mls.restore(&mut doors(cx), group, &snapshot.mls).is_err() {
             self.go_back(cx, group, state, &there, &before, heard);
             return Taken::Done;
         }
-        let examined = self.examine(cx, group, &there, message);
-        let Ok((summary, admin)) = examined else {
+        let examined = self.examine(cx, group, &there, message, *found);
+        let Ok(Examined { summary, origin, claim }) = examined else {
             self.go_back(cx, group, state, &there, &before, heard);
+            if matches!(examined, Err(Rejected::Forgotten)) {
+                self.lose(cx, group, state, heard);
+            }
             return Taken::Done;
         };
-        let origin = Origin { commit: digest, by: Some(summary.by), slot, stored: *stored };
-        let roster = roster_of(cx, group, &there);
-        if !Claim::new(&roster, admin, &summary, &origin).beats(&ours) {
+        if !claim.beats(&ours) {
             self.mls.refuse(&mut doors(cx), group);
             self.go_back(cx, group, state, &there, &before, heard);
             return Taken::Keep;
         }
+        there.land();
         if summary.removes_me {
-            there.land();
             abandon(cx, group, state, &there);
             *state = there;
             self.adopt(cx, group, state, &summary, origin, heard);
             return Taken::Done;
         }
-        there.land();
         let mut walk = Walk::begin(there, state);
         walk.added.extend(summary.added.iter().map(|joiner| joiner.key_hash));
         let Walk { there, told, .. } = &mut walk;
@@ -187,7 +170,7 @@ impl Groups {
         Taken::Keep
     }
 
-    /// Our own commit is stored, and we have followed another one: the same choice, the other way.
+    /// Our own commit is stored, and we have gone on without it: the same choice, the other way.
     pub(super) fn won_late(
         &mut self,
         cx: &mut Cx<'_>,
@@ -197,9 +180,11 @@ impl Groups {
         item: MessageId,
         heard: &mut Vec<Heard>,
     ) {
-        let Some(snapshot) = way_back(cx, group, state, epoch) else { return };
-        if snapshot.state.flight.as_ref().is_some_and(|flight| flight.item == item) {
-            self.own_branch(cx, group, state, &snapshot, cx.now, heard);
+        let kept = own_commit(cx, group, state, epoch, |own| own.item == item);
+        match kept {
+            Some(_) if epoch == state.epoch => self.read_slots(cx, group, state),
+            Some(kept) => self.own_branch(cx, group, state, &kept, cx.now, heard),
+            None => {}
         }
     }
 
@@ -229,6 +214,7 @@ impl Groups {
         if walk.wish.is_none() {
             return self.go_back(cx, group, state, &walk.there, &before, heard);
         }
+        unpack(cx, group, snapshot);
         self.change_to(cx, group, state, walk, epoch, heard);
     }
 
@@ -276,21 +262,20 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         there: &mut State,
-        (message, origin): (&[u8], Origin),
+        (message, found): (&[u8], (u32, Time)),
         told: &mut Vec<Heard>,
         added: &mut Vec<Digest>,
     ) -> bool {
-        match self.examine(cx, group, there, message) {
-            Ok((summary, _)) if !summary.removes_me => {
+        match self.examine(cx, group, there, message, Some(found)) {
+            Ok(Examined { summary, origin, .. }) if !summary.removes_me => {
                 added.extend(summary.added.iter().map(|joiner| joiner.key_hash));
-                let origin = Origin { by: Some(summary.by), ..origin };
                 self.step(cx, group, there, &summary, origin, told).is_some()
             }
             Ok(_) => {
                 self.mls.refuse(&mut doors(cx), group);
                 false
             }
-            Err(Rejected::Wait | Rejected::Never(_)) => false,
+            Err(_) => false,
         }
     }
 
@@ -312,16 +297,14 @@ impl Groups {
                     continue;
                 }
                 if let Some((number, data)) = split_slot(group, epoch, there.slots(epoch), data) {
-                    here.push((number, *stored, place, data));
+                    here.push(((number, *stored), place, data));
                 }
             }
-            here.sort_by_key(|(number, ..)| *number);
-            for (number, stored, place, data) in here {
-                let found = self.commit_of(cx, there, place, epoch, data);
-                let Found::Whole(message) = found else { continue };
-                let (commit, slot) = (digest_of(&message), Some(number));
-                let origin = Origin { commit, by: None, slot, stored };
-                if self.try_step(cx, group, there, (&message, origin), told, added) {
+            here.sort_by_key(|(found, ..)| *found);
+            for (found, place, data) in here {
+                let opened = self.commit_of(cx, there, place, epoch, data);
+                let Found::Whole(message) = opened else { continue };
+                if self.try_step(cx, group, there, (&message, found), told, added) {
                     break;
                 }
             }
@@ -363,8 +346,8 @@ fn claim(cx: &Cx<'_>, group: &GroupId, state: &State, epoch: u64) -> Option<Clai
     };
     let stay = keys(after);
     Some(Claim {
-        slot: after.slot,
-        stored: after.stored,
+        late: after.late,
+        stamp: after.stamp,
         admin: after.by_admin,
         digest: after.commit,
         by: after.by,
@@ -378,6 +361,45 @@ fn way_back(cx: &Cx<'_>, group: &GroupId, state: &State, epoch: u64) -> Option<S
     let key = Part::Snapshot.key(group, keys.authenticator.as_ref());
     let snapshot = vault::load::<Snapshot>(cx.store, &key)?;
     (cx.now < snapshot.at + HORIZON && keys.ended != Time::MAX).then_some(snapshot)
+}
+
+/// Returns the state with a commit of ours that ends an epoch of this branch and was left for another
+/// one, or given up.
+pub(super) fn own_commit(
+    cx: &Cx<'_>,
+    group: &GroupId,
+    state: &State,
+    epoch: u64,
+    which: impl Fn(&Flight) -> bool,
+) -> Option<Snapshot> {
+    let keys = state.epochs.iter().find(|keys| keys.epoch == epoch)?;
+    let kept = snapshots(cx, group, &keys.authenticator).into_iter().map(|(_, snapshot)| snapshot);
+    let mut kept = kept.filter(|snapshot| cx.now < snapshot.at + HORIZON);
+    kept.find(|snapshot| snapshot.state.flight.as_ref().is_some_and(&which))
+}
+
+/// Commits of ours that ended an epoch and were given up.
+pub(super) fn commits_kept(
+    cx: &Cx<'_>,
+    group: &GroupId,
+    authenticator: &Digest,
+) -> Vec<(Vec<u8>, Snapshot)> {
+    let mut kept = snapshots(cx, group, authenticator);
+    kept.retain(|(key, _)| *key != Part::Snapshot.key(group, authenticator.as_ref()));
+    kept
+}
+
+/// What is kept of an epoch: how it was left, and commits that would have ended it.
+fn snapshots(cx: &Cx<'_>, group: &GroupId, authenticator: &Digest) -> Vec<(Vec<u8>, Snapshot)> {
+    let prefix = Part::Snapshot.key(group, authenticator.as_ref());
+    vault::list(cx.store, &prefix, &[], false, usize::MAX)
+}
+
+/// Puts back what is to be sent when a commit of ours is real.
+pub(super) fn unpack(cx: &mut Cx<'_>, group: &GroupId, snapshot: &Snapshot) {
+    if let Some(cargo) = &snapshot.cargo {
+        vault::save(cx.store, &Part::Cargo.key(group, &cargo.epoch.to_be_bytes()), cargo);
+    }
 }
 
 /// Erases the epochs of one branch that another does not share.

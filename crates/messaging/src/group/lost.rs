@@ -1,6 +1,6 @@
 //! Whoever cannot follow any more: noticed, and asked for again and again.
 
-use session_core::{List, Span, Time};
+use session_core::{Span, Time};
 
 use super::epochs::edit;
 use super::open::awaits_epoch;
@@ -17,6 +17,9 @@ use super::commits::PATIENCE;
 /// Commits that are missing for so long, and after so many reads, will not come.
 const LOST_AFTER: Span = Span::from_days(1);
 const LOST_TRIES: u32 = 8;
+
+/// After so many reads that found nothing a commit of ours is made again.
+const EMPTY_TRIES: u32 = 3;
 
 /// The longest life of an item.
 const KEPT: Span = session_protocol::limits::TTL_MAX;
@@ -64,13 +67,13 @@ impl Groups {
         if missed && behind.answers >= 2 {
             self.look_ahead(cx, group, state, 1 + u64::from(behind.answers % 3));
         }
-        let taken = state.flight.as_ref().map(|flight| flight.taken);
-        if taken == Some(true) && behind.answers >= LOST_TRIES {
-            // The slot was said to be taken, by nothing that anyone has: it is tried again.
-            state.land();
-            self.mls.discard(&mut doors(cx), group);
+        let taken = state.flight.as_ref().filter(|flight| flight.taken).map(|flight| flight.since);
+        if taken.is_some_and(|since| cx.now >= since + PATIENCE) && behind.answers >= EMPTY_TRIES {
+            // The slot was said to be taken, by nothing that anyone has, or nobody has what was sent:
+            // it is tried again.
+            self.give_up(cx, group, state);
             state.behind = None;
-        } else if !missed && taken != Some(true) {
+        } else if !missed && taken.is_none() {
             state.behind = None;
         }
     }
@@ -151,7 +154,6 @@ impl Groups {
         state.phase = Phase::Lost;
         state.unheard = None;
         state.behind = None;
-        state.leavers = List::default();
         state.care.away = None;
         (state.care.asked, state.care.ask) = (0, cx.now + ASK);
         let lost = |ticket| Heard::Done { ticket, result: Err(Error::Lost) };

@@ -131,10 +131,9 @@ impl Groups {
         held: &Held,
         heard: &mut Vec<Heard>,
     ) -> Taken {
-        let Held { at: since, stored, place, data } = held;
-        let (since, stored) = (*since, *stored);
+        let Held { stored, place, data, .. } = held;
         match place.what {
-            What::Lane => self.take_box(cx, me, state, place, data, since, heard),
+            What::Lane => self.take_box(cx, me, state, place, data, heard),
             What::Commits { epoch } => {
                 let slots = state.slots(epoch);
                 let Some((number, data)) = split_slot(&place.group, epoch, slots, data) else {
@@ -147,8 +146,9 @@ impl Groups {
                 let found = self.commit_of(cx, state, place, epoch, data);
                 match found {
                     Found::Whole(message) => {
-                        let candidate = Candidate { epoch, slot: Some(number), stored, message };
-                        self.offer(cx, state, &place.group, candidate, since, heard)
+                        let found = Some((number, *stored));
+                        let candidate = Candidate { epoch, found, message };
+                        self.offer(cx, state, &place.group, candidate, heard)
                     }
                     // The other pieces are read with the slots.
                     Found::Part(_) => {
@@ -202,7 +202,6 @@ impl Groups {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what, where, and the doors")]
     fn take_box(
         &mut self,
         cx: &mut Cx<'_>,
@@ -210,7 +209,6 @@ impl Groups {
         state: &mut State,
         place: &Place,
         data: &[u8],
-        since: Time,
         heard: &mut Vec<Heard>,
     ) -> Taken {
         let Ok(sealed) = boxes::parse(data) else {
@@ -240,9 +238,8 @@ impl Groups {
         };
         match of {
             kind::COMMIT => {
-                let (slot, stored) = (None, cx.now);
-                let candidate = Candidate { epoch: keys.epoch, slot, stored, message };
-                return self.offer(cx, state, &group, candidate, since, heard);
+                let candidate = Candidate { epoch: keys.epoch, found: None, message };
+                return self.offer(cx, state, &group, candidate, heard);
             }
             kind::SIGNED if !matches!(state.agreed.kind, Kind::Direct { .. }) => {
                 return self.take_signed(cx, me, state, &group, &keys, &message, heard);
@@ -370,21 +367,12 @@ impl Groups {
         group: &GroupId,
         message: &[u8],
     ) {
-        let processed = self.mls.process(&mut doors(cx), group, message);
-        let Ok(Processed::Proposal { leaf, leaves }) = processed else {
-            return self.mls.refuse(&mut doors(cx), group);
-        };
-        if leaves != [leaf] {
-            return;
-        }
         let Some(keys) = state.current() else { return };
+        let heard = self.hear_leaver(cx, group, &keys.authenticator, message);
         let roster = Roster::load(cx.store, group, &keys.authenticator);
-        let Some(leaver) = roster.at(leaf) else { return };
+        let Some(leaver) = heard.and_then(|leaf| roster.at(leaf)) else { return };
         let wish = Wish::RemoveDevice { account: leaver.account, key: leaver.key };
         let wait = turn(state, &roster, me.account(), &leaver.account);
-        if !state.leavers.contains(&leaf) {
-            epochs::edit(&mut state.leavers, |leavers| leavers.push(leaf));
-        }
         super::wishes::want(cx, group, 0, wish, cx.now + wait);
     }
 }

@@ -39,13 +39,6 @@ pub(crate) enum Refusal {
     TooMany,
 }
 
-impl Refusal {
-    /// Whether it may turn out otherwise when more has arrived.
-    pub(super) fn may_pass(self) -> bool {
-        self == Self::NotAsked
-    }
-}
-
 impl From<&Member> for Leaf {
     fn from(member: &Member) -> Self {
         let Member { leaf, credential, key_hash } = member;

@@ -8,8 +8,8 @@ use session_protocol::request::Item;
 
 use super::open::{Found, collect, look_soon};
 use super::routes::{CommitBox, slot};
-use super::state::State;
-use super::wishes::{back_off, digest_of};
+use super::state::{Snapshot, State};
+use super::wishes::back_off;
 use super::{Author, Groups, Heard, Reading, doors, fork};
 use crate::Cx;
 use crate::boxes::{self, Piece};
@@ -17,8 +17,7 @@ use crate::messenger::api::{Effect, NetFailure};
 use crate::mls::KeyAgreement as _;
 use crate::say::GroupId;
 
-use super::commits::{PATIENCE, Rejected, burn};
-use super::epochs::Origin;
+use super::commits::{Examined, PATIENCE, Rejected, burn};
 use super::fork::Claim;
 
 /// How long the first repetition of a read waits, and the longest.
@@ -33,6 +32,8 @@ enum Choice {
     Taken(Vec<u8>, Time),
     Wait,
     None,
+    /// There is one of ours that this device does not know any more.
+    Lost,
 }
 
 impl Reading {
@@ -210,9 +211,10 @@ impl Groups {
                     if self.too_soon(cx, state) {
                         return;
                     }
-                    self.take_winner(cx, group, state, (number, &message, stored), heard);
+                    self.take_winner(cx, group, state, (&message, (number, stored)), heard);
                     return self.settle(cx, me, group, state, heard);
                 }
+                Choice::Lost => return self.lose(cx, group, state, heard),
                 // It was given up before; what others took after all still counts.
                 Choice::Wait | Choice::None if number < state.burned => {}
                 Choice::Wait => {
@@ -222,10 +224,7 @@ impl Groups {
                     return wait(cx, state);
                 }
                 Choice::None => {
-                    if state.flight.is_some() {
-                        state.land();
-                        self.mls.discard(&mut doors(cx), group);
-                    }
+                    self.give_up(cx, group, state);
                     burn(state);
                 }
             }
@@ -259,33 +258,31 @@ impl Groups {
         (number, messages): (u32, Vec<(Vec<u8>, Time)>),
         half: bool,
     ) -> Choice {
+        let own = state.flight.clone().filter(|flight| flight.stamp.slot == number);
         let roster = fork::roster_of(cx, group, state);
-        let own = state.flight.clone().filter(|flight| flight.slot == number);
-        let (mut claims, mut good, mut waits) = (Vec::new(), Vec::new(), half);
-        let is_own =
-            |message: &[u8]| own.as_ref().is_some_and(|it| it.digest == digest_of(message));
-        let unseen = own.as_ref().filter(|_| !messages.iter().any(|(it, _)| is_own(it)));
+        let (mut claims, mut good) = (Vec::new(), Vec::new());
+        let unseen = own.as_ref().filter(|own| !messages.iter().any(|(it, _)| own.is(it)));
         let unseen = unseen.map(|own| own.taken);
         let alone = messages.len() == 1;
         for (message, stored) in messages {
-            let commit = digest_of(&message);
-            if let Some(own) = own.as_ref().filter(|own| own.digest == commit) {
+            if own.as_ref().is_some_and(|own| own.is(&message) && !own.taken) && alone {
                 // Alone in its slot, our own commit waits for its quorum.
-                if alone && !own.taken {
-                    return Choice::Wait;
-                }
-                claims.push(Claim::own(&roster, state, own, stored));
+                return Choice::Wait;
+            }
+            let kept = || fork::own_commit(cx, group, state, state.epoch, |it| it.is(&message));
+            let known = own.clone().filter(|own| own.is(&message));
+            let known = known.or_else(|| kept().and_then(|snapshot| snapshot.state.flight));
+            if let Some(own) = known {
+                claims.push(Claim::own(&roster, state, &own, stored));
                 good.push((message, stored));
                 continue;
             }
-            match self.examine(cx, group, state, &message) {
-                Ok((summary, admin)) => {
-                    let (by, slot) = (Some(summary.by), Some(number));
-                    let origin = Origin { commit, by, slot, stored };
-                    claims.push(Claim::new(&roster, admin, &summary, &origin));
+            match self.examine(cx, group, state, &message, Some((number, stored))) {
+                Ok(Examined { claim, .. }) => {
+                    claims.push(claim);
                     good.push((message, stored));
                 }
-                Err(Rejected::Wait) => waits = true,
+                Err(Rejected::Forgotten) => return Choice::Lost,
                 Err(Rejected::Never(_)) => {}
             }
         }
@@ -296,9 +293,9 @@ impl Groups {
             }
             // Others may take ours: it is not given up while it may come to lie there.
             None if unseen == Some(false) => Choice::Wait,
-            None if (waits || unseen.is_some()) && number >= state.burned => {
+            None if (half || unseen.is_some()) && number >= state.burned => {
                 let since = *state.care.doubt.get_or_insert(cx.now);
-                let patience = if waits { PATIENCE } else { UNREAD };
+                let patience = if half { PATIENCE } else { UNREAD };
                 if cx.now < since + patience { Choice::Wait } else { Choice::None }
             }
             None => Choice::None,
@@ -310,20 +307,52 @@ impl Groups {
         cx: &mut Cx<'_>,
         group: &GroupId,
         state: &mut State,
-        (number, message, stored): (u32, &[u8], Time),
+        (message, found): (&[u8], (u32, Time)),
         heard: &mut Vec<Heard>,
     ) {
-        let commit = digest_of(message);
-        if state.flight.as_ref().is_some_and(|flight| flight.digest == commit) {
-            return self.merged(cx, group, state, stored, heard);
+        if state.flight.as_ref().is_some_and(|flight| flight.is(message)) {
+            return self.merged(cx, group, state, found.1, heard);
+        }
+        if let Some(kept) = fork::own_commit(cx, group, state, state.epoch, |it| it.is(message)) {
+            return self.take_up(cx, group, state, &kept, found.1, heard);
         }
         if state.flight.is_some() {
             state.lost_races = state.lost_races.saturating_add(1);
             state.commit_after = cx.now + back_off(cx, state.lost_races);
         }
-        if let Ok((summary, _)) = self.examine(cx, group, state, message) {
-            let origin = Origin { commit, by: Some(summary.by), slot: Some(number), stored };
+        if let Ok(Examined { summary, origin, .. }) =
+            self.examine(cx, group, state, message, Some(found))
+        {
             self.adopt(cx, group, state, &summary, origin, heard);
+        }
+    }
+
+    /// A commit of ours that was given up counts, after all.
+    fn take_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupId,
+        state: &mut State,
+        kept: &Snapshot,
+        stored: Time,
+        heard: &mut Vec<Heard>,
+    ) {
+        self.give_up(cx, group, state);
+        // Left at once: nothing is sealed with what was used since.
+        if self.mls.restore(&mut doors(cx), group, &kept.mls).is_err() {
+            return self.lose(cx, group, state, heard);
+        }
+        fork::unpack(cx, group, kept);
+        state.flight = kept.state.flight.clone();
+        self.merged(cx, group, state, stored, heard);
+    }
+
+    /// The commit in flight is given up; should others follow it, so will this device.
+    pub(super) fn give_up(&self, cx: &mut Cx<'_>, group: &GroupId, state: &mut State) {
+        if state.flight.is_some() {
+            self.keep_flight(cx, group, state);
+            state.land();
+            self.mls.discard(&mut doors(cx), group);
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use session_core::{
-    AccountId, Blob, Decode, Digest, Encode as _, List, MessageId, Text, Time, choice, record,
+    AccountId, Blob, Decode, Digest, Encode as _, List, MessageId, Span, Text, Time, choice, record,
 };
 use session_protocol::request::ItemBytes;
 
@@ -15,10 +15,17 @@ use crate::vault::{self, Table, Vault};
 
 /// Epochs whose messages are still opened, the current one included: in conversations of two, whose
 /// chains are ours.
-pub(super) const EPOCHS_MAX: usize = 8;
+pub(super) const EPOCHS_MAX: usize = 16;
 
 /// The same where messages are signed: key agreement keeps no more.
 const EPOCHS_SIGNED: usize = 1 + crate::mls::PAST_EPOCHS;
+
+/// A commit that was stored so long after it was made counts after all others. Who makes one tries for
+/// a shorter time, so that nothing depends on which try it was.
+const LATE: Span = Span::from_secs(300);
+
+/// What a device says that wants to be removed: a proposal of key agreement.
+pub(super) type Ask = Blob<16_384>;
 
 /// Items of one commit.
 pub(super) const PIECES_MAX: usize = crate::boxes::PIECES_MAX;
@@ -40,6 +47,25 @@ record! {
         pub(super) ended: Time,
     }
 
+    /// What a commit says of itself, signed: the same to everybody who finds it, wherever and
+    /// whenever that is.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(super) struct Stamp {
+        /// The slot of its epoch.
+        pub(super) slot: u32,
+        /// When it was made, by the clock of who made it.
+        pub(super) made: Time,
+    }
+
+    /// What stands beside a commit, signed with it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(super) struct Aside {
+        pub(super) stamp: Stamp,
+        /// The wish of the member that it removes, if whoever made it may remove nobody else: so that
+        /// everybody who sees the commit can tell, at any time.
+        pub(super) asked: Option<Ask>,
+    }
+
     /// What opens the boxes of an epoch.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct EpochKeys {
@@ -53,10 +79,10 @@ record! {
         pub(super) ended: Time,
         /// The commit that led here; zero for the first epoch of this device.
         pub(super) commit: Digest,
-        /// The slot in which it lay; `None` for one that came beside its slot.
-        pub(super) slot: Option<u32>,
-        /// When it was stored there, says who stored it.
-        pub(super) stored: Time,
+        /// What it says of itself.
+        pub(super) stamp: Stamp,
+        /// Whether it was stored much later than it was made.
+        pub(super) late: bool,
         /// The key of the device that made it.
         pub(super) by: Digest,
         /// Whether an admin made it.
@@ -71,11 +97,12 @@ record! {
         pub(super) digest: Digest,
         /// The wish behind it.
         pub(super) wish: u64,
+        pub(super) stamp: Stamp,
+        /// When the slot was to be filled; until then, [`Time::MAX`].
         pub(super) since: Time,
-        /// Whether the swarm said that the slot holds another one.
+        /// Whether the slot decides: the swarm said that it holds another one, or nothing for long.
         pub(super) taken: bool,
-        /// The slot, and what is to lie there.
-        pub(super) slot: u32,
+        /// What is to lie in the slot.
         pub(super) item: MessageId,
         /// The devices that it removes for good.
         pub(super) removes: List<Digest, LEAVES_MAX>,
@@ -169,8 +196,6 @@ record! {
         /// Own commits that lost in a row, and when the next one may be made.
         pub(super) lost_races: u32,
         pub(super) commit_after: Time,
-        /// Leaves that asked in this epoch to be removed.
-        pub(super) leavers: List<u32, 64>,
         /// The epoch in which this device asked to be removed.
         pub(super) asked: Option<u64>,
         pub(super) phase: Phase,
@@ -236,12 +261,14 @@ record! {
         pub(super) first: Option<ItemBytes>,
     }
 
-    /// The state of a group right before it entered another epoch.
+    /// The state of a group right before it entered another epoch, or gave up a commit of ours.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(super) struct Snapshot {
         pub(super) at: Time,
         pub(super) mls: Blob<LARGE_MAX>,
         pub(super) state: State,
+        /// What belongs to the commit in flight, if there is one.
+        pub(super) cargo: Option<Cargo>,
         /// The wish that a commit of ours fulfilled: wanted again if that commit loses.
         pub(super) mine: Option<Queued>,
     }
@@ -390,10 +417,11 @@ pub(super) enum Part {
     Held,
     Half,
     Came,
+    Leaver,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::State,
         Self::Roster,
         Self::Wish,
@@ -406,6 +434,7 @@ impl Part {
         Self::Held,
         Self::Half,
         Self::Came,
+        Self::Leaver,
     ];
 
     /// Returns the key of an entry of a group; its number, if there are several.
@@ -423,6 +452,7 @@ impl Part {
             Self::Held => (Table::Pending, b"b"),
             Self::Half => (Table::Pending, b"h"),
             Self::Came => (Table::Group, b"a"),
+            Self::Leaver => (Table::Group, b"l"),
         };
         table.key(&[part, &group.bytes, rest])
     }
@@ -515,7 +545,7 @@ impl State {
             self.burned
         } else {
             let next = self.epochs.iter().find(|keys| keys.epoch == epoch.saturating_add(1));
-            next.and_then(|keys| keys.slot).unwrap_or(0)
+            next.map_or(0, |keys| keys.stamp.slot)
         };
         let first = first.saturating_sub(SLOTS_MAX / 2);
         first..first.saturating_add(SLOTS_MAX)
@@ -531,6 +561,21 @@ impl State {
     /// Whether this device takes part.
     pub(super) fn is_member(&self) -> bool {
         matches!(self.phase, Phase::Member | Phase::Leaving)
+    }
+}
+
+impl Stamp {
+    /// Whether that time is so much later that others have gone on without it, and some cannot come
+    /// back any more.
+    pub(super) fn is_late(&self, stored: Time) -> bool {
+        stored >= self.made + LATE
+    }
+}
+
+impl Flight {
+    /// Whether this is it.
+    pub(super) fn is(&self, message: &[u8]) -> bool {
+        self.digest == super::wishes::digest_of(message)
     }
 }
 

@@ -86,6 +86,7 @@ impl Groups {
             wishes::want(cx, group, 0, Wish::Update, cx.now);
             state.usage.rotate = Time::ZERO;
         }
+        self.stop_filling(cx, group, state);
         self.press(cx, outbox, me, group, state, heard);
         self.say_again(cx, outbox, me, group, state);
         self.fill_slot(cx, outbox, group, state);
@@ -165,6 +166,8 @@ impl Groups {
         times.extend(self.keep_up_at(cx, state));
         times.extend(state.behind.as_ref().map(|behind| behind.next));
         times.push(state.usage.rotate);
+        let flight = state.flight.as_ref().filter(|flight| flight.since != Time::MAX);
+        times.extend(flight.map(|flight| flight.since + wishes::FILLING));
         if let Some(Unheard { since, sent, told, .. }) = &state.unheard {
             times.push(*sent + self.rotation.resend);
             times.extend((!told).then_some(*since + self.rotation.blocked));

@@ -5,11 +5,14 @@ use session_protocol::inbox::{BOXES, COMMITS, message_id};
 use session_protocol::limits::TTL_MAX;
 use session_protocol::request::ItemBytes;
 
-use super::commits::SETTLED;
+use super::commits::{SETTLED, leaver_key, leavers};
 use super::epochs::edit;
 use super::routes::{self, CommitBox};
 use super::seal::{invalid, kind};
-use super::state::{Came, Cargo, Flight, Known, Leaf, Part, Phase, Queued, Roster, Seat, State};
+use super::state::{
+    Aside, Ask, Came, Cargo, EpochKeys, Flight, Known, Leaf, Part, Phase, Queued, Roster, Seat,
+    Stamp, State,
+};
 use super::{
     ADDS_MAX, Agreed, Author, Groups, Heard, Kind, Package, Role, Wish, doors, is_admin, policy,
 };
@@ -22,6 +25,12 @@ use crate::vault;
 
 /// Wishes of one group that wait.
 const WISHES_MAX: usize = 256;
+
+/// A commit whose pieces are not stored after so long is made again.
+const UPLOAD: Span = Span::from_secs(180);
+
+/// How long it is tried to fill a slot.
+pub(super) const FILLING: Span = Span::from_secs(60);
 
 /// What a wish comes to, in the state that the group is in.
 enum Plan {
@@ -117,7 +126,7 @@ impl Groups {
                 Plan::Fulfilled => finish(cx, group, number, Ok(()), heard),
                 Plan::Refused(why) => finish(cx, group, number, Err(why), heard),
                 Plan::Commit(change) => {
-                    let sent = self.publish(cx, outbox, me, group, state, number, &change);
+                    let sent = self.publish(cx, outbox, me, group, state, number, change);
                     if let Err(why) = sent {
                         finish(cx, group, number, Err(why), heard);
                     }
@@ -137,16 +146,16 @@ impl Groups {
         let Some(keys) = state.current() else { return Plan::Refused(Error::Lost) };
         let roster = Roster::load(cx.store, group, &keys.authenticator);
         if let Err(why) = permit(&state.agreed, me.account(), wish)
-            && !asked_for(state, &roster, wish)
+            && !asked_for(cx, group, keys, &roster, wish)
         {
             return Plan::Refused(why);
         }
         match wish {
             Wish::Update => Plan::Commit(Change::default()),
-            Wish::Add { packages } => self.plan_add(cx, group, &roster, packages, |_, _| false),
+            Wish::Add { packages } => self.plan_add(cx, &roster, packages, |_, _| false),
             Wish::Readd { package } => {
                 let packages = core::slice::from_ref(package);
-                self.plan_add(cx, group, &roster, packages, |leaf, who| {
+                self.plan_add(cx, &roster, packages, |leaf, who| {
                     leaf.leaf != state.own_leaf && self.lets_back(cx, me, group, state, leaf, who)
                 })
             }
@@ -183,16 +192,10 @@ impl Groups {
     fn plan_add(
         &self,
         cx: &Cx<'_>,
-        group: &GroupId,
         roster: &Roster,
         packages: &[Package],
         replaces: impl Fn(&Leaf, &Credential) -> bool,
     ) -> Plan {
-        // Several devices are asked at once to let one in again: it takes one of them.
-        let settled = |key: &Digest| {
-            let came = vault::load::<Came>(cx.store, &Part::Came.key(group, key.as_ref()));
-            came.is_none_or(|came| cx.now >= came.at + SETTLED)
-        };
         let mut change = Change::default();
         for package in packages {
             let read = self.mls.read_key_package(&package.bytes);
@@ -212,7 +215,7 @@ impl Groups {
             }
             let there = roster.of(&package.account).find(|leaf| leaf.key == key);
             match there {
-                Some(leaf) if settled(&key) && replaces(leaf, &credential) => {
+                Some(leaf) if replaces(leaf, &credential) => {
                     change.remove.push(leaf.leaf);
                 }
                 Some(_) => continue,
@@ -233,11 +236,25 @@ impl Groups {
         leaf: &Leaf,
         who: &Credential,
     ) -> bool {
-        if is_admin(&state.agreed, me.account()) || leaf.account == *me.account() {
+        if self.asks_again(cx, group, &leaf.key, who) {
             return true;
         }
+        // Several devices are asked at once: it takes one of them.
+        let came = vault::load::<Came>(cx.store, &Part::Came.key(group, leaf.key.as_ref()));
+        let settled = came.is_none_or(|came| cx.now >= came.at + SETTLED);
+        settled && (is_admin(&state.agreed, me.account()) || leaf.account == *me.account())
+    }
+
+    /// Whether a key package asks for a device to be let in again, later than when it came in.
+    pub(super) fn asks_again(
+        &self,
+        cx: &Cx<'_>,
+        group: &GroupId,
+        key: &Digest,
+        who: &Credential,
+    ) -> bool {
         let members = self.mls.info(cx.store, group).map(|info| info.members);
-        let there = members.into_iter().flatten().find(|it| it.leaf == leaf.leaf);
+        let there = members.into_iter().flatten().find(|it| it.key_hash == *key);
         there.is_some_and(|it| who.asks_for(group, &it.credential))
     }
 
@@ -251,11 +268,14 @@ impl Groups {
         group: &GroupId,
         state: &mut State,
         wish: u64,
-        change: &Change,
+        change: Change,
     ) -> Result<(), Error> {
-        let made = self.mls.commit(&mut doors(cx), me.key, group, change);
+        let stamp = Stamp { slot: state.burned, made: cx.now };
+        let asked = asked_by(cx, group, state, me.account(), &change);
+        let change = Change { aside: Aside { stamp, asked }.to_bytes(), ..change };
+        let made = self.mls.commit(&mut doors(cx), me.key, group, &change);
         let made = made.map_err(|why| invalid("change", why))?;
-        let sent = self.send(cx, outbox, group, state, wish, change, made);
+        let sent = self.send(cx, outbox, group, state, (wish, stamp), &change, made);
         if sent.is_err() {
             self.mls.discard(&mut doors(cx), group);
         }
@@ -271,7 +291,7 @@ impl Groups {
         outbox: &mut Outbox,
         group: &GroupId,
         state: &mut State,
-        wish: u64,
+        (wish, stamp): (u64, Stamp),
         change: &Change,
         made: Made,
     ) -> Result<(), Error> {
@@ -280,7 +300,7 @@ impl Groups {
         let commits = CommitBox::of(group, state, epoch).ok_or(Error::Lost)?;
         let pieces = super::seal::seal_pieces(cx, state, &commits.place, kind::COMMIT, &message)?;
         let mut pieces = pieces.into_iter();
-        let mut first = routes::slot(group, epoch, state.burned).as_bytes().to_vec();
+        let mut first = routes::slot(group, epoch, stamp.slot).as_bytes().to_vec();
         first.extend_from_slice(&pieces.next().ok_or(Error::Lost)?);
         let first = ItemBytes::new(first).map_err(|why| invalid("change", why))?;
         let address = commits.place.address;
@@ -306,9 +326,9 @@ impl Groups {
         let sent = List::new(sent).map_err(|why| invalid("change", why))?;
         let removes = removed_for_good(cx, group, state, change, &cargo.joiners);
         let removes = List::new(removes).map_err(|why| invalid("change", why))?;
-        let (since, taken, slot) = (cx.now, false, state.burned);
+        let (since, taken) = (Time::MAX, false);
         state.flight =
-            Some(Flight { epoch, digest, wish, since, taken, slot, item, removes, rest, sent });
+            Some(Flight { epoch, digest, wish, stamp, since, taken, item, removes, rest, sent });
         self.fill_slot(cx, outbox, group, state);
         Ok(())
     }
@@ -324,6 +344,11 @@ impl Groups {
         let Some(flight) = state.flight.clone().filter(|flight| flight.rest.is_empty()) else {
             return;
         };
+        if flight.since == Time::MAX && cx.now >= flight.stamp.made + UPLOAD {
+            // Made again, later: nobody has seen it.
+            state.land();
+            return self.mls.discard(&mut doors(cx), group);
+        }
         let key = Part::Cargo.key(group, &flight.epoch.to_be_bytes());
         let Some(mut cargo) = vault::load::<Cargo>(cx.store, &key) else { return };
         let Some(commits) = CommitBox::of(group, state, flight.epoch) else { return };
@@ -333,7 +358,21 @@ impl Groups {
         let id = outbox.send(cx, purpose, commits.slot_target(), TTL_MAX, first);
         if let Some(flight) = &mut state.flight {
             edit(&mut flight.sent, |sent| sent.push(id));
+            flight.since = cx.now;
         }
+    }
+
+    /// A commit that could not be stored for so long is not sent any more: who stores late what was
+    /// made early takes the others back. What lies in the slot decides.
+    pub(super) fn stop_filling(&mut self, cx: &mut Cx<'_>, group: &GroupId, state: &mut State) {
+        let Some(flight) = &mut state.flight else { return };
+        if flight.taken || flight.since == Time::MAX || cx.now < flight.since + FILLING {
+            return;
+        }
+        flight.taken = true;
+        let sent = core::mem::replace(&mut flight.sent, super::epochs::empty());
+        edit(&mut state.care.stale, |stale| stale.extend(sent));
+        self.read_slots(cx, group, state);
     }
 
     /// Lets go of a group that this device wants to leave, one step after another.
@@ -362,9 +401,9 @@ impl Groups {
             return;
         }
         let heir = heir(&state.agreed, me.account(), &others);
-        let change = Change { add: Vec::new(), remove: own, agreed: heir };
+        let change = Change { remove: own, agreed: heir, ..Change::default() };
         if !change.remove.is_empty() || change.agreed.is_some() {
-            let _refused = self.publish(cx, outbox, me, group, state, 0, &change);
+            let _refused = self.publish(cx, outbox, me, group, state, 0, change);
         } else if state.asked != Some(state.epoch) {
             self.ask(cx, outbox, me, group, state);
         }
@@ -388,8 +427,9 @@ impl Groups {
         }
         state.asked = Some(state.epoch);
         // Whoever commits it need not be an admin.
-        let own = state.own_leaf;
-        edit(&mut state.leavers, |leavers| leavers.push(own));
+        if let (Some(keys), Ok(ask)) = (state.current(), Ask::new(message)) {
+            vault::save(cx.store, &leaver_key(group, &keys.authenticator, state.own_leaf), &ask);
+        }
     }
 }
 
@@ -461,10 +501,23 @@ fn permit(agreed: &Agreed, account: &AccountId, wish: &Wish) -> Result<(), Error
 }
 
 /// Whether the one to be removed has asked for it.
-fn asked_for(state: &State, roster: &Roster, wish: &Wish) -> bool {
+fn asked_for(cx: &Cx<'_>, group: &GroupId, keys: &EpochKeys, roster: &Roster, wish: &Wish) -> bool {
     let Wish::RemoveDevice { account, key } = wish else { return false };
     let leaf = roster.of(account).find(|leaf| leaf.key == *key);
-    leaf.is_none_or(|leaf| state.leavers.contains(&leaf.leaf))
+    leaf.is_none_or(|leaf| leavers(cx, group, &keys.authenticator).contains(&leaf.leaf))
+}
+
+/// The wish of whom a change removes, where only that makes it acceptable.
+fn asked_by(
+    cx: &Cx<'_>,
+    group: &GroupId,
+    state: &State,
+    own: &AccountId,
+    change: &Change,
+) -> Option<Ask> {
+    let epoch = state.current().filter(|_| !is_admin(&state.agreed, own))?.authenticator;
+    let mut removed = change.remove.iter();
+    removed.find_map(|leaf| vault::load(cx.store, &leaver_key(group, &epoch, *leaf)))
 }
 
 /// The devices that a change removes and does not add again.
@@ -495,7 +548,7 @@ fn plan_remove(state: &State, account: &AccountId, remove: Vec<u32>, whole: bool
         Seat { account: *account, role: Role::Member }.take(&mut changed);
         agreed = Some(changed);
     }
-    Plan::Commit(Change { add: Vec::new(), remove, agreed })
+    Plan::Commit(Change { remove, agreed, ..Change::default() })
 }
 
 /// What is agreed when the last admin goes: somebody else is one. `None` if nothing has to change.

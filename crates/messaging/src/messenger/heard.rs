@@ -102,10 +102,12 @@ impl Messenger {
         if blocked || matches!(said.say, Say::Copy { .. } | Say::Seen) {
             return;
         }
-        // Whoever's conversation is answered in is the one to write to.
+        // The other side is where it speaks: in a conversation in which it never did it may not be.
         if let Peer::Account { account } = link.peer
             && links::primary(cx.store, &account).is_none_or(|primary| {
-                primary != spoken.group && group::phase(cx.store, &primary) != Some(Phase::Member)
+                let there = group::phase(cx.store, &primary) == Some(Phase::Member)
+                    && group::is_heard(cx.store, &primary);
+                primary != spoken.group && !there
             })
         {
             links::set_primary(cx.store, &account, Some(spoken.group));

@@ -5,7 +5,7 @@
 
 use session_core::{AccountId, Blob, Decode as _, Encode as _, List, Reader, record};
 
-use crate::group::MEMBERS_MAX;
+use crate::group::{self, MEMBERS_MAX, Phase};
 use crate::outbox::Purpose;
 use crate::say::{GroupId, Peer, SAID_BYTES_MAX};
 use crate::thread::ThreadId;
@@ -100,6 +100,18 @@ pub(super) fn devices(vault: &dyn Vault) -> Option<GroupId> {
 
 pub(super) fn set_devices(vault: &mut dyn Vault, group: GroupId) {
     vault::save(vault, &devices_key(), &group);
+}
+
+/// Returns the accounts whose conversation was lost, and no other has taken its place.
+pub(super) fn lost(vault: &dyn Vault) -> Vec<AccountId> {
+    let groups = group::list(vault).into_iter();
+    let lost = groups.filter(|(_, _, phase)| *phase == Phase::Lost);
+    let peers = lost.filter_map(|(group, _, _)| Some(link(vault, &group)?.peer));
+    let accounts = peers.filter_map(|peer| match peer {
+        Peer::Account { account } => Some(account),
+        Peer::Group { .. } => None,
+    });
+    accounts.filter(|account| primary(vault, account).is_none()).collect()
 }
 
 fn keys_unshared_key() -> Vec<u8> {

@@ -100,6 +100,8 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Marking {
     stage: Stage,
+    /// When this run began.
+    began: Option<Time>,
     /// What was ordered and not answered.
     store: Option<u64>,
     read: Option<u64>,
@@ -122,6 +124,7 @@ impl Marking {
 impl Messenger {
     /// Leaves a mark if something waits for it, or the last one is old.
     pub(super) fn mark(&mut self, cx: &mut Cx<'_>) {
+        self.marking.began.get_or_insert(cx.now);
         let due = match self.marking.stage {
             Stage::Unmarked => self.outbox.waits_for_mark(),
             Stage::Sure(at) => cx.now >= at + RENEW,
@@ -226,7 +229,7 @@ impl Messenger {
         }
         self.marking.stage = Stage::Sure(cx.now);
         let unsent = self.outbox.take_all(cx);
-        let heard = self.groups.lose_all(cx);
+        let heard = self.groups.lose_all(cx, self.marking.began.unwrap_or(cx.now));
         self.heard(cx, heard);
         self.outbox.open_up(cx);
         for batch in unsent {

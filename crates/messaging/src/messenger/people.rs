@@ -339,9 +339,8 @@ impl Messenger {
         let before = links::primary(cx.store, &account);
         let fresh = before.is_none_or(|before| {
             let alive = group::phase(cx.store, &before) == Some(Phase::Member);
-            // Whoever begins again after both had talked has lost what was there.
-            let talked = group::epoch(cx.store, &before).is_some_and(|(epoch, _)| epoch > 1);
-            !alive || talked || group < before
+            // Whoever begins again after it was there has lost what was there.
+            !alive || group::is_heard(cx.store, &before) || group < before
         });
         if fresh {
             links::set_primary(cx.store, &account, Some(group));

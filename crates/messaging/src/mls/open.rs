@@ -320,6 +320,15 @@ impl KeyAgreement for OpenMls {
         })
     }
 
+    fn is_handshake(&self, bytes: &[u8]) -> bool {
+        match message("a message", bytes) {
+            Ok(MlsMessageBodyIn::PrivateMessage(private)) => {
+                ProtocolMessage::from(private).is_handshake_message()
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
     fn process(
         &self,
         d: &mut Doors<'_>,
@@ -453,6 +462,7 @@ fn commit(
         rules::key_package(&package)?;
         packages.push(package);
     }
+    group.set_aad(change.aside.clone());
     let mut builder = group
         .commit_builder()
         .consume_proposal_store(false)
@@ -546,6 +556,7 @@ fn sort(group: &MlsGroup, processed: ProcessedMessage) -> Result<Opened, MlsErro
     };
     let author = rules::author(processed.credential())?;
     let epoch = processed.epoch().as_u64();
+    let aside = processed.aad().to_vec();
     match processed.into_content() {
         ProcessedMessageContent::ApplicationMessage(said) => {
             let (leaf, bytes) = (leaf.u32(), said.into_bytes());
@@ -559,7 +570,7 @@ fn sort(group: &MlsGroup, processed: ProcessedMessage) -> Result<Opened, MlsErro
             _ => Err(MlsError::refused(WHAT, "it proposes something else than a removal")),
         },
         ProcessedMessageContent::StagedCommitMessage(staged) => {
-            Ok(Opened::Commit(rules::commit(group, leaf, &staged)?, staged))
+            Ok(Opened::Commit(rules::commit(group, leaf, &staged, aside)?, staged))
         }
         ProcessedMessageContent::OwnPrivateMessage | ProcessedMessageContent::OwnPendingCommit => {
             Err(MlsError::Own)

@@ -161,6 +161,7 @@ pub(super) fn commit(
     group: &MlsGroup,
     by: LeafNodeIndex,
     commit: &StagedCommit,
+    aside: Vec<u8>,
 ) -> Result<Summary, MlsError> {
     const WHAT: &str = "a commit";
     let mut added = Vec::new();
@@ -195,5 +196,6 @@ pub(super) fn commit(
         agreed: agreed(commit.group_context())?,
         removes_me: commit.self_removed(),
         epoch: commit.epoch().as_u64(),
+        aside,
     })
 }

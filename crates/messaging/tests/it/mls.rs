@@ -186,14 +186,21 @@ fn members_talk() {
 fn a_commit_says_what_it_does() {
     let (mut alice, mut bob, mut carol) = three();
     let mut dave = Device::new(4);
-    let change =
-        Change { add: vec![dave.package().0], remove: vec![2], agreed: Some(agreed("new name")) };
+    let change = Change {
+        add: vec![dave.package().0],
+        remove: vec![2],
+        agreed: Some(agreed("new name")),
+        aside: b"beside it".to_vec(),
+    };
     let made = bob.commit(&change);
+    let said = bob.say("nothing beside this");
+    assert!(MLS.is_handshake(&made.message) && !MLS.is_handshake(&said));
     assert!(bob.info().pending);
     bob.merge();
     let summary = alice.follow(&made.message);
     assert_eq!((summary.by, summary.epoch, summary.removes_me), (1, 3, false));
     assert_eq!(summary.agreed, agreed("new name"));
+    assert_eq!(summary.aside, b"beside it");
     assert_eq!(summary.added[0].credential, dave.who);
     assert_eq!(summary.added[0].key_hash, dave.key().key_hash());
     assert_eq!(summary.removed[0].credential, carol.who);

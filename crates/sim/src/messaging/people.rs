@@ -173,12 +173,12 @@ impl People {
             {
                 let what = if copy.is_some() { "is copied" } else { "goes back in time" };
                 self.note(world, device, what);
-                self.witness.unreliable.insert(device);
+                self.witness.went_back(device, world.now(), copy.is_some());
                 self.summary.rolled_back += 1;
                 let owner = self.people.iter_mut().find(|it| it.devices.contains(&device));
                 if let (Some(person), Some(copy)) = (owner, copy) {
                     person.others.push(copy);
-                    self.witness.unreliable.insert(copy);
+                    self.witness.went_back(copy, world.now(), true);
                 }
             }
         }
@@ -212,7 +212,7 @@ impl People {
         (self.summary.shown, self.summary.excused) = (shown, excused);
         missing
             .or_else(|| witness::under_way(world, &seats))
-            .or_else(|| witness::apart(&seats))
+            .or_else(|| witness::apart(&self.witness, &seats))
             .or_else(|| {
                 // Wishes for a group that the device is out of come to nothing without a word.
                 let gone = |device: usize, group: &GroupId| {

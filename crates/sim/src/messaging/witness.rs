@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use session_core::{AccountId, Time};
-use session_messaging::group::{self, Kind};
+use session_core::{AccountId, Span, Time};
+use session_messaging::group::{self, Kind, Role};
 use session_messaging::messenger::Messenger;
 use session_messaging::messenger::api::Authenticator;
 use session_messaging::say::{GroupId, Peer, SayId};
@@ -17,7 +17,10 @@ use crate::world::World;
 const ALL: usize = 100_000;
 
 /// Epochs behind its own in which a device still opens messages.
-const WINDOW: u64 = 7;
+const WINDOW: u64 = session_messaging::mls::PAST_EPOCHS as u64;
+
+/// How long a device that went back in time may take to notice, and to join its conversations again.
+const JOINED_AGAIN: Span = Span::from_secs(180);
 
 /// Items that wait on one device: far more than a person says in a run.
 const WAITING_MAX: usize = 2_000;
@@ -77,8 +80,9 @@ pub(crate) struct Witness {
     pub(crate) made: BTreeSet<GroupId>,
     /// When accounts were last let into a group; [`Time::MAX`] if they may yet be.
     pub(crate) invited: BTreeMap<(GroupId, AccountId), Time>,
-    /// Devices that went back in time, or were copied.
-    pub(crate) unreliable: BTreeSet<usize>,
+    /// Devices that went back in time, or were copied, and until when what they say and hear may be
+    /// missing: for ever, if a copy runs.
+    unreliable: BTreeMap<usize, Time>,
     /// When accounts got a second device, or asked for it.
     pub(crate) linked: BTreeMap<AccountId, Time>,
 }
@@ -132,6 +136,17 @@ impl Witness {
     #[cfg(test)]
     pub(crate) fn forget_what_was_shown(&mut self) {
         self.known.values_mut().for_each(|known| known.shown.clear());
+    }
+
+    /// A device went back in time, or is copied: `for_ever`.
+    pub(crate) fn went_back(&mut self, device: usize, now: Time, for_ever: bool) {
+        let until = if for_ever { Time::MAX } else { now + JOINED_AGAIN };
+        let known = self.unreliable.entry(device).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    fn is_reliable(&self, device: usize, at: Time) -> bool {
+        self.unreliable.get(&device).is_none_or(|until| at >= *until)
     }
 
     /// Takes down in which epochs devices are.
@@ -243,7 +258,8 @@ impl Witness {
     /// Nobody sees what was said when it was out already, unless it came back and was shown what
     /// had been said before.
     fn may_be_seen(&self, seat: &Seat<'_>, said: &Said) -> Result<(), Broken> {
-        if said.audience.contains(&seat.account) {
+        // Whoever went back in time was asked before it knew who is in by now.
+        if said.audience.contains(&seat.account) || !self.is_reliable(said.device, said.at) {
             return Ok(());
         }
         let Peer::Group { group } = said.to else { return Ok(()) };
@@ -299,7 +315,7 @@ impl Witness {
         for (id, said) in self.said.iter().filter(|(_, said)| said.answered) {
             let source = seats.iter().find(|seat| seat.number == said.device);
             // What an excluded device said may arrive when nobody takes its word any more.
-            let good = |it: &&Seat<'_>| it.counts && !self.unreliable.contains(&it.number);
+            let good = |it: &&Seat<'_>| it.counts && self.is_reliable(it.number, said.at);
             let Some(source) = source.filter(good) else {
                 excused += 1;
                 continue;
@@ -319,6 +335,19 @@ impl Witness {
         (missing, shown, excused)
     }
 
+    /// Whether somebody removed the account of a device, or it left, and it was not told: it had come
+    /// in on a branch of its own. Those who are further on do not have the account among them.
+    fn is_out(&self, in_use: &[&Seat<'_>], seat: &Seat<'_>, group: &GroupId) -> bool {
+        let epoch = |seat: &Seat<'_>| group::epoch(seat.device.vault(), group).map(|it| it.0);
+        let furthest =
+            in_use.iter().max_by_key(|it| epoch(it)).filter(|it| epoch(it) > epoch(seat));
+        self.departed.contains(&(*group, seat.account))
+            && furthest.is_some_and(|furthest| {
+                let members = group::members(furthest.device.vault(), group);
+                members.iter().all(|(account, _)| *account != seat.account)
+            })
+    }
+
     fn describe(&self, id: &SayId, said: &Said, source: &Seat<'_>, seat: &Seat<'_>) -> String {
         let (number, state) = (seat.number, state(source.device.vault(), id));
         let mut text = format!("device {number} does not show {said:?}: {state:?}");
@@ -332,7 +361,7 @@ impl Witness {
     }
 
     fn is_excused(&self, id: SayId, said: &Said, seat: &Seat<'_>) -> bool {
-        if self.unreliable.contains(&seat.number) {
+        if !self.is_reliable(seat.number, said.at) {
             return true;
         }
         if let Peer::Group { group } = said.to {
@@ -368,11 +397,14 @@ fn queues_bounded(seat: &Seat<'_>) -> Result<(), Broken> {
 }
 
 /// Returns which devices of a group are not in the same state, or should not be in it, if any.
-pub(crate) fn apart(seats: &[Seat<'_>]) -> Option<String> {
+pub(crate) fn apart(witness: &Witness, seats: &[Seat<'_>]) -> Option<String> {
     let mut states: BTreeMap<GroupId, (usize, u64, Authenticator)> = BTreeMap::new();
     let (in_use, others): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| seat.counts);
-    for seat in in_use {
+    for seat in &in_use {
         for (group, epoch, authenticator) in Messenger::epochs(seat.device.vault()) {
+            if witness.is_out(&in_use, seat, &group) {
+                continue;
+            }
             let first = states.entry(group).or_insert((seat.number, epoch, authenticator));
             if (first.1, first.2) != (epoch, authenticator) {
                 return Some(format!(
@@ -387,8 +419,23 @@ pub(crate) fn apart(seats: &[Seat<'_>]) -> Option<String> {
         let mut epochs = Messenger::epochs(seat.device.vault()).into_iter();
         let (group, _, _) = epochs.find(|(group, _, authenticator)| {
             states.get(group).is_some_and(|(_, _, of_others)| of_others == authenticator)
+                && may_be_removed(seats, seat, group)
         })?;
         Some(format!("device {}, which is excluded, is in {group:?}", seat.number))
+    })
+}
+
+/// Whether a device is in use in the group that may remove this one and hears soon that it should: an
+/// admin's, or its account's. In a conversation of two the other side learns it when it looks the
+/// account up again.
+fn may_be_removed(seats: &[Seat<'_>], excluded: &Seat<'_>, group: &GroupId) -> bool {
+    let is_group = group::agreed(excluded.device.vault(), group)
+        .is_some_and(|agreed| !matches!(agreed.kind, Kind::Direct { .. }));
+    let there = |vault: &dyn Vault| Messenger::epochs(vault).iter().any(|(it, ..)| it == group);
+    seats.iter().filter(|seat| seat.counts && there(seat.device.vault())).any(|seat| {
+        let members = group::members(seat.device.vault(), group);
+        let admin = members.contains(&(seat.account, Role::Admin));
+        (admin && is_group) || seat.account == excluded.account
     })
 }
 

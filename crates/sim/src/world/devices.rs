@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use session_client::Mode;
 use session_core::{SeededEntropy, Time};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_messaging::messenger::Config;
@@ -43,6 +44,7 @@ impl World {
             let verifier = Arc::new(FakeVerifier);
             let client = session_client::Config {
                 account: None,
+                mode: Mode::Direct,
                 ..session_client::Config::new(keys, Arc::clone(&shared), verifier)
             };
             let host = self.host_of_device(device);

@@ -74,6 +74,31 @@ fn who_was_away_for_too_long_notices_it_in_a_conversation_of_two() {
     assert_eq!(phase(&world.devices[peer].vault, &group), Some(Phase::Lost));
 }
 
+/// A vault was put back to before a commit that others have followed: the device cannot follow it, and
+/// makes no branch of its own.
+#[test]
+fn who_forgot_a_commit_of_its_own_is_let_in_again() {
+    let mut world = World::new(404);
+    let (devices, group) = world.many(3);
+    let forgets = devices[2];
+    // Nobody is let in twice within an hour.
+    world.run(Span::from_secs(4000));
+    let image = world.devices[forgets].vault.clone();
+    world.change(forgets, group, Vec::new()).unwrap();
+    world.settle();
+    let head = world.agree(&devices, group);
+    world.devices[forgets].vault = image;
+    world.restart(forgets);
+    world.readds = true;
+    world.change(forgets, group, Vec::new()).unwrap();
+    world.run(Span::from_secs(3600));
+    assert_eq!(lost(&world, forgets), 1);
+    assert!(world.agree(&devices, group) > head);
+    world.say(forgets, group, "back");
+    world.settle();
+    assert!(world.texts(devices[0]).contains(&"back"));
+}
+
 /// Nothing happened while a device was away: it stays, and its keys are renewed as ever.
 #[test]
 fn who_missed_nothing_stays() {

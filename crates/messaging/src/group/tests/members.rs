@@ -2,10 +2,11 @@
 
 use session_core::{Span, Text};
 
+use super::super::state::{Aside, Ask};
 use super::super::{Heard, Kind, Phase, Role, Seat, Wish, adds, agreed, members, phase};
-use super::world::{World, account};
+use super::world::{World, account, early};
 use crate::messenger::api::Error;
-use crate::mls::Change;
+use crate::mls::{Change, Doors, KeyAgreement as _, OpenMls};
 
 fn done(world: &World, device: usize, ticket: u64) -> Option<Result<(), Error>> {
     world.devices[device].heard.iter().find_map(|it| match it {
@@ -100,6 +101,56 @@ fn a_member_lets_go_who_asks_when_no_admin_does() {
     assert_eq!(world.accounts(devices[0], group), [account(1), account(2)]);
 }
 
+/// The commit carries the wish of who leaves: whoever did not see that wish takes it all the same.
+#[test]
+fn who_lets_somebody_go_shows_why() {
+    let mut world = World::new(79);
+    let (devices, group) = world.many(4);
+    let (committer, leaver, late) = (devices[1], devices[3], devices[2]);
+    for away in [devices[0], late] {
+        world.devices[away].offline = true;
+    }
+    world.call(leaver, |groups, cx, _, _| groups.leave(cx, &group)).unwrap();
+    world.settle();
+    let boxes: Vec<_> = world.swarm.stored.iter().map(|(_, item)| item.id).collect();
+    world.run(Span::from_secs(120));
+    assert_eq!(phase(&world.devices[leaver].vault, &group), Some(Phase::Removed));
+    world.swarm.withheld.extend(boxes);
+    for back in [devices[0], late] {
+        world.devices[back].offline = false;
+    }
+    world.settle();
+    world.agree(&[devices[0], committer, late], group);
+    assert_eq!(world.accounts(late, group).len(), 3);
+}
+
+/// Somebody's message, shown as a wish to leave, removes nobody, and is read when it comes.
+#[test]
+fn a_message_is_not_taken_for_a_wish_to_leave() {
+    let mut world = World::new(80);
+    let (devices, group) = world.many(3);
+    let (rogue, author) = (devices[1], devices[2]);
+    let before = world.agree(&devices, group);
+    // As the author will say it: under the same key.
+    let mut vault = world.devices[author].vault.clone();
+    let mut rng = session_core::SeededEntropy::new(1);
+    let mut doors = Doors { vault: &mut vault, rng: &mut rng };
+    let key = &world.devices[author].key;
+    let said = OpenMls::default().encrypt(&mut doors, key, &group, b"anything").unwrap();
+    let leaves = super::super::roster(&vault, &group);
+    let victim = leaves.of(&account(3)).next().unwrap().leaf;
+    let change = Change { remove: vec![victim], ..Change::default() };
+    let aside = Aside { asked: Ask::new(said).ok(), ..early(0) };
+    let vault = world.devices[rogue].vault.clone();
+    let message = world.forge(rogue, group, &vault, aside, change);
+    world.publish(rogue, group, &message);
+    world.run(Span::from_secs(60));
+    assert_eq!(world.agree(&devices, group), before);
+    world.say(author, group, "still read");
+    world.run(Span::from_secs(30));
+    assert_eq!(world.texts(devices[0]), ["still read"]);
+}
+
 #[test]
 fn only_admins_change_the_group() {
     let mut world = World::new(75);
@@ -129,20 +180,16 @@ fn only_admins_change_the_group() {
 /// A member whose software does not ask is refused by everyone else.
 #[test]
 fn what_a_member_may_not_do_nobody_takes() {
-    use crate::mls::{Doors, KeyAgreement as _, OpenMls};
-
     let mut world = World::new(76);
     let (devices, group) = world.many(3);
     let before = world.authenticator(devices[0], group);
     let key = world.key(devices[2]);
-    let rogue = &mut world.devices[devices[1]];
-    let leaves = super::super::roster(&rogue.vault, &group);
+    let vault = world.devices[devices[1]].vault.clone();
+    let leaves = super::super::roster(&vault, &group);
     let victim = leaves.leaves.iter().find(|leaf| leaf.key == key).unwrap().leaf;
-    let mut rng = session_core::SeededEntropy::new(1);
-    let mut doors = Doors { vault: &mut rogue.vault, rng: &mut rng };
     let change = Change { remove: vec![victim], ..Change::default() };
-    let made = OpenMls::default().commit(&mut doors, &rogue.key, &group, &change).unwrap();
-    world.publish(devices[1], group, &made.message);
+    let message = world.forge(devices[1], group, &vault, early(0), change);
+    world.publish(devices[1], group, &message);
     world.devices[devices[1]].offline = true;
     world.run(Span::from_secs(30));
     assert_eq!(world.authenticator(devices[0], group), before);
@@ -160,8 +207,8 @@ fn what_a_member_may_not_do_nobody_takes() {
 #[test]
 fn a_member_lets_nobody_in_again_who_did_not_ask() {
     let mut world = World::new(80);
-    let (devices, group) = world.many(3);
-    let (rogue, victim) = (devices[1], devices[2]);
+    let (devices, group) = world.many(6);
+    let (rogue, victim) = (devices[1], devices[5]);
     let elsewhere = crate::say::GroupId { bytes: [5; 32] };
     let asked = world.asks(victim, group);
     world.run(Span::from_secs(1));
@@ -172,20 +219,23 @@ fn a_member_lets_nobody_in_again_who_did_not_ask() {
     let before = world.agree(&devices, group);
 
     let unasked = [world.package(victim), world.asks(victim, elsewhere), asked, later];
+    // Whoever finds a commit of its own that its software did not make is out of step itself.
     for (number, package) in unasked.into_iter().enumerate() {
+        let rogue = devices[1 + number];
         world.run(Span::from_secs(3600));
         let vault = world.devices[rogue].vault.clone();
         let leaves = super::super::roster(&vault, &group);
-        let leaf = leaves.of(&account(3)).next().unwrap().leaf;
+        let leaf = leaves.of(&account(6)).next().unwrap().leaf;
         // Its own software does not do it.
         let wish = Wish::Readd { package: package.clone() };
         let ticket = world.change(rogue, group, vec![wish]).unwrap();
         world.settle();
         assert_eq!(done(&world, rogue, ticket), Some(Ok(())));
         assert_eq!(world.agree(&devices, group), before, "{number}");
-        let change = Change { add: vec![package.bytes.to_vec()], remove: vec![leaf], agreed: None };
-        let message = world.forge(rogue, group, &vault, &change);
-        world.publish_in(rogue, group, number as u32, &message);
+        let (add, number) = (vec![package.bytes.to_vec()], number as u32);
+        let change = Change { add, remove: vec![leaf], ..Change::default() };
+        let message = world.forge(rogue, group, &vault, early(number), change);
+        world.publish_in(rogue, group, number, &message);
         world.run(Span::from_secs(30));
         assert_eq!(world.agree(&devices, group), before, "{number}");
         assert_eq!(phase(&world.devices[victim].vault, &group), Some(Phase::Member));

@@ -1,14 +1,14 @@
 //! Slots: rubbish in them, halves of commits, and commits that come too late to count.
 
-use session_core::{Blob, Decode as _, Span};
+use session_core::testing::check_codec;
+use session_core::{Blob, Decode as _, Span, Time};
 use session_protocol::inbox::COMMITS;
 
 use super::super::open::{Found, collect};
 use super::super::seal::kind;
-use super::super::state::{Part, State};
-use super::super::wishes::digest_of;
+use super::super::state::{Aside, Ask, Part, Stamp, State};
 use super::super::{Heard, Kind, Phase, Wish, phase};
-use super::world::{World, account};
+use super::world::{World, account, early};
 use crate::boxes::{Piece, cut};
 use crate::mls::Change;
 
@@ -177,8 +177,8 @@ fn halves_give_way_by_age() {
     assert!(Piece::decode_exact(&[]).is_err());
 }
 
-/// A commit of an epoch that has ended, in a later slot or beside the slots, is none, however well
-/// its digest lies.
+/// A commit of an epoch that has ended is none if it was made for a later slot, or names another
+/// than the one in which it lies, however early it says that it was made.
 #[test]
 fn a_later_slot_undoes_nothing() {
     let mut world = World::new(320);
@@ -188,16 +188,14 @@ fn a_later_slot_undoes_nothing() {
     world.change(devices[1], group, Vec::new()).unwrap();
     world.settle();
     let head = world.authenticator(devices[0], group);
-    let counted = world.state(devices[0], group).current().unwrap().commit;
-    let forged = loop {
-        let message = world.forge(rogue, group, &before, &Change::default());
-        if digest_of(&message) < counted {
-            break message;
-        }
-    };
+    let forged = [(1, 1), (5, 5), (6, 0)];
+    let forged = forged.map(|(lies_in, names)| {
+        (lies_in, world.forge(rogue, group, &before, early(names), Change::default()))
+    });
     let now = core::mem::replace(&mut world.devices[rogue].vault, before);
-    world.publish_in(rogue, group, 1, &forged);
-    world.publish_in(rogue, group, 5, &forged);
+    for (slot, message) in &forged {
+        world.publish_in(rogue, group, *slot, message);
+    }
     world.devices[rogue].vault = now;
     world.run(Span::from_secs(300));
     assert_eq!(world.authenticator(devices[0], group), head);
@@ -219,13 +217,7 @@ fn who_is_removed_does_not_undo_it() {
         let wish = Wish::RemoveDevice { account: account(1), key };
         world.change(phone, group, vec![wish]).unwrap();
         world.settle();
-        let counted = world.state(phone, group).current().unwrap().commit;
-        let forged = loop {
-            let message = world.forge(stolen, group, &before, &Change::default());
-            if digest_of(&message) < counted {
-                break message;
-            }
-        };
+        let forged = world.forge(stolen, group, &before, early(0), Change::default());
         world.swarm.slots_ignored = true;
         world.devices[stolen].vault = before;
         world.publish(stolen, group, &forged);
@@ -369,4 +361,22 @@ fn what_is_given_up_is_not_stored_later() {
     let vault = &world.devices[devices[1]].vault;
     assert!(State::load(vault, &group).unwrap().care.stale.is_empty());
     assert_eq!(phase(vault, &group), Some(Phase::Member));
+}
+
+#[test]
+fn golden_bytes_of_what_stands_beside_a_commit() {
+    let stamp = Stamp { slot: 3, made: Time::from_millis(0x0102) };
+    check_codec(
+        &Aside { stamp, asked: None },
+        "00000003          # slot
+         0000000000000102  # made
+         00                # nobody asked",
+    );
+    check_codec(
+        &Aside { stamp, asked: Ask::new([7, 8]).ok() },
+        "00000003          # slot
+         0000000000000102  # made
+         01 00000002 0708  # a wish",
+    );
+    assert!(Ask::new(vec![0; 16_385]).is_err());
 }

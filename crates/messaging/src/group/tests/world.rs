@@ -4,12 +4,13 @@ use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_core::{
-    AccountId, Context, Digest, Entropy as _, InboxAddress, List, SeededEntropy, Span, Text, Time,
+    AccountId, Context, Digest, Encode as _, Entropy as _, InboxAddress, List, SeededEntropy, Span,
+    Text, Time,
 };
 use session_protocol::inbox::{BOXES, COMMITS, message_id, slot_of};
 use session_protocol::request::{Item, ItemBytes};
 
-use super::super::state::State;
+use super::super::state::{Aside, Stamp, State};
 use super::super::{
     Agreed, Author, Groups, Heard, Inviter, Kind, Listing, Package, Rotation, Welcome, Wish, adds,
     epoch, roster,
@@ -24,6 +25,11 @@ use crate::vault::MemoryVault;
 
 pub(super) const DAY: Span = Span::from_days(1);
 pub(super) const TTL: Span = Span::from_days(14);
+
+/// Of a commit that says it was made earlier than every honest one.
+pub(super) fn early(slot: u32) -> Aside {
+    Aside { stamp: Stamp { slot, made: Time::ZERO }, asked: None }
+}
 
 pub(super) fn account(number: u8) -> AccountId {
     AccountId::from([number; 32])
@@ -402,13 +408,15 @@ impl World {
         device: usize,
         group: GroupId,
         vault: &MemoryVault,
-        change: &Change,
+        aside: Aside,
+        change: Change,
     ) -> Vec<u8> {
         let mut rng = SeededEntropy::from_bytes(self.rng.bytes32());
         let mut vault = vault.clone();
         let mut doors = Doors { vault: &mut vault, rng: &mut rng };
         let key = &self.devices[device].key;
-        OpenMls::default().commit(&mut doors, key, &group, change).unwrap().message
+        let change = Change { aside: aside.to_bytes(), ..change };
+        OpenMls::default().commit(&mut doors, key, &group, &change).unwrap().message
     }
 
     pub(super) fn clone_key(&self, device: usize) -> DeviceKey {
