@@ -133,15 +133,28 @@ pub struct Limits {
     pub client_onions: Rate,
 }
 
+/// Onion packets that a node takes from one client connection if nobody says otherwise, in small
+/// ones. Clients keep to nine tenths of it.
+pub const CLIENT_ONIONS: Rate = Rate { per_second: 400, burst: 3_200 };
+
 impl Limits {
-    // The largest packet must fit into a full bucket, or it could never be sent.
-    pub(crate) fn onions(&self, from: From) -> Rate {
+    /// Returns what a link may send of onion packets, in small ones. The largest packet fits into a
+    /// full bucket, or it could never be sent.
+    #[must_use]
+    pub fn onions(&self, from: From) -> Rate {
         let rate = match from {
             From::Node(_) => self.peer_onions,
             From::Client(_) => self.client_onions,
         };
         Rate { burst: rate.burst.max((PACKET_BYTES_MAX / PACKET_BYTES[0]) as u64), ..rate }
     }
+}
+
+/// Returns what an onion frame counts as: a bulk packet is as much work as four small ones, and a
+/// large one as twelve.
+#[must_use]
+pub const fn onion_weight(frame_bytes: usize) -> u64 {
+    (frame_bytes / PACKET_BYTES[0]) as u64
 }
 
 impl Default for Limits {
@@ -170,9 +183,9 @@ impl Default for Limits {
             },
             // A fifth of a processor at 0.1 ms each, and 16 MB/s.
             peer_onions: Rate { per_second: 2_000, burst: 10_000 },
-            // Reading and sending as fast as a person can, cover included; the longest item four
-            // times a second.
-            client_onions: Rate { per_second: 50, burst: 400 },
+            // A file of 2.5 MB a second, which is a fifteenth of a processor; a person who reads and
+            // writes, cover included, takes a tenth of it.
+            client_onions: CLIENT_ONIONS,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::addresses::Addresses;
 use crate::connection::{Connection, Stage};
 use crate::handshake::{Channel, Local};
 use crate::io::{Class, Config, ConnId, Effect, From, Input, Role};
-use crate::limits::{Budget, DATAGRAM_BYTES_MAX, REASON_BYTES_MAX};
+use crate::limits::{Budget, DATAGRAM_BYTES_MAX, Limits, REASON_BYTES_MAX};
 use crate::peer::Peer;
 use crate::stats::{PeerSnapshot, Stats};
 use crate::timers::Timer;
@@ -85,6 +85,12 @@ impl Network {
     #[must_use]
     pub const fn id(&self) -> Option<NodeId> {
         self.me
+    }
+
+    /// Returns the limits that count.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.config.limits
     }
 
     /// Sets what the next heartbeats say.

@@ -68,6 +68,11 @@ pub trait Membership: Send + Sync {
         None
     }
 
+    /// Returns what is at stake with a node, where that is known.
+    fn stake(&self, _node: &NodeId) -> Option<u64> {
+        None
+    }
+
     /// Returns the node that owns a transport key.
     fn node_of_key(&self, key: &DsaPublicKey) -> Option<NodeId> {
         self.nodes().into_iter().find(|(_, record)| record.keys.dsa() == key).map(|(id, _)| id)
@@ -140,6 +145,16 @@ pub struct StaticMembership {
     nodes: BTreeMap<NodeId, NodeRecord>,
     by_key: BTreeMap<[u8; 32], NodeId>,
     swarms: BTreeMap<SwarmId, BTreeSet<NodeId>>,
+    holders: BTreeMap<NodeId, Holder>,
+}
+
+/// In whose hand a node is, as the registry says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The account that registered it.
+    pub operator: Option<AccountId>,
+    /// What is at stake with it, in the smallest unit.
+    pub stake: Option<u64>,
 }
 
 /// Returns the identifier of the network called `name`.
@@ -198,7 +213,15 @@ impl StaticMembership {
                 return Err(BadMembership::SwarmTooLarge { swarm, got: members.len() });
             }
         }
-        Ok(Self { network: network_id(name), nodes, by_key, swarms })
+        let holders = BTreeMap::new();
+        Ok(Self { network: network_id(name), nodes, by_key, swarms, holders })
+    }
+
+    /// Says in whose hands nodes are; those that are not named are in anybody's.
+    #[must_use]
+    pub fn with_holders(mut self, holders: impl IntoIterator<Item = (NodeId, Holder)>) -> Self {
+        self.holders.extend(holders.into_iter().filter(|(node, _)| self.nodes.contains_key(node)));
+        self
     }
 }
 
@@ -225,6 +248,14 @@ impl Membership for StaticMembership {
 
     fn members(&self, swarm: SwarmId) -> Vec<NodeId> {
         self.swarms.get(&swarm).into_iter().flatten().copied().collect()
+    }
+
+    fn operator(&self, node: &NodeId) -> Option<AccountId> {
+        self.holders.get(node)?.operator
+    }
+
+    fn stake(&self, node: &NodeId) -> Option<u64> {
+        self.holders.get(node)?.stake
     }
 
     fn node_of_key(&self, key: &DsaPublicKey) -> Option<NodeId> {

@@ -4,7 +4,7 @@ use session_core::Text;
 use session_crypto::{DsaPublicKey, InvalidKey, KemPublicKey, PublicIdentity};
 use session_rpc::network_file::{NetworkFile, NodeEntry};
 
-use crate::membership::{ADDRESS_BYTES_MAX, BadMembership, NodeRecord, StaticMembership};
+use crate::membership::{ADDRESS_BYTES_MAX, BadMembership, Holder, NodeRecord, StaticMembership};
 
 /// Why a network file is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,9 @@ pub fn membership(file: &NetworkFile) -> Result<StaticMembership, BadNetworkFile
         .enumerate()
         .map(|(index, node)| record(index, node))
         .collect::<Result<_, _>>()?;
-    Ok(StaticMembership::new(&file.network, records)?)
+    let holder = |node: &NodeEntry| Holder { operator: node.operator, stake: node.stake };
+    let holders = file.nodes.iter().map(|node| (node.id, holder(node)));
+    Ok(StaticMembership::new(&file.network, records)?.with_holders(holders))
 }
 
 fn record(index: usize, node: &NodeEntry) -> Result<NodeRecord, BadNetworkFile> {
@@ -86,6 +88,8 @@ pub fn entry(
         dsa_public_key: keys.dsa().as_ref().to_vec(),
         address,
         swarm,
+        operator: None,
+        stake: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use serde_json::{Map, Value};
-use session_core::{NodeId, SwarmId};
+use session_core::{AccountId, NodeId, SwarmId};
 
 use crate::address::HostPort;
 use crate::fields::{BadField, Fields, identity_id};
@@ -48,6 +48,10 @@ pub struct NodeEntry {
     pub address: HostPort,
     /// The swarm it serves.
     pub swarm: SwarmId,
+    /// The account that registered it, where that is known: nodes of one operator are in one hand.
+    pub operator: Option<AccountId>,
+    /// What is at stake with it, in the smallest unit.
+    pub stake: Option<u64>,
 }
 
 /// Why a text is not a network file.
@@ -132,12 +136,17 @@ impl NodeEntry {
             ),
             _ => fields.integer("swarm")?.map(SwarmId),
         };
+        let operator = fields.text("operator")?.map(identity_id).transpose();
+        let operator = operator.map_err(|error| fields.bad("operator", error.to_string()))?;
+        let stake = fields.integer("stake")?;
         Ok(Self {
             id,
             kem_public_key: fields.required("kem_public_key", kem)?,
             dsa_public_key: fields.required("dsa_public_key", dsa)?,
             address: fields.required("address", address)?,
             swarm: fields.required("swarm", swarm)?,
+            operator,
+            stake,
         })
     }
 
@@ -152,8 +161,13 @@ impl NodeEntry {
             ("kem_public_key", hex::encode(&self.kem_public_key)),
             ("dsa_public_key", hex::encode(&self.dsa_public_key)),
         ];
-        for (key, value) in lines {
+        let operator = self.operator.map(|account| ("operator", format!("07{account}")));
+        for (key, value) in lines.into_iter().chain(operator) {
             writeln!(out, "{key} = {}", quoted(&value)).expect("a String takes every write");
+        }
+        // What TOML cannot hold is left out: it is a hint only.
+        if let Some(stake) = self.stake.filter(|stake| i64::try_from(*stake).is_ok()) {
+            writeln!(out, "stake = {stake}").expect("a String takes every write");
         }
         out
     }

@@ -2,7 +2,6 @@
 
 use session_core::Time;
 use session_protocol::inbound::Fault;
-use session_protocol::onion::PACKET_BYTES;
 use session_protocol::peer::{DeclineReason, Heartbeat, Ping, Pong};
 use session_protocol::{Inbound, Kind};
 
@@ -12,6 +11,7 @@ use crate::connection::{Ending, Stage};
 use crate::io::{Class, ConnId, Effect, From};
 use crate::limits::{
     CLIENT_SILENCE_MAX, DUTIES, HEARTBEAT_INTERVAL, OVERRUNS, SESSIONS, SILENCE_MAX, UNHANDLED_MAX,
+    onion_weight,
 };
 use crate::timers::Timer;
 
@@ -234,11 +234,6 @@ impl Network {
         let at = next.min(connection.last_seen + SILENCE_MAX);
         self.timers.set(Timer::Connection(conn), at);
     }
-}
-
-/// A bulk packet is as much work as four small ones, and a large one as twelve.
-const fn onion_weight(size: usize) -> u64 {
-    (size / PACKET_BYTES[0]) as u64
 }
 
 fn kind(message: &Inbound) -> Kind {

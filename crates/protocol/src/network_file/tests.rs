@@ -1,4 +1,4 @@
-use session_core::{NodeId, SeededEntropy, SwarmId};
+use session_core::{AccountId, NodeId, SeededEntropy, SwarmId};
 use session_crypto::Identity;
 use session_rpc::network_file::{NetworkFile, Placement};
 
@@ -17,8 +17,13 @@ fn file() -> NetworkFile {
 
 #[test]
 fn a_file_becomes_a_network() {
-    let file = file();
+    let mut file = file();
+    let operator = AccountId::from([9; 32]);
+    (file.nodes[1].operator, file.nodes[1].stake) = (Some(operator), Some(100));
     let network = membership(&file).unwrap();
+    let [first, second] = [0, 1].map(|index: usize| file.nodes[index].id);
+    assert_eq!((network.operator(&second), network.stake(&second)), (Some(operator), Some(100)));
+    assert_eq!((network.operator(&first), network.stake(&first)), (None, None));
     assert_eq!(network.swarms(), [SwarmId(0), SwarmId(1)]);
     for node in &file.nodes {
         let record = network.node(&node.id).unwrap();

@@ -1,4 +1,4 @@
-use session_core::{NodeId, SwarmId};
+use session_core::{AccountId, NodeId, SwarmId};
 
 use super::{BadNetworkText, NetworkFile, NodeEntry, Placement, swarm_id};
 
@@ -9,6 +9,9 @@ fn file() -> NetworkFile {
         dsa_public_key: vec![byte; 1952],
         address: format!("127.0.0.1:{}", 9651 + u16::from(byte)).parse().unwrap(),
         swarm: SwarmId(u64::MAX - u64::from(byte)),
+        // Files from before these had a place say nothing of them.
+        operator: (byte == 1).then(|| AccountId::from([0xab; 32])),
+        stake: (byte == 1).then_some(1_000_000_000_000_000),
     };
     NetworkFile {
         network: "a \"quoted\"\nname".into(),
@@ -43,6 +46,8 @@ fn errors_name_node_and_field() {
         (whole.replace("swarm = \"ffffffffffffffff\"\n", ""), "node[0].swarm: it is missing"),
         (whole.replace("swarm = \"ffffffffffffffff\"", "swarm = -1"), "node[0].swarm: "),
         (whole.replace("\"mod\"", "\"near\""), "placement: "),
+        (whole.replace("operator = \"07", "operator = \"06"), "node[1].operator: "),
+        (whole.replace("stake = 1", "stake = -1"), "node[1].stake: "),
         ("network = \"x\"".to_owned(), "node: it is missing"),
         ("network = \"x\"\nnode = [7]".to_owned(), "node[0]: "),
         ("node = []".to_owned(), "network: it is missing"),

@@ -75,6 +75,18 @@ impl Conn {
         })
     }
 
+    /// Sends a frame of a stream that may be lost, while no more than half of its queue is taken.
+    pub(super) fn offer(&self, class: Class, frame: Bytes) -> Result<(), SendError> {
+        let size = frame.len();
+        if size > FRAME_BYTES_MAX {
+            return Err(SendError::TooLarge { size, limit: FRAME_BYTES_MAX });
+        }
+        self.queue(class).offer(frame).map_err(|refused| match refused {
+            Refused::Closed => SendError::NotConnected(self.id),
+            Refused::Full { waiting } => SendError::QueueFull { class, waiting },
+        })
+    }
+
     fn send_datagram(&self, frame: Bytes) -> Result<(), SendError> {
         let size = frame.len();
         self.quinn.send_datagram(frame).map_err(|error| match error {

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | frame | [`FRAME_BYTES_MAX`] | the connection is closed with that reason |
 //! | frames waiting for the peer | [`INTERACTIVE_BYTES_MAX`], [`BULK_BYTES_MAX`], [`QUEUE_FRAMES_MAX`] | the connection is closed |
+//! | those of them that may be lost | half of that | they are dropped |
 //! | all frames waiting for peers | [`Options::queued_bytes_max`] | only [`TIGHT_BYTES`] per connection |
 //! | datagrams waiting for the peer | [`DATAGRAM_BYTES_MAX`] | the oldest is dropped |
 //! | events and bytes waiting for us | [`Options::events_max`], [`Options::received_bytes_max`] | sockets are not read; datagrams are dropped |
@@ -43,6 +44,7 @@ pub use reason::{CloseReason, DialError, SendError};
 pub use tls::{ALPN, EXPORTER_LABEL, PUBLIC_KEY_BYTES, PeerKey, TlsError, TlsSigner};
 
 use crate::bind::BindError;
+use connection::Conn;
 use endpoint::{Owner, Sent, Shared};
 
 /// A connection of one endpoint; numbers are never used twice.
@@ -223,11 +225,34 @@ impl<P: Send + 'static> Quic<P> {
         class: Class,
         frame: impl Into<Bytes>,
     ) -> Result<(), SendError> {
+        self.hand_over(conn, frame.into(), |connection, frame| connection.send(class, frame))
+    }
+
+    /// Hands over a frame that may be lost, on one of the streams. It is dropped where half of the
+    /// queue is taken, and the connection stays: it is not the fault of either side that others
+    /// want to send so much.
+    ///
+    /// # Errors
+    /// When it was dropped, is too large, or the connection is gone.
+    pub fn offer(
+        &self,
+        conn: ConnId,
+        class: Class,
+        frame: impl Into<Bytes>,
+    ) -> Result<(), SendError> {
+        self.hand_over(conn, frame.into(), |connection, frame| connection.offer(class, frame))
+    }
+
+    fn hand_over(
+        &self,
+        conn: ConnId,
+        frame: Bytes,
+        how: impl FnOnce(&Conn, Bytes) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
         let shared = self.shared();
         let connection = shared.connection(conn).ok_or(SendError::NotConnected(conn))?;
-        let frame = frame.into();
         let size = frame.len();
-        connection.send(class, frame)?;
+        how(&connection, frame)?;
         shared.counters.out(size);
         Ok(())
     }

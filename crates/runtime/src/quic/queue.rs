@@ -75,6 +75,16 @@ impl Queue {
 
     /// Appends a frame, or refuses it.
     pub(super) fn push(&self, frame: Bytes) -> Result<(), Refused> {
+        self.push_within(frame, 1)
+    }
+
+    /// Appends a frame that may be lost: half of the queue stays free for those that may not.
+    pub(super) fn offer(&self, frame: Bytes) -> Result<(), Refused> {
+        self.push_within(frame, 2)
+    }
+
+    /// Appends a frame while no more than one part in `parts` is taken.
+    fn push_within(&self, frame: Bytes, parts: usize) -> Result<(), Refused> {
         let size = frame.len();
         let mut state = self.lock();
         if state.closed {
@@ -82,8 +92,8 @@ impl Queue {
         }
         let crowded = self.total.bytes() > self.total.max;
         let bytes_max = if crowded { TIGHT_BYTES.min(self.bytes_max) } else { self.bytes_max };
-        let fits = state.bytes == 0 || state.bytes + size <= bytes_max;
-        if !fits || state.frames.len() >= QUEUE_FRAMES_MAX {
+        let fits = state.bytes == 0 || state.bytes + size <= bytes_max / parts;
+        if !fits || state.frames.len() >= QUEUE_FRAMES_MAX / parts {
             return Err(Refused::Full { waiting: state.bytes });
         }
         state.bytes += size;

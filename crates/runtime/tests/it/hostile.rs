@@ -186,6 +186,33 @@ async fn a_slow_reader_is_cut_off_and_memory_stays_bounded() {
     assert_eq!(writer.quic.stats().queued_bytes, 0);
 }
 
+/// What may be lost is, and the slow reader stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_may_be_lost_cut_nobody_off() {
+    let mut options = Options::new(loopback());
+    options.received_bytes_max = FRAME_BYTES_MAX;
+    let mut reader = Node::new(options);
+    let mut writer = node();
+    let (out, _) = connect(&mut writer, &mut reader).await;
+    let frame = bytes::Bytes::from(vec![0; 256 << 10]);
+    let mut dropped = 0;
+    for _ in 0..200 {
+        match writer.quic.offer(out.conn, Class::Bulk, frame.clone()) {
+            Ok(()) => {}
+            Err(SendError::QueueFull { class: Class::Bulk, waiting }) => {
+                assert!(waiting <= BULK_BYTES_MAX / 2, "{waiting}");
+                dropped += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(writer.quic.stats().queued_bytes <= BULK_BYTES_MAX / 2);
+    }
+    assert!(dropped > 100, "{dropped} of 50 MB");
+    // There is room left for what may not be lost.
+    writer.quic.send(out.conn, Class::Bulk, vec![1; FRAME_BYTES_MAX]).unwrap();
+    assert!(writer.quic.waiting(out.conn, Class::Bulk).is_some());
+}
+
 /// A reader that is merely slow loses nothing: the writer is held back by the windows.
 #[tokio::test(flavor = "multi_thread")]
 async fn back_pressure_loses_no_stream_frame() {

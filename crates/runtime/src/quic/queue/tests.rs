@@ -25,6 +25,28 @@ async fn bytes_are_bounded_until_they_are_written() {
 }
 
 #[tokio::test]
+async fn what_may_be_lost_takes_half_of_the_queue_at_most() {
+    let queue = Queue::new(100, Total::new(usize::MAX));
+    assert_eq!(queue.offer(frame(30)), Ok(()));
+    assert_eq!(queue.offer(frame(20)), Ok(()));
+    assert_eq!(queue.offer(frame(1)), Err(Refused::Full { waiting: 50 }));
+    assert_eq!(queue.push(frame(50)), Ok(()), "the other half is free");
+    assert_eq!(queue.take().await.unwrap().len(), 3);
+    let counted = Queue::new(usize::MAX, Total::new(usize::MAX));
+    for _ in 0..QUEUE_FRAMES_MAX / 2 {
+        counted.offer(frame(0)).unwrap();
+    }
+    assert_eq!(counted.offer(frame(0)), Err(Refused::Full { waiting: 0 }));
+    let total = Total::new(4 * TIGHT_BYTES);
+    let other = Queue::new(usize::MAX, total.clone());
+    other.push(frame(4 * TIGHT_BYTES + 1)).unwrap();
+    let crowded = Queue::new(usize::MAX, total);
+    assert_eq!(crowded.offer(frame(TIGHT_BYTES / 2)), Ok(()));
+    let waiting = TIGHT_BYTES / 2;
+    assert_eq!(crowded.offer(frame(1)), Err(Refused::Full { waiting }));
+}
+
+#[tokio::test]
 async fn the_count_is_bounded() {
     let queue = Queue::new(usize::MAX, Total::new(usize::MAX));
     for _ in 0..QUEUE_FRAMES_MAX {
