@@ -60,7 +60,7 @@ async fn new(home: &Home, out: Out, device: &str, plain: bool) -> Result<()> {
         NewAccount::Phrase { phrase: phrase.clone(), device: device.to_owned(), restored: false };
     let session = make(home, account, plain).await?;
     let id = AccountRef(session.account()).to_string();
-    publish(&session, out).await;
+    publish(home, &session, out).await;
     session.stop().await;
     out.result(
         || {
@@ -84,7 +84,7 @@ async fn restore(home: &Home, out: Out, device: &str, plain: bool) -> Result<()>
     let account = NewAccount::Phrase { phrase, device: device.to_owned(), restored: true };
     let session = make(home, account, plain).await?;
     let id = AccountRef(session.account()).to_string();
-    publish(&session, out).await;
+    publish(home, &session, out).await;
     session.stop().await;
     out.result(
         || {
@@ -114,12 +114,13 @@ pub(crate) async fn make(home: &Home, account: NewAccount, plain: bool) -> Resul
 }
 
 /// Publishes what others need to write first; without it they cannot, yet.
-async fn publish(session: &Session, out: Out) {
+async fn publish(home: &Home, session: &Session, out: Out) {
     let published = async {
         session.command(api::Command::Publish).await?;
         session.sync_until_idle().await
     };
-    match tokio::time::timeout(person::PUBLISH_PATIENCE, published).await {
+    let patience = person::PUBLISH_PATIENCE + home.slack(person::PUBLISH_TRIPS);
+    match tokio::time::timeout(patience, published).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => out.warn(&format!("not published, nobody can write to you yet: {error}")),
         Err(_) => out.warn("the network does not answer: nobody can write to you before it has"),

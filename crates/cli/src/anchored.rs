@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use session_core::{AccountId, Digest};
 use session_protocol::manifest::SignedManifest;
 use session_rpc::vm::rfc3339;
+use session_runtime::http::client::Endpoint;
 use session_vm::records::{ManifestAnchor, Manifests};
 
 use crate::chain::rpc::Rpc;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::home::Home;
 use crate::local_chain;
 use crate::out::Out;
@@ -104,21 +105,32 @@ pub(crate) async fn compare(
     account: &AccountId,
     shown: &[SignedManifest],
 ) -> Option<Anchored> {
-    ask(home, account, shown).await.unwrap_or_else(|failure| {
-        out.warn(&format!("not compared with the chain: {failure}"));
+    let compared = async {
+        match local_chain::known(home)? {
+            Some(chain) => compare_with(chain, account, shown).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    compared.await.unwrap_or_else(|failure| {
+        out.warn(&not_compared(&failure));
         None
     })
 }
 
-async fn ask(
-    home: &Home,
+/// Compares manifests with the anchor that a node of a chain shows.
+pub(crate) async fn compare_with(
+    chain: Endpoint,
     account: &AccountId,
     shown: &[SignedManifest],
-) -> Result<Option<Anchored>> {
-    let Some(chain) = local_chain::known(home)? else { return Ok(None) };
+) -> Result<Anchored> {
     let anchor = Rpc::new(chain).entry::<Manifests>(account).await?;
     let shown: Vec<_> = shown.iter().map(|it| (it.manifest.seq, it.digest())).collect();
-    Ok(Some(Anchored::new(anchor, &shown)))
+    Ok(Anchored::new(anchor, &shown))
+}
+
+/// Says that the chain was not asked.
+pub(crate) fn not_compared(failure: &Failure) -> String {
+    format!("not compared with the chain: {failure}")
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "NAME", env = "SESSION_PROFILE")]
     pub(crate) profile: Option<String>,
     /// How requests travel: direct, onion (over hops) or mix (over hops that wait, with cover);
-    /// onion:5 is over five hops. Without it, as 'session profile mode' has set.
+    /// onion:5 is over five hops. Without it, as 'session profile mode' has set, or direct.
     #[arg(long, global = true, value_name = "MODE", env = "SESSION_MODE")]
     pub(crate) mode: Option<Mode>,
     /// Tell others what was read here; they are told what was delivered in any case.
@@ -419,8 +419,8 @@ pub(crate) struct Sim {
     pub(crate) nodes: u32,
     /// What goes wrong: calm, lossy, crashes, outage, partition, byzantine, skewed, disk-loss,
     /// everything, siege, chain, chain-liars, coordination, coordination-faults,
-    /// coordination-liars, workload, workload-liars, messaging, messaging-liars, onion or
-    /// onion-liars.
+    /// coordination-liars, workload, workload-liars, messaging, messaging-liars,
+    /// messaging-restored, onion or onion-liars.
     #[arg(long, default_value = "everything", value_parser = story)]
     pub(crate) scenario: Story,
     /// How many simulated minutes.

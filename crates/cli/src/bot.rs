@@ -51,8 +51,9 @@ pub(crate) async fn run(home: &Home, out: Out, args: &Bot) -> Result<()> {
             session.command(Command::Publish).await?;
             session.sync_until_idle().await
         };
+        let patience = person::PUBLISH_PATIENCE + home.slack(person::PUBLISH_TRIPS);
         // Whoever wants to write must find the bot; what came meanwhile is new below.
-        if !matches!(tokio::time::timeout(person::PUBLISH_PATIENCE, publish).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(patience, publish).await, Ok(Ok(()))) {
             out.warn("the network does not answer yet");
         }
         let mut desk = Desk { session, out, args, told: 0 };

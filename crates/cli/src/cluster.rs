@@ -296,7 +296,8 @@ impl Cluster {
         let mut all = Vec::new();
         let mut mates: BTreeMap<String, u64> = BTreeMap::new();
         for index in 0..self.nodes.len() {
-            if !self.nodes[index].process.is_started() {
+            // Who lies may be out already: it is never ready then, and nobody is connected with it.
+            if !self.nodes[index].process.is_started() || self.lie(index).is_some() {
                 continue;
             }
             self.nodes[index].process.check_alive()?;

@@ -9,6 +9,7 @@ use session_messaging::messenger::api::{Answer, Command};
 use session_messaging::safety;
 use session_messaging::say::{DeviceId, Peer, Standing};
 use session_protocol::manifest::{Manifest, SignedManifest};
+use session_runtime::http::client::Endpoint;
 use session_sdk::Session;
 
 use crate::anchored::{self, Anchored};
@@ -145,26 +146,42 @@ async fn compared(
     }
 }
 
-/// As [`compared`], before the first words to an account where a chain is known: once there is a
-/// conversation, its keys say who it is. Who cannot be reached now is written to without.
+/// As [`first_words`], with the chain that this home knows.
 pub(crate) async fn compare_first(
     home: &Home,
     out: Out,
     session: &Session,
     peer: Peer,
 ) -> Result<()> {
-    let Peer::Account { account } = peer else { return Ok(()) };
-    if local_chain::known(home)?.is_none()
-        || desk::view(session, move |vault| Messenger::talks_with(vault, &peer)).await?
-    {
-        return Ok(());
+    let warning = first_words(local_chain::known(home)?, session, peer).await?;
+    warning.iter().for_each(|warning| out.warn(warning));
+    Ok(())
+}
+
+/// As [`compared`], before the first words to an account where a chain is known: once there is a
+/// conversation, its keys say who it is. Who cannot be reached now is written to without, and so is
+/// whom the chain could not be asked about: that is returned as a warning.
+pub(crate) async fn first_words(
+    chain: Option<Endpoint>,
+    session: &Session,
+    peer: Peer,
+) -> Result<Option<String>> {
+    let (Peer::Account { account }, Some(chain)) = (peer, chain) else { return Ok(None) };
+    if desk::view(session, move |vault| Messenger::talks_with(vault, &peer)).await? {
+        return Ok(None);
     }
-    match compared(home, out, session, account).await {
+    let manifest = match look_up(session, account).await {
+        Ok((_, manifest)) => manifest,
         Err(failure) if failure.code == Code::Network => {
-            out.warn(&format!("not compared with the chain: {failure}"));
-            Ok(())
+            return Ok(Some(anchored::not_compared(&failure)));
         }
-        done => done.map(drop),
+        Err(failure) => return Err(failure),
+    };
+    let shown = std::slice::from_ref(&*manifest);
+    match anchored::compare_with(chain, &account, shown).await {
+        Ok(bad) if bad.is_bad() => Err(Failure::refused(bad.sentence())),
+        Ok(_) => Ok(None),
+        Err(failure) => Ok(Some(anchored::not_compared(&failure))),
     }
 }
 

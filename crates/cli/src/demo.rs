@@ -25,7 +25,7 @@ use crate::home::Home;
 use crate::local_chain::STAKE;
 use crate::out::Out;
 use crate::person::Person;
-use crate::transfer;
+use crate::{transfer, up};
 
 /// Messages that each of the two sends before and again after the nodes die.
 const MESSAGES_EACH: usize = 10;
@@ -99,14 +99,21 @@ impl Actor {
             json: false,
             passphrase_file: None,
             profile: None,
-            mode: None,
+            mode: up::mode(cluster),
             read_receipts: false,
         })?;
         let identity = Identity::generate(&mut crate::person::entropy()?);
         home.save_identity(&identity, true, true)?;
-        let person = Person::start(identity, cluster.members()?)?;
+        let person = Person::of(&home, identity, cluster.members()?)?;
         let reader = InboxReader::new();
         Ok(Self { name, person, home, folder, reader, texts: Vec::new(), manifests: Vec::new() })
+    }
+
+    fn way(&self) -> Result<String> {
+        Ok(match self.home.mode()?.hops() {
+            0 => "directly".to_owned(),
+            hops => format!("over {hops} hops, as everything that follows"),
+        })
     }
 
     async fn say(&self, to: &Self, text: String) -> Result<usize> {
@@ -213,7 +220,8 @@ pub(crate) async fn tell(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<
     alice.person.publish().await?;
     bob.person.publish().await?;
     teller.step(&format!(
-        "two identities made, their keys published: alice {}…, bob {}…",
+        "two identities made, their keys published {}: alice {}…, bob {}…",
+        alice.way()?,
         &alice.person.text_id()[..10],
         &bob.person.text_id()[..10]
     ));

@@ -29,6 +29,12 @@ const HELLO: Duration = Duration::from_secs(2);
 /// How long a command waits for what it began besides.
 const GOODBYE: Duration = Duration::from_secs(3);
 
+/// Round trips that reading what is new takes, and a few more.
+const TRIPS: u32 = 3;
+
+/// Round trips that it takes at most to say something to somebody for the first time.
+const FIRST_TRIPS: u32 = 20;
+
 /// Fewer digits name too many messages.
 const START_MIN: usize = 4;
 
@@ -57,7 +63,8 @@ pub(crate) async fn with<T>(
     let session = open(home).await?;
     let done = work(&session).await;
     if done.is_ok() {
-        let _ = tokio::time::timeout(GOODBYE, session.sync_until_idle()).await;
+        let patience = GOODBYE + home.slack(TRIPS);
+        let _ = tokio::time::timeout(patience, session.sync_until_idle()).await;
     }
     session.stop().await;
     done
@@ -65,9 +72,10 @@ pub(crate) async fn with<T>(
 
 /// Reads what is new before something is said: it is then said under the newest keys, to the devices
 /// that are there now. Where the network is slow, it is said anyway.
-pub(crate) async fn catch_up(session: &Session, wait: &Wait) {
+pub(crate) async fn catch_up(home: &Home, session: &Session, wait: &Wait) {
     if wait.until != Until::Kept {
-        let _slow = tokio::time::timeout(HELLO, session.caught_up()).await;
+        let patience = HELLO + home.slack(TRIPS);
+        let _slow = tokio::time::timeout(patience, session.caught_up()).await;
     }
 }
 
@@ -231,6 +239,7 @@ pub(crate) enum Sent {
 
 /// Waits as long as was asked for. Returns how far a message has come.
 pub(crate) async fn wait(
+    home: &Home,
     session: &Session,
     out: Out,
     sent: Sent,
@@ -239,7 +248,7 @@ pub(crate) async fn wait(
     if wait.until == Until::Kept {
         return Ok(None);
     }
-    let patience = duration(wait.patience);
+    let patience = duration(wait.patience) + home.slack(FIRST_TRIPS);
     match sent {
         Sent::Change => {
             if tokio::time::timeout(patience, session.sync_until_idle()).await.is_err() {

@@ -9,6 +9,8 @@
 //! HOME/vault.key        the key of the messages, mode 0600
 //! HOME/mode             how requests travel
 //! HOME/guards           the nodes that packets are given to
+//! HOME/hop-keys         the keys of hops, until they end
+//! HOME/hops             hops and guards that were lost with packets in the last minutes
 //! HOME/messages.vault   conversations, contacts, keys: encrypted
 //! HOME/profiles/NAME/   all of this once more, for another account
 //! HOME/profile          the name of the profile that is used
@@ -19,6 +21,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use session_client::Mode;
 use session_core::{AccountId, Decode, Encode};
@@ -100,15 +103,18 @@ impl Home {
         }
     }
 
+    /// Returns how much longer something takes that needs so many round trips one after another: hops
+    /// may wait on purpose.
+    pub(crate) fn slack(&self, round_trips: u32) -> Duration {
+        // A mode that cannot be read ends the command where requests begin.
+        let once = self.mode().unwrap_or_default().round_trip();
+        Duration::from_millis(once.as_millis()) * round_trips
+    }
+
     /// Has requests of this profile travel so from now on.
     pub(crate) fn set_mode(&self, mode: Mode) -> Result<()> {
         self.make_dir(&self.dir)?;
         write_secret(&self.dir.join(MODE_FILE), format!("{mode}\n").as_bytes())
-    }
-
-    /// Returns where the guards are kept.
-    pub(crate) fn guards_file(&self) -> PathBuf {
-        self.dir.join("guards")
     }
 
     /// Tells whether others shall know what was read.

@@ -61,7 +61,7 @@ impl Members {
     /// Returns the network as clients take it: the chain is asked again once in a while, and requests
     /// travel as the home says.
     pub(crate) fn into_network(self, home: &Home) -> Result<Network> {
-        let network = Network::new(self.view.clone()).with_mode(home.mode()?, guards(home)?);
+        let network = Network::new(self.view.clone()).with_mode(home.mode()?, kept(home)?);
         Ok(network.with_directory(Arc::new(Asked(Mutex::new(self)))))
     }
 
@@ -102,10 +102,10 @@ impl Members {
     }
 }
 
-// Where they can be kept: a home that is not there yet is made for them.
-fn guards(home: &Home) -> Result<Option<std::path::PathBuf>> {
+// Where guards and hop keys can be kept: a home that is not there yet is made for them.
+fn kept(home: &Home) -> Result<Option<std::path::PathBuf>> {
     home.make()?;
-    Ok(Some(home.guards_file()))
+    Ok(Some(home.dir().to_owned()))
 }
 
 /// Members that are asked for by whoever needs them.

@@ -1,6 +1,7 @@
 //! `session path`: over which nodes requests travel, and what that costs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use session_client::onion::{Measured, Mode, PathReport, PathTaken};
@@ -13,7 +14,7 @@ use session_sdk::agent::Agent;
 use tokio::time::Instant;
 
 use crate::args::Paths;
-use crate::exit::{Failure, Result};
+use crate::exit::{Code, Failure, Result};
 use crate::home::Home;
 use crate::members::Members;
 use crate::out::{self, Out};
@@ -21,6 +22,12 @@ use crate::{person, span};
 
 /// A day, for what cover costs.
 const DAY: Span = Span::from_days(1);
+
+/// How long one node is waited for.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Round trips that this may take where hops wait.
+const PROBE_TRIPS: u32 = 4;
 
 pub(crate) async fn run(home: &Home, out: Out, command: &Paths) -> Result<()> {
     let Paths::Show { probes } = command;
@@ -40,21 +47,31 @@ pub(crate) async fn run(home: &Home, out: Out, command: &Paths) -> Result<()> {
     let nodes: Vec<NodeId> = members.view().nodes().into_iter().map(|(id, _)| id).collect();
     // Nothing is asked that needs an account: a throw-away identity tells nobody anything.
     let identity = Arc::new(Identity::generate(&mut person::entropy()?));
-    let agent = Agent::start(identity, &members.into_network(home)?).map_err(Failure::failed)?;
-    let shown = show(&agent, out, &nodes, *probes).await;
+    let network = members.into_network(home)?;
+    network.broken().iter().for_each(|why| out.warn(why));
+    let agent = Agent::start(identity, &network).map_err(Failure::failed)?;
+    let shown = show(&agent, out, &nodes, *probes, PROBE + home.slack(PROBE_TRIPS)).await;
     agent.stop().await;
     shown
 }
 
-async fn show(agent: &Agent, out: Out, nodes: &[NodeId], probes: u32) -> Result<()> {
+async fn show(
+    agent: &Agent,
+    out: Out,
+    nodes: &[NodeId],
+    probes: u32,
+    patience: Duration,
+) -> Result<()> {
     let mut times = Vec::new();
     let mut last = None;
     for probe in 0..probes {
         let node = nodes[probe as usize % nodes.len()];
         let started = Instant::now();
-        match agent.run(Command::Ping { node }).await {
-            Ok(_) => times.push(started.elapsed().as_micros()),
-            Err(error) => last = Some(error),
+        match tokio::time::timeout(patience, agent.run(Command::Ping { node })).await {
+            Ok(Ok(_)) => times.push(started.elapsed().as_micros()),
+            Ok(Err(error)) => last = Some(person::explained(&error)),
+            // What is asked next has nothing to do with it.
+            Err(_) => last = Some(format!("node {} does not answer", short(&node))),
         }
     }
     let report = match agent.run(Command::Paths).await {
@@ -64,7 +81,7 @@ async fn show(agent: &Agent, out: Out, nodes: &[NodeId], probes: u32) -> Result<
     };
     if let Some(error) = last {
         if times.is_empty() {
-            return Err(person::failure(error));
+            return Err(Failure::new(Code::Network, error));
         }
         out.warn(&format!(
             "{} of {probes} requests failed: {error}",
@@ -97,7 +114,11 @@ fn text(report: &PathReport, times: &[u128]) -> String {
         .collect();
     let paths: Vec<String> = report.paths.iter().rev().take(8).map(path).collect();
     let cover = cover_a_day(report.mode).map(|bytes| {
-        format!("{} MB a day in each direction, at most half of it again", bytes / 2_000_000)
+        format!(
+            "{} kB a second in each direction while it runs, {} MB a day",
+            report.cover_rate / 1000,
+            bytes / 2_000_000
+        )
     });
     out::rows(&[
         ("mode", report.mode.to_string()),
@@ -205,6 +226,7 @@ fn object(report: &PathReport, times: &[u128]) -> Value {
         "probes": quantiles,
         "round_trips": measured,
         "bytes_per_request": least_bytes(),
+        "cover_bytes_per_second": report.cover_rate,
         "cover_bytes_per_day": cover_a_day(report.mode),
         "packets": stats.packets, "bytes_out": stats.bytes_out,
         "answers": stats.answers, "bytes_in": stats.bytes_in,

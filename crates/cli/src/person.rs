@@ -30,11 +30,15 @@ static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
 /// Publishing goes along with other work, which it must not hold up for long.
 pub(crate) const PUBLISH_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Round trips that it takes, one after another.
+pub(crate) const PUBLISH_TRIPS: u32 = 8;
+
 /// An identity with its client.
 pub(crate) struct Person {
     pub(crate) identity: Arc<Identity>,
     pub(crate) membership: SharedMembership,
     pub(crate) agent: Agent,
+    publish_patience: Duration,
 }
 
 /// An item of the inbox, opened or not.
@@ -47,19 +51,26 @@ impl Person {
     /// Starts a client that asks nodes directly: for networks of our own, which a demo makes.
     pub(crate) fn start(identity: Identity, members: Members) -> Result<Self> {
         let membership = members.view().clone();
-        Self::over(identity, membership, &members.into_direct_network())
+        Self::over(identity, membership, &members.into_direct_network(), Duration::ZERO)
     }
 
     /// Starts a client whose requests travel as a home says.
     pub(crate) fn of(home: &Home, identity: Identity, members: Members) -> Result<Self> {
         let membership = members.view().clone();
-        Self::over(identity, membership, &members.into_network(home)?)
+        let slack = home.slack(PUBLISH_TRIPS);
+        Self::over(identity, membership, &members.into_network(home)?, slack)
     }
 
-    fn over(identity: Identity, membership: SharedMembership, network: &Network) -> Result<Self> {
+    fn over(
+        identity: Identity,
+        membership: SharedMembership,
+        network: &Network,
+        slack: Duration,
+    ) -> Result<Self> {
         let identity = Arc::new(identity);
         let agent = Agent::start(identity.clone(), network).map_err(Failure::failed)?;
-        Ok(Self { identity, membership, agent })
+        let publish_patience = PUBLISH_PATIENCE + slack;
+        Ok(Self { identity, membership, agent, publish_patience })
     }
 
     pub(crate) fn account(&self) -> AccountId {
@@ -89,7 +100,7 @@ impl Person {
             data: card_item(self.identity.public()),
         };
         let stored = self.store(inbox_of(self.account()), item);
-        match tokio::time::timeout(PUBLISH_PATIENCE, stored).await {
+        match tokio::time::timeout(self.publish_patience, stored).await {
             Ok(stored) => stored.map(drop),
             Err(_) => Err(Failure::new(Code::Network, "too few nodes took them in time")),
         }

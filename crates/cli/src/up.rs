@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
+use session_client::Mode;
+use session_client::onion::HOPS;
 
 use crate::args::Up;
 use crate::cluster::Cluster;
@@ -52,6 +54,12 @@ pub(crate) async fn run(out: Out, args: &Up) -> Result<()> {
     served
 }
 
+/// Returns how people travel where the usual way is none: over hops, if there are enough.
+pub(crate) fn mode(cluster: &Cluster) -> Option<Mode> {
+    let hops = Mode::default().hops().min(HOPS);
+    (cluster.len() < usize::from(hops)).then_some(Mode::Direct)
+}
+
 async fn open(args: &Up, dir: &Path, out: Out) -> Result<Cluster> {
     let dir = std::path::absolute(dir).doing(|| format!("cannot find {}", dir.display()))?;
     Cluster::open(&dir, args, out).await
@@ -79,6 +87,12 @@ async fn serve(cluster: &mut Cluster, dir: &Path, out: Out) -> Result<()> {
         cluster.http_address(0),
         commands(cluster)
     ));
+    if mode(cluster).is_some() {
+        out.remark(&format!(
+            "{} nodes make no path of {HOPS} hops: with --mode direct they are asked themselves.",
+            cluster.len()
+        ));
+    }
     let lying = (0..cluster.len()).filter_map(|index| Some((index, cluster.lie(index)?)));
     let lying: Vec<String> =
         lying.map(|(index, lie)| format!("node {index} lies ({lie})")).collect();
@@ -157,12 +171,13 @@ fn commands(cluster: &Cluster) -> String {
         .map_or_else(|_| "session".to_owned(), |path| path.display().to_string());
     let network = cluster.network_file();
     let folder = network.parent().map(|path| path.display().to_string()).unwrap_or_default();
+    let mode = if mode(cluster).is_some() { " --mode direct" } else { "" };
     format!(
         "  export SESSION_NETWORK={}\n  \
            {session} --home {folder}/alice account new --plain\n  \
            {session} --home {folder}/bob account new --plain\n  \
-           {session} --home {folder}/alice chat send BOBS_ID 'hello'\n  \
-           {session} --home {folder}/bob chat             # ? shows the keys\n  \
+           {session} --home {folder}/alice{mode} chat send BOBS_ID 'hello'\n  \
+           {session} --home {folder}/bob{mode} chat             # ? shows the keys\n  \
            {session} node list\n  \
            {session} chain status\n  \
            {session} chain nodes\n  \

@@ -326,15 +326,16 @@ pub enum Error {
     },
     /// There is no path: nodes of one operator, or of one part of the Internet, are not in one.
     #[error(
-        "a path needs {hops} nodes that fit together, and there are {fitting}: {known} of {nodes} \
-         nodes have published hop keys"
+        "a path needs {hops} nodes of different operators and networks, and there are {fitting} \
+         among the {nodes} nodes of this network{}",
+        with_keys(*known)
     )]
     TooFewHops {
         /// Hops of a path.
         hops: usize,
         /// Nodes that fit into one path, as far as they are known.
         fitting: usize,
-        /// Nodes whose hop keys are known.
+        /// Nodes whose hop keys are known; 0, where nobody was asked for them.
         known: usize,
         /// Nodes of the network.
         nodes: usize,
@@ -359,6 +360,10 @@ pub enum Error {
     /// Cancelled by the caller.
     #[error("cancelled")]
     Cancelled,
+}
+
+fn with_keys(known: usize) -> String {
+    if known == 0 { String::new() } else { format!(", {known} of which have published hop keys") }
 }
 
 fn because(last: &Option<Box<Error>>) -> String {

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use session_client::{Client, Command, Config, Effect, Input};
+//! use session_client::{Client, Command, Config, Effect, Input, Mode};
 //! use session_core::{Context, Machine as _, SeededEntropy, SwarmId, Text, Time};
 //! use session_crypto::{Identity, RealVerifier};
 //! use session_protocol::{NodeRecord, StaticMembership};
@@ -25,7 +25,9 @@
 //! let membership = Arc::new(StaticMembership::new("example", [record])?);
 //!
 //! let keys = Arc::new(Identity::from_seed(&[2; 32]));
-//! let mut client = Client::new(Config::new(keys, membership, Arc::new(RealVerifier)));
+//! let config = Config::new(keys, membership, Arc::new(RealVerifier));
+//! // One node makes no path: it is asked itself.
+//! let mut client = Client::new(Config { mode: Mode::Direct, ..config });
 //! let (mut rng, mut effects) = (SeededEntropy::new(1), Vec::new());
 //! let mut cx = Context { now: Time::ZERO, store: &mut (), rng: &mut rng, effects: &mut effects };
 //! client.handle(&mut cx, Input::Command { id: 1, command: Command::Info { node: node.node_id() } });

@@ -22,7 +22,7 @@ use session_protocol::{AccessRule, Inbound, Kind, Membership};
 
 use crate::command::{Answer, Command, Error};
 use crate::nodes::Nodes;
-use crate::onion::{GuardList, Mode, PathReport, Routes};
+use crate::onion::{GuardList, Health, HopKeyList, Kept, Mode, PathReport, Routes};
 use crate::puzzles::Puzzles;
 use crate::receipts::Auditor;
 use crate::subscription::Subscription;
@@ -52,8 +52,9 @@ pub struct Config {
     pub verifier: Arc<dyn Verifier>,
     /// How requests travel.
     pub mode: Mode,
-    /// The guards of the last time, as [`Effect::Guards`] gave them.
-    pub guards: GuardList,
+    /// What was kept of the last time, as [`Effect::Guards`], [`Effect::Health`] and
+    /// [`Effect::HopKeys`] gave it.
+    pub kept: Kept,
     /// Bounds and times.
     pub limits: Limits,
 }
@@ -71,8 +72,8 @@ impl Config {
             account: Some(account),
             membership,
             verifier,
-            mode: Mode::Direct,
-            guards: GuardList::default(),
+            mode: Mode::default(),
+            kept: Kept::default(),
             limits: Limits::default(),
         }
     }
@@ -88,6 +89,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// How long one node is waited for before a second one is asked the same. Four times the
     /// node's usual round trip where that is longer, and longer for what takes long to transfer.
+    /// Over hops only as long as nothing was measured: then three times what nine of ten answers
+    /// took, at least 300 ms.
     pub patience: Span,
     /// How long one node has to be reached, and then to answer: longer than a swarm takes to miss
     /// its quorum. Large requests have a second more for every 128 KiB.
@@ -202,6 +205,10 @@ pub enum Effect {
     },
     /// The guards are others now: to be kept for the next start.
     Guards(GuardList),
+    /// How hops and guards are has changed: to be kept for a start in the next minutes.
+    Health(Health),
+    /// Hop keys were read: to be kept for the next start.
+    HopKeys(HopKeyList),
     /// A command has come to its end.
     Done {
         /// Which one.
@@ -323,7 +330,7 @@ impl Client {
             requests_made: 0,
             subscriptions: BTreeMap::new(),
             watch: Watch::default(),
-            routes: Routes::new(config.mode, &config.guards, &*config.membership),
+            routes: Routes::new(config.mode, &config.kept, &*config.membership),
             stats: Stats::default(),
             config,
         }
@@ -517,6 +524,7 @@ impl Machine for Client {
         }
         self.watch_due(cx);
         self.settle(cx);
+        self.keep(cx);
         self.look_ahead(cx.now);
     }
 
@@ -547,6 +555,7 @@ impl Machine for Client {
         // Last, because a node that is lost may leave another one alone for too long already.
         self.hedge(cx);
         self.settle(cx);
+        self.keep(cx);
         self.look_ahead(cx.now);
     }
 }

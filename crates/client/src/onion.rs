@@ -20,6 +20,7 @@
 //! | `selection` | who may be in one path |
 //! | `blame` | hops that packets were lost with |
 //! | `circuits` | packets whose answers are waited for |
+//! | `kept` | what is kept from one start to the next |
 //! | `pace` | exponential waits, and when the next packet leaves |
 //! | `report` | what there is to show |
 
@@ -27,13 +28,17 @@ mod blame;
 mod circuits;
 mod directory;
 mod guards;
+mod kept;
 mod mode;
 mod pace;
 mod report;
 mod routes;
 mod selection;
 
-pub use guards::{GUARDS_KEPT_MAX, Guard, GuardList};
+pub use blame::{SUSPECTS_MAX, Suspect};
+pub use directory::{HopKeyList, KEYS_KEPT_MAX};
+pub use guards::{GUARDS_KEPT_MAX, Guard, GuardList, Missing};
+pub use kept::{Health, Kept};
 pub use mode::{BadMode, DELAY_MEAN, HOPS, Mode, SEND_EVERY};
 pub use report::{GuardReport, Measured, PathReport, PathTaken, RouteStats};
 

@@ -24,7 +24,7 @@ use session_protocol::request::{Item, Refusal};
 
 use crate::command::{Answer, Command, Error, Inbox, NewItem};
 use crate::machine::{self, Client, Config};
-use crate::onion::GuardList;
+use crate::onion::{GuardList, Health, HopKeyList};
 use crate::reader::InboxReader;
 use crate::watch::Source;
 
@@ -136,6 +136,10 @@ pub enum Effect {
     },
     /// The guards are others now: to be kept for the next start.
     Guards(GuardList),
+    /// How hops and guards are has changed: to be kept for a start in the next minutes.
+    Health(Health),
+    /// Hop keys were read: to be kept for the next start.
+    HopKeys(HopKeyList),
     /// A command of the messenger has come to its end.
     Answer {
         /// Which one.
@@ -385,6 +389,8 @@ impl<M: Talks> Talker<M> {
             machine::Effect::Solve { puzzle } => cx.effects.push(Effect::Solve { puzzle }),
             machine::Effect::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
             machine::Effect::Guards(guards) => cx.effects.push(Effect::Guards(guards)),
+            machine::Effect::Health(health) => cx.effects.push(Effect::Health(health)),
+            machine::Effect::HopKeys(keys) => cx.effects.push(Effect::HopKeys(keys)),
             machine::Effect::Arrived { address, items } => self.arrived(cx, address, items),
             machine::Effect::Progress { id, done, of } => {
                 if let Some(Errand::Program { id }) = self.errands.get(&id) {

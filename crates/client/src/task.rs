@@ -6,7 +6,8 @@
 //!
 //! A node that takes its time is not a node that fails: after a while a second one is asked the
 //! same, and whoever gives a good answer first has answered. Never are more than two asked at once;
-//! one that cannot even be reached makes room for a third.
+//! one that cannot even be reached makes room for a third. So does, over hops, one whose packets are
+//! late: both may be gone, and nothing tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +74,8 @@ pub(crate) struct Try {
     /// When the same is sent once more over another path; never, where there are no paths.
     pub(crate) resend_at: Time,
     pub(crate) wait: Wait,
+    /// Whether the one before makes room for a third when this one takes its time, too.
+    pub(crate) goes_on: bool,
 }
 
 /// What a node lets us wait for.
@@ -108,6 +111,8 @@ pub(crate) struct Leg {
     pub(crate) reroutes: u32,
     /// The hops that it was lost with.
     pub(crate) shun: Vec<NodeId>,
+    /// How often another node was asked because the ones before took their time, since one answered.
+    pub(crate) hedges: u32,
 }
 
 impl Leg {
@@ -121,6 +126,7 @@ impl Leg {
             rounds: 0,
             reroutes: 0,
             shun: Vec::new(),
+            hedges: 0,
         }
     }
 
@@ -169,14 +175,19 @@ impl Leg {
     }
 
     /// Makes the node that is trying the rival of one that is still to be chosen. Where there are
-    /// two already, one that could not be reached yet has to go.
+    /// two already, one that could not be reached yet has to go, or the one before.
     pub(crate) fn seek_rival(&mut self) -> Option<Try> {
         self.stay = None;
         let unreached = self.rival.is_some().then(|| self.take(|t| t.request().is_none()));
+        let mut left = unreached.flatten();
+        if self.current().is_some_and(|current| current.goes_on) && self.rival.is_some() {
+            left = self.rival.take();
+        }
         if self.rival.is_none() {
             self.rival = self.take(|_| true);
         }
-        unreached.flatten()
+        self.hedges = self.hedges.saturating_add(1);
+        left
     }
 
     /// Makes the rival the one that is tried, because there is nobody else; tells whether there
@@ -222,11 +233,11 @@ impl Leg {
         self.patient_until() <= now
     }
 
-    // Two nodes that were asked both have their time.
+    // Two nodes that were asked both have their time, but over hops.
     fn patient_until(&self) -> Time {
         let both_asked = self.rival.is_some() && self.tries().all(|t| t.request().is_some());
         match self.current() {
-            Some(current) if !both_asked => current.patient_until,
+            Some(current) if !both_asked || current.goes_on => current.patient_until,
             _ => Time::MAX,
         }
     }

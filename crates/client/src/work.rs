@@ -33,9 +33,6 @@ pub(crate) const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX;
 /// Items of one request that goes over hops: more receipts would not fit a usual answer.
 pub(crate) const ROUTED_ITEMS_MAX: usize = 4;
 
-/// Bytes of a reply with a page of items that goes over hops, before it is known how much there is.
-const ROUTED_PAGE_BYTES: usize = 30_000;
-
 /// What a command does, and how far it is.
 pub(crate) enum Work {
     Store(Storing),
@@ -210,7 +207,7 @@ impl Work {
                 let items = storing.progress().1.min(ROUTED_ITEMS_MAX);
                 REPLY_BYTES + quorum * (ROOT_BYTES + items * RECEIPT_BYTES)
             }
-            Self::Read(_) => ROUTED_PAGE_BYTES,
+            Self::Read(reading) => reading.room_bytes(),
             Self::Fetch(fetching) => REPLY_BYTES + fetching.bytes_max().min(ITEM_BYTES_MAX),
             Self::Poll(polling) => polling.room_bytes(),
             Self::Wait(_) => REPLY_BYTES,

@@ -162,7 +162,8 @@ impl Daemon {
                 cx.effects.push(Effect::Dial { dial, address, key });
             }
             Net::Close { conn, why } => cx.effects.push(Effect::Close { conn, why }),
-            Net::PeerUp { node, .. } => {
+            Net::PeerUp { node, conn } => {
+                self.note_rate(cx, node, conn);
                 cx.effects.push(Effect::Report(Report::PeerUp { node }));
                 self.swarm(cx, session_swarm::Input::PeerUp { node });
                 self.coordinate(cx, coordinator::Input::PeerUp { node });

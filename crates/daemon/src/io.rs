@@ -8,7 +8,7 @@ use session_crypto::DsaPublicKey;
 use session_executor::engine::{Job, Ran};
 use session_executor::facts::Fetch;
 use session_network::onion::Opener;
-use session_network::{Class, ConnId, From};
+use session_network::{Class, ConnId, From, Rate};
 use session_protocol::attestation::QuorumCertificate;
 use session_protocol::chain::Action;
 use session_protocol::chain::view::ChainView;
@@ -235,6 +235,14 @@ pub enum Effect {
     },
     /// Open onion packets with these keys from here on; until the first ones none can be opened.
     OpenOnions(Arc<Opener>),
+    /// Open onion packets of this connection at this rate from here on: a node has proved itself
+    /// there. All others have the rate of clients.
+    OnionRate {
+        /// Which.
+        conn: ConnId,
+        /// In small packets.
+        rate: Rate,
+    },
     /// Something worth a line in the log.
     Report(Report),
 }

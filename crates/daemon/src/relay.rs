@@ -55,7 +55,7 @@ mod links;
 #[cfg(test)]
 mod tests;
 
-pub use arrived::{Arrived, Heard, read};
+pub use arrived::{Arrived, Heard, read, read_within};
 
 use circuits::{Circuits, Load};
 use directory::Directory;

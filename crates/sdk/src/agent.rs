@@ -14,8 +14,9 @@ use session_runtime::entropy::{NoEntropy, OsEntropy};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::kept::KeptFiles;
 use crate::link::{Happened, Incoming, Link};
-use crate::network::{GuardFile, Network};
+use crate::network::Network;
 
 /// Orders that wait for the task; more than one person types.
 const ORDERS_MAX: usize = 64;
@@ -76,14 +77,14 @@ impl Agent {
     pub fn start(account: Arc<dyn Signer>, network: &Network) -> Result<Self, StartError> {
         let config = Config {
             mode: network.mode,
-            guards: network.guards.load(),
+            kept: network.kept.load_or_warn(),
             ..Config::new(account, network.membership.clone(), Arc::new(RealVerifier))
         };
         let (link, incoming) = Link::open(network)?;
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let shell = Shell {
             client: Client::new(config),
-            guards: network.guards.clone(),
+            kept: network.kept.clone(),
             link,
             waiting: BTreeMap::new(),
             following: BTreeMap::new(),
@@ -137,7 +138,7 @@ impl Agent {
 
 struct Shell {
     client: Client,
-    guards: GuardFile,
+    kept: KeptFiles,
     link: Link,
     waiting: BTreeMap<u64, oneshot::Sender<Done>>,
     following: BTreeMap<u64, mpsc::Sender<Followed>>,
@@ -237,7 +238,9 @@ impl Shell {
                 Effect::Dial { dial, address, key } => self.link.dial(dial, address, &key),
                 Effect::Close { conn, why } => self.link.close(conn, why),
                 Effect::Solve { puzzle } => self.link.solve(puzzle),
-                Effect::Guards(guards) => self.guards.save(&guards),
+                Effect::Guards(guards) => self.kept.save_guards(&guards),
+                Effect::Health(health) => self.kept.save_health(&health),
+                Effect::HopKeys(keys) => self.kept.save_hop_keys(&keys),
                 Effect::Done { id, result } => {
                     if let Some(done) = self.waiting.remove(&id) {
                         // Whoever asked may have stopped waiting.

@@ -21,8 +21,9 @@ use session_runtime::clock::SystemClock;
 use session_runtime::entropy::OsEntropy;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::kept::KeptFiles;
 use crate::link::{Happened, Incoming, Link, Raw};
-use crate::network::{GuardFile, Network};
+use crate::network::Network;
 use crate::session::{NewAccount, Notice, OpenError, Options, Session};
 use crate::vault::{FileVault, VaultError};
 
@@ -138,7 +139,7 @@ fn open_voice(
 struct Owner {
     vault: FileVault,
     talker: Talker<Voice>,
-    guards: GuardFile,
+    kept: KeptFiles,
     link: Link,
     rng: OsEntropy,
     notices: broadcast::Sender<Notice>,
@@ -180,13 +181,13 @@ impl Owner {
         let config = Config {
             account: None,
             mode: network.mode,
-            guards: network.guards.load(),
+            kept: network.kept.load_or_warn(),
             ..Config::new(keys, membership, Arc::new(RealVerifier))
         };
         let owner = Self {
             vault,
             talker: Talker::new(voice, config),
-            guards: network.guards.clone(),
+            kept: network.kept.clone(),
             link,
             rng,
             notices,
@@ -350,7 +351,9 @@ impl Owner {
                 Effect::Dial { dial, address, key } => self.link.dial(dial, address, &key),
                 Effect::Close { conn, why } => self.link.close(conn, why),
                 Effect::Solve { puzzle } => self.link.solve(puzzle),
-                Effect::Guards(guards) => self.guards.save(&guards),
+                Effect::Guards(guards) => self.kept.save_guards(&guards),
+                Effect::Health(health) => self.kept.save_health(&health),
+                Effect::HopKeys(keys) => self.kept.save_hop_keys(&keys),
                 Effect::Answer { id, result } => {
                     if let Some(told) = self.commands.remove(&id) {
                         // Whoever asked may have stopped waiting.

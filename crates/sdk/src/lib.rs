@@ -20,8 +20,9 @@
 //! # }
 //! ```
 //!
-//! Requests travel over hops unless [`Network::with_mode`] says otherwise; give it a place for the
-//! guards, which are kept for weeks.
+//! Requests travel over three hops unless [`Network::with_mode`] says otherwise; give it a folder for
+//! the guards, which are kept for weeks. Networks of fewer nodes, or of one operator, need
+//! [`Mode::Direct`].
 //!
 //! A bot listens; `examples/echo_bot.rs` is a whole one.
 //!
@@ -52,10 +53,12 @@
 //! | [`vault`] | [`FileVault`](vault::FileVault): the encrypted store |
 //! | [`agent`] | a handle on the client machine alone, for programs without a vault |
 //! | `driver` | the task that owns everything |
+//! | [`kept`] | what is kept from one start to the next besides the vault |
 //! | `link` | the machine's network as the endpoint's |
 
 pub mod agent;
 mod driver;
+pub mod kept;
 mod link;
 pub mod network;
 pub mod session;

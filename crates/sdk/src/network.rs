@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use session_client::onion::{GuardList, Mode};
-use session_core::{Decode as _, Encode as _};
+use session_client::onion::Mode;
 use session_protocol::{Membership, network_file};
 use session_rpc::network_file::NetworkFile;
-use session_runtime::files::{self, Existing, Loose, SECRET_MODE};
 
-/// A list of guards has less than 500 bytes.
-const GUARDS_BYTES_MAX: usize = 4096;
+use crate::kept::KeptFiles;
 
 /// A network file of ten thousand nodes fits.
 const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -32,37 +29,7 @@ pub struct Network {
     pub(crate) membership: Arc<dyn Membership>,
     pub(crate) directory: Option<Arc<dyn Directory>>,
     pub(crate) mode: Mode,
-    pub(crate) guards: GuardFile,
-}
-
-/// Where the guards are kept. What is there is private: it tells through whom somebody is reached.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GuardFile(Option<PathBuf>);
-
-impl GuardFile {
-    /// Reads the guards of the last time; none, where there are none.
-    pub(crate) fn load(&self) -> GuardList {
-        let Some(path) = self.0.as_ref().filter(|path| path.exists()) else {
-            return GuardList::default();
-        };
-        let read = files::read_secret(path, GUARDS_BYTES_MAX, Loose::Warn);
-        let read = read.map_err(|error| error.to_string());
-        let list = read
-            .and_then(|bytes| GuardList::decode_exact(&bytes).map_err(|error| error.to_string()));
-        list.unwrap_or_else(|why| {
-            tracing::warn!("{}: {why}; other guards are chosen", path.display());
-            GuardList::default()
-        })
-    }
-
-    /// Keeps the guards for the next start. Where that fails, others are chosen then.
-    pub(crate) fn save(&self, guards: &GuardList) {
-        let Some(path) = &self.0 else { return };
-        let bytes = guards.to_bytes();
-        if let Err(error) = files::write_atomic(path, &bytes, SECRET_MODE, Existing::Replace) {
-            tracing::warn!("the guards are not kept: {error}");
-        }
-    }
+    pub(crate) kept: KeptFiles,
 }
 
 /// Why a network file is of no use.
@@ -79,8 +46,8 @@ impl Network {
     /// Takes nodes that do not change.
     #[must_use]
     pub fn new(membership: Arc<dyn Membership>) -> Self {
-        let (mode, guards) = (Mode::default(), GuardFile::default());
-        Self { membership, directory: None, mode, guards }
+        let (mode, kept) = (Mode::default(), KeptFiles::default());
+        Self { membership, directory: None, mode, kept }
     }
 
     /// Reads a network file.
@@ -105,11 +72,20 @@ impl Network {
     }
 
     /// Has requests travel this way. With hops, the nodes that packets are given to are kept in
-    /// `guards`: with others at each start, one of them would soon be an enemy's.
+    /// `folder` ([`GUARDS_FILE`](crate::kept::GUARDS_FILE)): with others at each start, one of them
+    /// would soon be an enemy's. Hop keys and the state of hops are kept beside them, which makes
+    /// starts faster.
     #[must_use]
-    pub fn with_mode(mut self, mode: Mode, guards: Option<PathBuf>) -> Self {
-        (self.mode, self.guards) = (mode, GuardFile(guards));
+    pub fn with_mode(mut self, mode: Mode, folder: Option<PathBuf>) -> Self {
+        (self.mode, self.kept) = (mode, KeptFiles(folder));
         self
+    }
+
+    /// Returns what is kept from the last start and cannot be used, in words: a session starts
+    /// without it.
+    #[must_use]
+    pub fn broken(&self) -> Vec<String> {
+        self.kept.load().1
     }
 
     /// Returns how requests travel.

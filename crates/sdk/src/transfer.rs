@@ -375,15 +375,25 @@ impl Outgoing {
 
     async fn store(&mut self, session: &Session) -> Result<(), FileError> {
         let pending = std::mem::take(&mut self.pending);
-        for some in pending.chunks(PIECES_AT_ONCE) {
+        let address = self.mailbox.address();
+        let store = async |some: &[SealedPiece]| {
             let items = some.iter().map(|piece| NewItem {
                 namespace: ATTACHMENTS,
                 ttl: TTL_MAX,
                 data: piece.item.clone(),
             });
-            let address = self.mailbox.address();
-            let command = client::Command::StoreMany { address, items: items.collect() };
-            session.network(command).await?;
+            let items: Vec<NewItem> = items.collect();
+            if items.is_empty() {
+                return Ok(());
+            }
+            session.network(client::Command::StoreMany { address, items }).await.map(drop)
+        };
+        for some in pending.chunks(PIECES_AT_ONCE) {
+            // Over hops a request holds one piece: some are on their way at once.
+            let mut parts = some.chunks(some.len().div_ceil(4));
+            let mut part = || parts.next().unwrap_or_default();
+            let [a, b, c, d] = [part(), part(), part(), part()];
+            tokio::try_join!(store(a), store(b), store(c), store(d))?;
         }
         Ok(())
     }

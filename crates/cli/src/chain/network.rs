@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use session_core::NodeId;
+use session_crypto::AccountRef;
 use session_protocol::network_file;
 use session_rpc::network_file::{NetworkFile, NodeEntry};
 use session_runtime::files::{self, Existing};
@@ -94,5 +95,7 @@ fn entry(node: &Answer) -> Result<NodeEntry> {
         address: node.parsed("endpoint")?,
         swarm: session_rpc::network_file::swarm_id(swarm)
             .ok_or_else(|| node.wrong(&"swarmId: it must be hex digits"))?,
+        operator: Some(node.parsed::<AccountRef>("operator")?.0),
+        stake: Some(node.amount("stake")?.0),
     })
 }

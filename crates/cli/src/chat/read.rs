@@ -17,6 +17,9 @@ use crate::out::{self, Out};
 /// How long reading waits for the network before it shows what is here.
 const PATIENCE: Span = Span::from_secs(30);
 
+/// Round trips that this takes at most, one after another.
+const TRIPS: u32 = 10;
+
 /// New messages of one conversation that are looked up at once.
 const NEW_MAX: usize = 1000;
 
@@ -94,7 +97,7 @@ pub(super) fn search(home: &Home, out: Out, words: &str, limit: usize) -> Result
 
 pub(super) async fn unread(home: &Home, out: Out, of: Option<&Where>) -> Result<()> {
     desk::with(home, async |session| {
-        let synced = idle(session, PATIENCE).await?;
+        let synced = idle(home, session, PATIENCE).await?;
         if !synced {
             out.warn("the network does not answer in time: this is what is here");
         }
@@ -116,7 +119,7 @@ pub(super) async fn unread(home: &Home, out: Out, of: Option<&Where>) -> Result<
         for summary in &threads {
             show_new(session, out, summary).await?;
         }
-        idle(session, PATIENCE).await.map(drop)
+        idle(home, session, PATIENCE).await.map(drop)
     })
     .await
 }
@@ -149,7 +152,7 @@ async fn show_new(session: &Session, out: Out, summary: &Summary) -> Result<()> 
 
 pub(super) async fn sync(home: &Home, out: Out, patience: Span) -> Result<()> {
     desk::with(home, async |session| {
-        if !idle(session, patience).await? {
+        if !idle(home, session, patience).await? {
             return Err(Failure::new(Code::Network, "the network does not answer in time"));
         }
         let threads = desk::view(session, thread::threads).await?;
@@ -164,8 +167,9 @@ pub(super) async fn sync(home: &Home, out: Out, patience: Span) -> Result<()> {
 }
 
 /// Fetches what is new and sends what waits; returns whether that was done in time.
-async fn idle(session: &Session, patience: Span) -> Result<bool> {
-    let synced = tokio::time::timeout(desk::duration(patience), session.sync_until_idle()).await;
+async fn idle(home: &Home, session: &Session, patience: Span) -> Result<bool> {
+    let patience = desk::duration(patience) + home.slack(TRIPS);
+    let synced = tokio::time::timeout(patience, session.sync_until_idle()).await;
     match synced {
         Ok(done) => done.map(|()| true).map_err(desk::failure),
         Err(_) => Ok(false),

@@ -59,7 +59,7 @@ async fn unsend(home: &Home, out: Out, of: &Where, message: &String, wait: &Wait
         let (place, about) = find(session, of, Some(message)).await?;
         let id = about.ok_or_else(|| Failure::not_found("there is no such message"))?;
         let said = session.unsend(place.peer, id).await.map_err(desk::failure)?;
-        let status = desk::wait(session, out, Sent::Change, wait).await?;
+        let status = desk::wait(home, session, out, Sent::Change, wait).await?;
         report(out, said, status);
         Ok(())
     })
@@ -82,14 +82,14 @@ async fn said(
     say: impl FnOnce(Option<session_messaging::say::SayId>) -> Result<Say>,
 ) -> Result<()> {
     desk::with(home, async |session| {
-        desk::catch_up(session, wait).await;
+        desk::catch_up(home, session, wait).await;
         let (place, about) = find(session, to, about).await?;
         let say = say(about)?;
         contact::compare_first(home, out, session, place.peer).await?;
         let message = matches!(say, Say::Text { .. });
         let said = session.say_this(place.peer, say).await.map_err(desk::failure)?;
         let sent = if message { Sent::Message(said.thread, said.id) } else { Sent::Change };
-        let status = desk::wait(session, out, sent, wait).await?;
+        let status = desk::wait(home, session, out, sent, wait).await?;
         report(out, said, status);
         Ok(())
     })
@@ -138,11 +138,11 @@ async fn timer(
         Some(span) => Disappear::AfterSend { span },
     };
     desk::with(home, async |session| {
-        desk::catch_up(session, wait).await;
+        desk::catch_up(home, session, wait).await;
         let (place, _) = find(session, of, None).await?;
         contact::compare_first(home, out, session, place.peer).await?;
         set_timer(session, place.peer, disappear).await?;
-        desk::wait(session, out, Sent::Change, wait).await?;
+        desk::wait(home, session, out, Sent::Change, wait).await?;
         out.result(
             || format!("messages disappear: {}", show::disappear(disappear)),
             || json!({ "disappear": show::disappear(disappear) }),
@@ -196,7 +196,7 @@ pub(super) async fn file(
     wait: &Wait,
 ) -> Result<()> {
     desk::with(home, async |session| {
-        desk::catch_up(session, wait).await;
+        desk::catch_up(home, session, wait).await;
         let (place, _) = find(session, to, None).await?;
         contact::compare_first(home, out, session, place.peer).await?;
         let bar = transfer::bar(!out.is_json() && std::io::stderr().is_terminal(), "sending");
@@ -210,7 +210,7 @@ pub(super) async fn file(
         bar.finish_and_clear();
         let said = sent.said;
         let message = Sent::Message(said.thread, said.id);
-        let status = desk::wait(session, out, message, wait).await?;
+        let status = desk::wait(home, session, out, message, wait).await?;
         out.result(
             || {
                 let resumed = match sent.resumed_at {

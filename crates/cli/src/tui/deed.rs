@@ -7,6 +7,7 @@ use session_crypto::AccountRef;
 use session_messaging::messenger::api::Command;
 use session_messaging::say::{Disappear, Peer, Say, Standing};
 use session_messaging::thread::{self, ThreadId};
+use session_runtime::http::client::Endpoint;
 use session_sdk::Session;
 
 use super::load;
@@ -37,14 +38,24 @@ pub(super) const fn is_slow(action: &Action) -> bool {
 }
 
 /// Carries an action out; what goes wrong is a sentence at the bottom.
-pub(super) async fn perform(session: &Session, action: Action, tell: Tell<'_>) -> Vec<News> {
-    match attempt(session, action, tell).await {
+pub(super) async fn perform(
+    session: &Session,
+    chain: Option<&Endpoint>,
+    action: Action,
+    tell: Tell<'_>,
+) -> Vec<News> {
+    match attempt(session, chain, action, tell).await {
         Ok(news) => news,
         Err(failure) => vec![News::Notice { text: failure.to_string(), bad: true }],
     }
 }
 
-async fn attempt(session: &Session, action: Action, tell: Tell<'_>) -> Result<Vec<News>> {
+async fn attempt(
+    session: &Session,
+    chain: Option<&Endpoint>,
+    action: Action,
+    tell: Tell<'_>,
+) -> Result<Vec<News>> {
     match action {
         Action::Load { thread, limit } => {
             Ok(vec![desk::view(session, move |vault| load::letters(vault, thread, limit)).await?])
@@ -72,15 +83,18 @@ async fn attempt(session: &Session, action: Action, tell: Tell<'_>) -> Result<Ve
             unsent.map(|_| Vec::new()).map_err(desk::failure)
         }
         Action::First { account, text } => {
-            let said = session.say(Peer::Account { account }, text).await.map_err(desk::failure)?;
-            Ok(vec![conversations(session).await?, News::Open(said.thread)])
+            let peer = Peer::Account { account };
+            let mut news = compare(session, chain, peer).await?;
+            let said = session.say(peer, text).await.map_err(desk::failure)?;
+            news.extend([conversations(session).await?, News::Open(said.thread)]);
+            Ok(news)
         }
         Action::Send { thread, path } => send(session, thread, &path, tell).await,
         Action::Save { thread, place, folder } => save(session, thread, place, &folder, tell).await,
         Action::Accept { thread } => stand(session, thread, Standing::Accepted, "accepted").await,
         Action::Block { thread } => stand(session, thread, Standing::Blocked, "blocked").await,
         Action::Unblock { thread } => stand(session, thread, Standing::Accepted, "unblocked").await,
-        Action::Chat { account } => chat(session, &account).await,
+        Action::Chat { account } => chat(session, chain, &account).await,
         action => manage(session, action).await,
     }
 }
@@ -212,18 +226,26 @@ async fn speak(session: &Session, action: Action) -> Result<()> {
 }
 
 /// Begins a conversation: an account becomes a contact, and its thread is shown.
-async fn chat(session: &Session, given: &str) -> Result<Vec<News>> {
+async fn chat(session: &Session, chain: Option<&Endpoint>, given: &str) -> Result<Vec<News>> {
     let account = accounts(&[given.to_owned()])?[0];
     contact::look_up(session, account).await?;
+    let mut news = compare(session, chain, Peer::Account { account }).await?;
     contact::set(session, account, Standing::Accepted, None, None).await?;
     let find = move |vault: &dyn session_messaging::vault::Vault| {
         thread::thread_of(vault, &Peer::Account { account })
     };
-    let news = conversations(session).await?;
+    let known = conversations(session).await?;
     match desk::view(session, find).await? {
-        Some(thread) => Ok(vec![news, News::Open(thread)]),
-        None => Ok(vec![News::Begin { account, title: desk::short(&account) }]),
+        Some(thread) => news.extend([known, News::Open(thread)]),
+        None => news.push(News::Begin { account, title: desk::short(&account) }),
     }
+    Ok(news)
+}
+
+/// Before the first words to somebody: what the chain contradicts is refused.
+async fn compare(session: &Session, chain: Option<&Endpoint>, peer: Peer) -> Result<Vec<News>> {
+    let warning = contact::first_words(chain.cloned(), session, peer).await?;
+    Ok(warning.into_iter().map(|text| News::Notice { text, bad: true }).collect())
 }
 
 fn accounts(given: &[String]) -> Result<Vec<AccountId>> {

@@ -17,6 +17,7 @@ use ratatui::crossterm::terminal::{
 use ratatui::prelude::CrosstermBackend;
 use session_core::Time;
 use session_messaging::messenger::api::Event;
+use session_runtime::http::client::Endpoint;
 use session_sdk::{Notice, Session};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ use super::view;
 use crate::exit::{Doing, Failure, Result};
 use crate::home::Home;
 use crate::out::Out;
-use crate::{desk, person};
+use crate::{desk, local_chain, person};
 
 /// Keys and actions that wait; a person types slower than that.
 const WAITING_MAX: usize = 1024;
@@ -51,12 +52,13 @@ pub(crate) async fn run(home: &Home, out: Out, typing: bool) -> Result<()> {
              'read', 'follow' and 'session bot'",
         ));
     }
+    let chain = local_chain::known(home)?;
     let session = desk::open(home).await?;
     let me = desk::view(&session, load::own).await?;
     let done = {
         let screen = Screen::open()?;
         let typing = typing.then(Typing::default);
-        Room::new(&session, State::new(me), typing).serve(screen).await
+        Room::new(&session, chain, State::new(me), typing).serve(screen).await
     };
     // What cannot be sent now is sent the next time.
     let _ = tokio::time::timeout(GOODBYE, session.sync_until_idle()).await;
@@ -115,6 +117,8 @@ enum Report {
 /// Everything that goes on while the terminal is open.
 struct Room<'a> {
     session: &'a Session,
+    /// With which first contacts are compared.
+    chain: Option<Endpoint>,
     state: State,
     zone: TimeZone,
     /// Actions that are done one after another.
@@ -128,13 +132,18 @@ struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    fn new(session: &'a Session, state: State, typing: Option<Typing>) -> Self {
+    fn new(
+        session: &'a Session,
+        chain: Option<Endpoint>,
+        state: State,
+        typing: Option<Typing>,
+    ) -> Self {
         let (quick, orders) = mpsc::channel(WAITING_MAX);
         let (reports, heard) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(work(session.clone(), orders, reports.clone()));
+        tokio::spawn(work(session.clone(), chain.clone(), orders, reports.clone()));
         let zone = TimeZone::system();
         let transfers = BTreeMap::new();
-        Self { session, state, zone, quick, reports, heard, transfers, next: 0, typing }
+        Self { session, chain, state, zone, quick, reports, heard, transfers, next: 0, typing }
     }
 
     async fn serve(mut self, mut screen: Screen) -> Result<()> {
@@ -306,12 +315,13 @@ impl<'a> Room<'a> {
             }
             self.next += 1;
             let (id, session, reports) = (self.next, self.session.clone(), self.reports.clone());
+            let chain = self.chain.clone();
             tokio::spawn(async move {
                 let news = {
                     // A full queue leaves steps out, which the next step makes up for.
                     let mut tell =
                         |transfer| drop(reports.try_send(Report::Transfer(id, Some(transfer))));
-                    deed::perform(&session, action, &mut tell).await
+                    deed::perform(&session, chain.as_ref(), action, &mut tell).await
                 };
                 let _ = reports.send(Report::Transfer(id, None)).await;
                 let _ = reports.send(Report::News(news)).await;
@@ -329,9 +339,14 @@ async fn still(until: Option<Time>) {
     }
 }
 
-async fn work(session: Session, mut orders: mpsc::Receiver<Action>, reports: mpsc::Sender<Report>) {
+async fn work(
+    session: Session,
+    chain: Option<Endpoint>,
+    mut orders: mpsc::Receiver<Action>,
+    reports: mpsc::Sender<Report>,
+) {
     while let Some(action) = orders.recv().await {
-        let news = deed::perform(&session, action, &mut |_| {}).await;
+        let news = deed::perform(&session, chain.as_ref(), action, &mut |_| {}).await;
         if !news.is_empty() && reports.send(Report::News(news)).await.is_err() {
             return;
         }

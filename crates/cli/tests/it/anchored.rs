@@ -12,6 +12,7 @@ use session_crypto::{Identity, Phrase, identity_file};
 use crate::chains::{chain, path};
 use crate::harness::{Network, Person, text};
 use crate::talking::{friends, person};
+use crate::terminal::Screen;
 
 fn said(output: &Output) -> Value {
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -153,5 +154,13 @@ fn manifests_are_anchored_and_what_contradicts_is_found() {
     // Nobody is written to for the first time whom the chain contradicts.
     let (code, said) = carol.fails(&["chat", "send", &alice_id, "hello"]);
     assert_eq!((code, said.contains("the anchor contradicts")), (4, true), "{said}");
+    let screen = Screen::open(&carol);
+    screen.wait("nobody yet");
+    screen.press("n");
+    screen.wait("New chat");
+    screen.paste(&alice_id);
+    screen.press("\r");
+    screen.wait("the anchor contradicts");
+    drop(screen);
     bob.json(&["chat", "send", &alice_id, "we have talked before"]);
 }

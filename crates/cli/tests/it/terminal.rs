@@ -21,14 +21,14 @@ fn size(count: u16) -> NonZero<u16> {
 }
 
 /// A terminal in which `session chat` runs.
-struct Screen {
+pub(crate) struct Screen {
     pty: Arc<Pty>,
     child: Child,
     shown: Arc<Mutex<vt100::Parser>>,
 }
 
 impl Screen {
-    fn open(person: &Person) -> Self {
+    pub(crate) fn open(person: &Person) -> Self {
         Self::open_with(person, &["chat"])
     }
 
@@ -57,7 +57,7 @@ impl Screen {
     }
 
     /// Waits until something is on the screen.
-    fn wait(&self, wanted: &str) {
+    pub(crate) fn wait(&self, wanted: &str) {
         self.wait_for(PATIENCE, wanted);
     }
 
@@ -73,12 +73,12 @@ impl Screen {
         }
     }
 
-    fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         (&*self.pty).write_all(keys.as_bytes()).expect("it reads keys");
     }
 
     /// Pastes, as a terminal does it.
-    fn paste(&self, text: &str) {
+    pub(crate) fn paste(&self, text: &str) {
         self.press(&format!("\x1b[200~{text}\x1b[201~"));
     }
 

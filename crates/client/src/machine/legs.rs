@@ -65,7 +65,9 @@ impl Client {
         let until = cx.now + self.config.limits.try_time;
         let (since, patient_until, wait) = (cx.now, cx.now + patience, Wait::Connection);
         let resend_at = Time::MAX;
-        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
+        let goes_on = false;
+        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        self.give_chance(id, leg, trying);
         self.nodes.used(node, cx.now);
         let input = session_network::Input::Connect { node };
         self.overlay(cx, |network, cx| network.handle(cx, input));
@@ -165,16 +167,18 @@ impl Client {
         let until = cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK);
         let wait = Wait::Answer { request: number, sent };
         let (since, patient_until, resend_at) = (cx.now, cx.now + patience, Time::MAX);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
+        let goes_on = false;
+        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        self.give_chance(id, leg, trying);
     }
 
     pub(super) fn patience(&self, node: &NodeId) -> Span {
-        let usual = match &self.routes {
-            Some(routes) => routes.usual_time(),
-            None => self.nodes.latency(node),
-        };
-        let usual = usual.unwrap_or_default().as_millis();
-        self.config.limits.patience.max(Span::from_millis(usual.saturating_mul(PATIENCE_FACTOR)))
+        let default = self.config.limits.patience;
+        if let Some(routes) = &self.routes {
+            return routes.patience(default);
+        }
+        let usual = self.nodes.latency(node).unwrap_or_default().as_millis();
+        default.max(Span::from_millis(usual.saturating_mul(PATIENCE_FACTOR)))
     }
 
     /// Asks second nodes where the first ones take their time.
@@ -353,8 +357,12 @@ impl Client {
                 // A rival was asked for the same part.
                 self.end_tries(id, leg);
                 let Some(task) = self.tasks.get_mut(&id) else { return };
-                (task.legs[leg].stay, task.legs[leg].stage) = (Some(node), Stage::Ready);
-                task.due = cx.now + task.span;
+                let this = &mut task.legs[leg];
+                (this.stay, this.stage, this.hedges) = (Some(node), Stage::Ready, 0);
+                // A second opinion is waited for as long as it comes, and no longer.
+                let second = task.work.is_read() && !task.served.is_empty();
+                let span = if second { self.config.limits.second_page_time } else { task.span };
+                task.due = cx.now + span;
                 self.nodes.served(node);
                 self.report_progress(cx, id);
             }

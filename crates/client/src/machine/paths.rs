@@ -68,14 +68,12 @@ impl Client {
                 routes.miss(&exit, now);
             }
         }
+        routes.restore((&*self.config.membership, &*self.config.verifier), now);
         let gone = routes.let_go(now);
         let wanted = routes.wanted_links(exit, now, &mut *cx.rng);
         let missing: Vec<NodeId> =
             wanted.iter().filter(|node| !routes.is_linked(node)).copied().collect();
         routes.refresh(now, &mut *cx.rng);
-        if let Some(guards) = routes.guards.take_changed() {
-            cx.effects.push(Effect::Guards(guards));
-        }
         for node in gone {
             self.forget(cx, node);
         }
@@ -165,7 +163,8 @@ impl Client {
         let payload = &request(0, vec![operation(question, HIDDEN_PAGE_BYTES)]).to_bytes();
         let (answer_bytes, purpose) = (Size::Large.answer_bytes_max(), Purpose::Keys { number });
         let (service, until) = (service::REQUEST, cx.now + HIDDEN_TIME + extra);
-        let errand = Errand { exit, service, payload, answer_bytes, purpose, until };
+        let late_at = Time::MAX;
+        let errand = Errand { exit, service, payload, answer_bytes, purpose, late_at, until };
         if self.dispatch(cx, &errand, &[]).is_ok()
             && let Some(routes) = &mut self.routes
         {
@@ -224,6 +223,9 @@ impl Client {
     pub(super) fn routes_due(&mut self, cx: &mut Cx<'_>) {
         let (now, idle) = (cx.now, self.config.limits.idle_time);
         let Some(routes) = &mut self.routes else { return };
+        if routes.note_late(now) {
+            routes.directory.hurry(now);
+        }
         let expired = routes.expire(now);
         routes.directory.expire(now);
         for circuit in expired {
@@ -237,6 +239,15 @@ impl Client {
         {
             self.send_packet(cx, packed);
         }
+    }
+
+    /// Gives out what is to be kept for the next start.
+    pub(super) fn keep(&mut self, cx: &mut Cx<'_>) {
+        let Some(routes) = &mut self.routes else { return };
+        let guards = routes.guards.take_changed().map(Effect::Guards);
+        let keys = routes.directory.take_changed().map(Effect::HopKeys);
+        let health = routes.take_health(cx.now).map(Effect::Health);
+        cx.effects.extend([guards, keys, health].into_iter().flatten());
     }
 
     /// Notes when guards and keys are looked at again.

@@ -19,6 +19,12 @@ use crate::work::{ROUTED_ITEMS_MAX, Room, Sent, Step, Work, request};
 /// Times that a node is asked once more because a packet to it was lost, before it is left.
 const REROUTES_MAX: u32 = 4;
 
+/// Of so many readings from one node alone, one is from any.
+const OTHERS_OF: u64 = 4;
+
+/// Most doublings of the time that a node has before another one is asked.
+const HEDGE_DOUBLINGS_MAX: u32 = 4;
+
 /// Wait until there may be room for another packet.
 const FULL_WAIT: Span = Span::from_millis(200);
 
@@ -33,6 +39,13 @@ const REQUEST_BYTES: usize = 2_048;
 
 /// A reply that does not fit the longest answer is asked for in parts, down to this.
 const NARROW_MAX: usize = 64;
+
+/// When a packet takes longer than others do, and when it counts as lost.
+#[derive(Clone, Copy)]
+struct Times {
+    late_at: Time,
+    until: Time,
+}
 
 impl Client {
     /// Chooses who is asked: of those that a packet can get to one that was read from before, and
@@ -53,7 +66,10 @@ impl Client {
         if reachable.is_empty() {
             reachable = candidates.to_vec();
         }
-        if leg == 0 {
+        reachable = routes.without_suspects(reachable, cx.now);
+        // Who is read from alone is not always the same: it could withhold something for good.
+        let alone = matches!(task.work, Work::Poll(_)) && task.legs.len() == 1;
+        if leg == 0 && !(alone && cx.rng.below(OTHERS_OF) == 0) {
             let known = task.work.known_places();
             let known: Vec<NodeId> = reachable
                 .iter()
@@ -77,7 +93,9 @@ impl Client {
         // Whose fault it is that there is no path is not known: the task's time is all that counts.
         let (since, wait) = (cx.now, task::Wait::Connection);
         let [patient_until, until, resend_at] = [Time::MAX; 3];
-        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
+        let goes_on = false;
+        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        self.give_chance(id, leg, trying);
     }
 
     /// Returns how much a request of a task may hold, and its reply.
@@ -109,21 +127,35 @@ impl Client {
     ) {
         let &Asked { id, leg, node, number, bytes } = asked;
         let Some(task) = self.tasks.get(&id) else { return };
-        let (shun, expected) = (task.legs[leg].shun.clone(), task.work.reply_bytes());
+        let (mut shun, expected) = (task.legs[leg].shun.clone(), task.work.reply_bytes());
+        // Whatever is late for this must not be late once more.
+        if let Some(routes) = &self.routes {
+            let out = task.legs[leg].tries().filter_map(Try::request);
+            shun.extend(out.flat_map(|request| routes.hops_of(request)));
+        }
         let extra = self.extra_time(task);
+        let waits = task.work.waits();
         let until =
             cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK) + extra;
-        if let Err(unready) = self.send_routed(cx, id, node, number, operations, until, &shun) {
+        let patience = self.patience(&node)
+            + transfer_time(bytes + expected.min(bytes), USUAL_LINK)
+            + waits.unwrap_or_default();
+        let late_at = if waits.is_some() { Time::MAX } else { cx.now + patience };
+        // Whoever is asked later has more time: it may be us.
+        let hedges = (task.legs[leg].hedges / 2).min(HEDGE_DOUBLINGS_MAX);
+        let patience = Span::from_millis(patience.as_millis() << hedges);
+        let times = Times { late_at, until };
+        if let Err(unready) = self.send_routed(cx, id, node, number, operations, times, &shun) {
             return self.not_sent(cx, id, leg, node, unready);
         }
         self.stats.requests += 1;
         self.requests.insert(number, (id, leg));
-        let patience =
-            self.patience(&node) + transfer_time(bytes + expected.min(bytes), USUAL_LINK) + extra;
         let wait = task::Wait::Answer { request: number, sent };
         let (since, patient_until) = (cx.now, cx.now + patience);
         let resend_at = since + Span::from_millis(patience.as_millis() * 3 / 2);
-        self.give_chance(id, leg, Try { node, since, patient_until, until, resend_at, wait });
+        let goes_on = true;
+        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        self.give_chance(id, leg, trying);
     }
 
     // What hops add on purpose, three times over because it is drawn; and what the exit is asked to
@@ -141,7 +173,7 @@ impl Client {
         exit: NodeId,
         number: u64,
         operations: Vec<Operation>,
-        until: Time,
+        Times { late_at, until }: Times,
         shun: &[NodeId],
     ) -> Result<(), Unready> {
         let Some(task) = self.tasks.get(&id) else { return Ok(()) };
@@ -156,7 +188,7 @@ impl Client {
             None => (service::REQUEST, Purpose::Request { number }, request.to_bytes()),
         };
         let payload = &payload;
-        let errand = Errand { exit, service, payload, answer_bytes, purpose, until };
+        let errand = Errand { exit, service, payload, answer_bytes, purpose, late_at, until };
         self.dispatch(cx, &errand, shun)
     }
 
@@ -178,7 +210,7 @@ impl Client {
 
     /// Gives a packet to its guard. Where the link went meanwhile, it is lost with the others.
     pub(super) fn send_packet(&mut self, cx: &mut Cx<'_>, packed: Packed) {
-        let Packed { guard, circuit, packet } = packed;
+        let Packed { guard, circuit, packet, .. } = packed;
         if let Some(routes) = &mut self.routes {
             routes.left(&packet);
         }
@@ -341,8 +373,12 @@ impl Client {
         let (has_room, shun) = (routes.has_room(), routes.hops_of(number));
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(trying) = task.legs[leg].asked_mut(number) else { return };
-        trying.resend_at = Time::MAX;
         let (node, until, since) = (trying.node, trying.until, trying.since);
+        // Each time twice as late: it may be us.
+        let waited = cx.now.since(since);
+        trying.resend_at = cx.now + Span::from_millis(waited.as_millis() * 2);
+        let late_at = if task.work.waits().is_some() { Time::MAX } else { cx.now + waited };
+        let times = Times { late_at, until };
         if !has_room {
             return;
         }
@@ -350,7 +386,7 @@ impl Client {
         let now = if matches!(task.work, Work::Store(_)) { since } else { cx.now };
         let Some(Ok((operations, _))) = self.make(cx, id, node, now) else { return };
         // Where there is no second path, the first one is waited for.
-        if self.send_routed(cx, id, node, number, operations, until, &shun).is_ok()
+        if self.send_routed(cx, id, node, number, operations, times, &shun).is_ok()
             && let Some(routes) = &mut self.routes
         {
             routes.stats.rerouted += 1;

@@ -18,6 +18,12 @@ use crate::work::{Polling, Work, is_genuine, request};
 /// Nodes that an inbox is read from: what one of them withholds, the other one has.
 const POLL_NODES: usize = 2;
 
+/// The same where packets leave at times of their own, and are few: another node is drawn now and then.
+const POLL_NODES_PACED: usize = 1;
+
+/// Readings at once there, where each takes seconds on purpose.
+const POLLS_PACED_MAX: usize = 32;
+
 impl Client {
     /// Returns how many inboxes are watched.
     #[must_use]
@@ -81,14 +87,19 @@ impl Client {
         self.watch.collect(cx.now, |address| placement::nearest(address, &swarms));
         // Over hops each inbox is asked for by itself: nobody learns which ones belong together.
         let batch_max = if self.routes.is_some() { 1 } else { BATCH_MAX };
-        while self.watch.polls() < self.config.limits.polls_max
+        let is_paced = self.routes.as_ref().is_some_and(|it| it.mode().every().is_some());
+        let (nodes, polls_max) = match is_paced {
+            true => (POLL_NODES_PACED, POLLS_PACED_MAX),
+            false => (POLL_NODES, self.config.limits.polls_max),
+        };
+        while self.watch.polls() < polls_max
             && let Some((swarm, batch)) = self.watch.batch(batch_max)
         {
             let listen_to = if batch_max == 1 { None } else { self.choose_pusher(cx, swarm) };
             let (poll, queries) = self.watch.begin(batch, listen_to, cx.now);
             let listen_to = listen_to.filter(|_| queries.iter().any(|query| query.listen));
             let work = Work::Poll(Polling::new(queries, listen_to));
-            let legs = (0..POLL_NODES).map(|leg| Leg::new(listen_to.filter(|_| leg == 0)));
+            let legs = (0..nodes).map(|leg| Leg::new(listen_to.filter(|_| leg == 0)));
             let task = self.internal(cx, work, Route::Swarm(swarm), legs.collect());
             self.tasks.insert(TaskId::Poll(poll), task);
         }

@@ -37,8 +37,12 @@ pub(crate) struct Circuit {
     /// The guard first, the exit last.
     pub(crate) hops: Vec<NodeId>,
     pub(crate) sent: Time,
+    /// When it takes longer than others do.
+    pub(crate) late_at: Time,
     /// When it counts as lost.
     pub(crate) until: Time,
+    /// Whether its hops were blamed for being late.
+    pub(crate) blamed: bool,
 }
 
 impl Circuit {
@@ -56,6 +60,8 @@ impl Circuit {
 pub(crate) struct Circuits {
     out: BTreeMap<u64, (Circuit, ReplyKeys)>,
     ends: BTreeSet<(Time, u64)>,
+    /// Those that are not late yet.
+    lates: BTreeSet<(Time, u64)>,
 }
 
 impl Circuits {
@@ -69,6 +75,7 @@ impl Circuits {
             let number = rng.next_u64();
             if !self.out.contains_key(&number) {
                 self.ends.insert((circuit.until, number));
+                self.lates.insert((circuit.late_at, number));
                 self.out.insert(number, (circuit, keys));
                 return number;
             }
@@ -82,6 +89,7 @@ impl Circuits {
         }
         let (circuit, keys) = self.out.remove(&number)?;
         self.ends.remove(&(circuit.until, number));
+        self.lates.remove(&(circuit.late_at, number));
         Some((circuit, keys))
     }
 
@@ -98,9 +106,25 @@ impl Circuits {
         let mut expired = Vec::new();
         while let Some(&(until, number)) = self.ends.first().filter(|(until, _)| *until <= now) {
             self.ends.remove(&(until, number));
-            expired.extend(self.out.remove(&number).map(|(circuit, _)| circuit));
+            if let Some((circuit, _)) = self.out.remove(&number) {
+                self.lates.remove(&(circuit.late_at, number));
+                expired.push(circuit);
+            }
         }
         expired
+    }
+
+    /// Returns the hops of those that take longer than others do, once.
+    pub(crate) fn late(&mut self, now: Time) -> Vec<Vec<NodeId>> {
+        let mut late = Vec::new();
+        while let Some(&(at, number)) = self.lates.first().filter(|(at, _)| *at <= now) {
+            self.lates.remove(&(at, number));
+            if let Some((circuit, _)) = self.out.get_mut(&number) {
+                circuit.blamed = true;
+                late.push(circuit.hops.clone());
+            }
+        }
+        late
     }
 
     pub(crate) fn is_used(&self, guard: &NodeId) -> bool {
@@ -121,6 +145,7 @@ impl Circuits {
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.ends.first().map(|(until, _)| *until)
+        let first = |of: &BTreeSet<(Time, u64)>| of.first().map(|(at, _)| *at);
+        [first(&self.ends), first(&self.lates)].into_iter().flatten().min()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use session_core::{Entropy, Epoch, NodeId, Span, Time};
+use session_core::{Entropy, Epoch, List, NodeId, Span, Time, record};
 use session_crypto::Verifier;
 use session_network::onion::{HopKey, KEY_LIFE_MAX, SignedHopKey};
 use session_protocol::Membership;
@@ -39,8 +39,28 @@ const AGAIN_MIN: Span = Span::from_secs(1);
 /// Most doublings of that wait: about a minute.
 const AGAIN_DOUBLINGS_MAX: u32 = 6;
 
-/// Keys that did not work are asked for again, but not more often than this.
-const HURRY: Span = Span::from_secs(30);
+/// Keys that are missing or did not work are asked for again after so long, which is doubled each
+/// time that brings nothing: right after the start of a network some are not spread yet.
+const HURRY_MIN: Span = Span::from_secs(1);
+
+/// Most doublings of that: half a minute.
+const HURRY_DOUBLINGS_MAX: u32 = 5;
+
+/// Keys that are kept for the next start: those of 512 nodes for two epochs, 4.7 MB.
+pub const KEYS_KEPT_MAX: usize = 1_024;
+
+record! {
+    /// The hop keys that are known, for their owner's disk. Each is checked again when it is read.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct HopKeyList {
+        /// When they were read from the network.
+        pub read: Time,
+        /// When they are to be read again.
+        pub next: Time,
+        /// They.
+        pub keys: List<SignedHopKey, KEYS_KEPT_MAX>,
+    }
+}
 
 /// A part of the network: all nodes whose ids begin with these bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +97,8 @@ struct Asked {
 struct Known {
     key: HopKey,
     until: Time,
+    /// As it came, to be kept.
+    signed: Box<SignedHopKey>,
 }
 
 /// The keys, bounded by the network's nodes times [`EPOCHS_MAX`].
@@ -91,6 +113,10 @@ pub(crate) struct Directory {
     next: Option<Time>,
     read_at: Option<Time>,
     failures: u32,
+    /// Whether it is read sooner than it was to be, and how often that brought nothing.
+    hurrying: bool,
+    hurried: u32,
+    changed: bool,
 }
 
 /// What came of an answer.
@@ -103,6 +129,35 @@ pub(crate) struct Learned {
 }
 
 impl Directory {
+    /// Goes on where the last start ended. A list that is not all true is one that tells less.
+    pub(crate) fn restore(
+        &mut self,
+        list: HopKeyList,
+        context: (&dyn Membership, &dyn Verifier),
+        now: Time,
+    ) {
+        let HopKeyList { read, next, keys } = list;
+        let learned = keys.into_iter().filter_map(|signed| self.learn(signed, context, now));
+        if learned.filter(|new| *new).count() > 0 && read <= now {
+            // Behind a clock that was wrong keys would never be read again.
+            self.next = Some(next.min(read + KEY_LIFE_MAX));
+            self.read_at = Some(read);
+        }
+    }
+
+    /// Returns the keys if they have to be written: those that are valid longest, if there are many.
+    pub(crate) fn take_changed(&mut self) -> Option<HopKeyList> {
+        let (true, Some(read), Some(next)) = (self.changed, self.read_at, self.next) else {
+            return None;
+        };
+        self.changed = false;
+        let mut keys: Vec<&Known> = self.keys.values().flat_map(BTreeMap::values).collect();
+        keys.sort_by_key(|known| core::cmp::Reverse(known.until));
+        let keys = keys.into_iter().take(KEYS_KEPT_MAX).map(|known| (*known.signed).clone());
+        let keys = List::new(keys.collect::<Vec<_>>()).expect("taken up to the bound");
+        Some(HopKeyList { read, next, keys })
+    }
+
     /// Returns the nodes whose keys of an epoch can be used now.
     pub(crate) fn nodes(&self, epoch: Epoch, now: Time) -> impl Iterator<Item = NodeId> + '_ {
         let of_epoch = self.keys.get(&epoch).into_iter().flatten();
@@ -183,8 +238,12 @@ impl Directory {
 
     /// Keys seem to be out of date: reads them again soon.
     pub(crate) fn hurry(&mut self, now: Time) {
-        let soon = self.read_at.map_or(now, |read| (read + HURRY).max(now));
-        self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
+        let wait = HURRY_MIN.as_millis() << self.hurried.min(HURRY_DOUBLINGS_MAX);
+        let soon = self.read_at.map_or(now, |read| (read + Span::from_millis(wait)).max(now));
+        if self.next.is_none_or(|next| soon < next) {
+            self.next = Some(soon);
+            self.hurrying = true;
+        }
     }
 
     fn is_busy(&self) -> bool {
@@ -271,8 +330,10 @@ impl Directory {
         if known.is_some_and(|known| known.key.valid_from() >= from) {
             return Some(false);
         }
-        let key = signed.verify(&membership.network(), &record.keys, verifier).ok()?;
-        self.keys.entry(epoch).or_default().insert(node, Known { key, until });
+        let signed = Box::new(signed);
+        let key = signed.clone().verify(&membership.network(), &record.keys, verifier).ok()?;
+        self.keys.entry(epoch).or_default().insert(node, Known { key, until, signed });
+        self.hurried = 0;
         Some(true)
     }
 
@@ -280,6 +341,9 @@ impl Directory {
     // time has passed by then, so that the next ones are there; and not all clients ask at once.
     fn read(&mut self, now: Time, rng: &mut dyn Entropy) {
         self.read_at = Some(now);
+        if core::mem::take(&mut self.hurrying) {
+            self.hurried = self.hurried.saturating_add(1);
+        }
         self.keys.values_mut().for_each(|keys| keys.retain(|_, known| now < known.until));
         self.keys.retain(|_, keys| !keys.is_empty());
         while self.keys.len() > EPOCHS_MAX {
@@ -295,6 +359,7 @@ impl Directory {
         let left = until.since(now).as_millis();
         let wait = left / 2 + rng.below(left * 3 / 10 + 1);
         self.next = Some(now + Span::from_millis(wait.max(AGAIN_MIN.as_millis())));
+        self.changed = true;
     }
 
     fn again(&mut self, now: Time) {

@@ -17,11 +17,28 @@ const KEPT: (Span, Span) = (Span::from_days(30), Span::from_days(60));
 /// A guard whose link fails for so long, while that of another one stands, is replaced.
 const GONE_AFTER: Span = Span::from_secs(600);
 
-/// A link that does not come about for so long has somebody stand in for the guard.
+/// A link that does not come about for so long has somebody stand in for the guard; sooner, where
+/// there is no other one.
 const STAND_IN_AFTER: Span = Span::from_secs(3);
+const STAND_IN_ALONE_AFTER: Span = Span::from_millis(1_500);
+
+/// How much later than the first one another guard may be reached.
+const FOLLOW: Span = Span::from_millis(300);
+
+/// How long it is remembered, from one start to the next, that a guard could not be reached.
+const REMEMBERED: Span = GONE_AFTER;
 
 /// Packets in a row that were lost behind a link before the link is made anew.
 const LOSSES_MAX: u32 = 4;
+
+/// Packets in a row that were lost or late behind a link before the other guard is preferred.
+const LATE_MAX: u32 = 2;
+
+/// Packets in a row that were late over some seconds before somebody stands in for the guard.
+const STALLED_MIN: u32 = 6;
+
+/// How long it is preferred, unless something comes back before.
+const LATE_FOR: Span = Span::from_secs(60);
 
 /// Packets in a row that were lost behind a link before somebody stands in for the guard, and before
 /// it is replaced if that goes on: it may be the guard that drops them.
@@ -39,6 +56,17 @@ record! {
         pub until: Time,
     }
 
+    /// A guard that could not be reached lately, for its owner's disk.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Missing {
+        /// The node.
+        pub node: NodeId,
+        /// Since when it cannot be reached.
+        pub since: Time,
+        /// When that was last so.
+        pub seen: Time,
+    }
+
     /// All guards, the preferred ones first.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     pub struct GuardList {
@@ -54,28 +82,56 @@ struct Kept {
     up: bool,
     /// Since when a link is wanted and not there.
     down_since: Option<Time>,
+    /// Since when it could not be reached, as an earlier start has found.
+    missing_since: Option<Time>,
     /// Packets in a row that nothing came back of, and since when.
     losses: u32,
     losing_since: Option<Time>,
+    /// Packets in a row that took their time, and when the last one did.
+    late: u32,
+    late_at: Time,
+    late_since: Time,
 }
 
 impl Kept {
     const fn new(guard: Guard) -> Self {
-        Self { guard, up: false, down_since: None, losses: 0, losing_since: None }
+        Self {
+            guard,
+            up: false,
+            down_since: None,
+            missing_since: None,
+            losses: 0,
+            losing_since: None,
+            late: 0,
+            late_at: Time::ZERO,
+            late_since: Time::ZERO,
+        }
     }
 
     const fn is_failing(&self) -> bool {
         self.losses >= LOSSES_FAILING
     }
 
-    fn is_missing(&self, now: Time) -> bool {
-        let down = self.down_since.is_some_and(|since| now.since(since) >= STAND_IN_AFTER);
-        down || self.is_failing()
+    // A node that died is noticed by its packets long before its link ends.
+    fn is_stalled(&self, now: Time) -> bool {
+        let long = now.since(self.late_since) >= STAND_IN_AFTER;
+        self.late >= STALLED_MIN && long && now.since(self.late_at) < LATE_FOR
+    }
+
+    fn is_down_for(&self, span: Span, now: Time) -> bool {
+        self.down_since.is_some_and(|since| now.since(since) >= span)
+    }
+
+    fn is_missing(&self, patience: Span, now: Time) -> bool {
+        let down = self.missing_since.is_some() || self.is_down_for(patience, now);
+        down || self.is_failing() || self.is_stalled(now)
     }
 
     fn is_gone(&self, now: Time) -> bool {
         let losing = self.losing_since.filter(|_| self.is_failing());
-        let since = self.down_since.or(losing);
+        // It has its chance with each start, whatever was found before.
+        let missing = self.missing_since.filter(|_| self.is_down_for(STAND_IN_AFTER, now));
+        let since = missing.or(self.down_since).or(losing);
         since.is_some_and(|since| now.since(since) >= GONE_AFTER)
     }
 }
@@ -85,12 +141,54 @@ impl Kept {
 pub(crate) struct Guards {
     list: Vec<Kept>,
     changed: bool,
+    /// Who was missing when that was last told.
+    told_missing: Vec<NodeId>,
 }
 
 impl Guards {
     pub(crate) fn new(saved: &GuardList) -> Self {
         let list = saved.guards.iter().map(|guard| Kept::new(*guard)).collect();
-        Self { list, changed: false }
+        Self { list, changed: false, told_missing: Vec::new() }
+    }
+
+    /// Goes on where the last start ended.
+    pub(crate) fn restore(&mut self, missing: &[Missing], now: Time) {
+        for it in missing.iter().filter(|it| it.seen <= now && it.since <= it.seen) {
+            if now.since(it.seen) < REMEMBERED
+                && let Some(kept) = self.get_mut(&it.node).filter(|kept| !kept.up)
+            {
+                kept.missing_since = Some(it.since);
+                self.told_missing.push(it.node);
+            }
+        }
+    }
+
+    /// Returns those that cannot be reached, for the next start.
+    pub(crate) fn missing(&self, now: Time) -> Vec<Missing> {
+        let down =
+            |kept: &Kept| kept.down_since.filter(|_| kept.is_down_for(STAND_IN_ALONE_AFTER, now));
+        let since = |kept: &Kept| kept.missing_since.or_else(|| down(kept));
+        let missing = self.list.iter().filter_map(|kept| Some((kept.guard.node, since(kept)?)));
+        missing.map(|(node, since)| Missing { node, since, seen: now }).collect()
+    }
+
+    /// Tells whether a node is a guard that cannot be reached: as a hop it is likely gone, too.
+    pub(crate) fn is_missing(&self, node: &NodeId, now: Time) -> bool {
+        let missing = |kept: &&Kept| kept.guard.node == *node && !kept.up;
+        let kept = self.list.iter().find(missing);
+        kept.is_some_and(|it| it.is_missing(STAND_IN_ALONE_AFTER, now))
+    }
+
+    /// Tells whether others are missing than when this was last asked. Where no link stands, it is
+    /// our own that fails, and nobody is.
+    pub(crate) fn take_missing_changed(&mut self, now: Time) -> bool {
+        if !self.list.iter().any(|kept| kept.up) {
+            return false;
+        }
+        let missing: Vec<NodeId> = self.missing(now).iter().map(|it| it.node).collect();
+        let changed = missing != self.told_missing;
+        self.told_missing = missing;
+        changed
     }
 
     pub(crate) fn is_guard(&self, node: &NodeId) -> bool {
@@ -128,6 +226,8 @@ impl Guards {
     pub(crate) fn wanted(&mut self, map: &Map, now: Time, rng: &mut dyn Entropy) -> Vec<NodeId> {
         while self.list.len() < GUARDS && self.draw(map, now, rng) {}
         // One is enough to go on with; the search for the second one may take longer.
+        let alone = !self.list.iter().any(|kept| kept.up);
+        let patience = if alone { STAND_IN_ALONE_AFTER } else { STAND_IN_AFTER };
         let mut wanted = Vec::new();
         let mut hopeful = 0;
         let mut place = 0;
@@ -135,7 +235,7 @@ impl Guards {
             if place == self.list.len() && !self.draw(map, now, rng) {
                 break;
             }
-            hopeful += usize::from(!self.list[place].is_missing(now));
+            hopeful += usize::from(!self.list[place].is_missing(patience, now));
             wanted.push(self.list[place].guard.node);
             place += 1;
         }
@@ -160,8 +260,7 @@ impl Guards {
         if best.is_empty() {
             best = others;
         }
-        let Ok(place) = usize::try_from(rng.below(best.len() as u64)) else { return false };
-        let Some(&node) = best.get(place) else { return false };
+        let Some(node) = map.draw(&best, rng) else { return false };
         let more = rng.below((KEPT.1.as_millis() - KEPT.0.as_millis()).saturating_add(1));
         let until = now + KEPT.0 + Span::from_millis(more);
         let guard = Guard { node, since: now, until };
@@ -176,13 +275,17 @@ impl Guards {
 
     /// A link stands.
     pub(crate) fn came_up(&mut self, node: &NodeId, now: Time) {
-        // If there was none before, it was our own link that failed: the others may be well.
+        // If there was none before, it was our own link that failed: the others may be well, and have
+        // a moment to follow.
         if !self.list.iter().any(|kept| kept.up) {
-            let down = self.list.iter_mut().filter(|kept| kept.down_since.is_some());
-            down.for_each(|kept| kept.down_since = Some(now));
+            let at_most = STAND_IN_ALONE_AFTER.as_millis() - FOLLOW.as_millis();
+            for since in self.list.iter_mut().filter_map(|kept| kept.down_since.as_mut()) {
+                *since = (*since).max(now - Span::from_millis(at_most));
+            }
         }
         if let Some(kept) = self.get_mut(node) {
-            (kept.up, kept.down_since) = (true, None);
+            (kept.up, kept.down_since, kept.missing_since) = (true, None, None);
+            kept.late = 0;
         }
     }
 
@@ -202,7 +305,17 @@ impl Guards {
 
     pub(crate) fn came_back(&mut self, node: &NodeId) {
         if let Some(kept) = self.get_mut(node) {
-            (kept.losses, kept.losing_since) = (0, None);
+            (kept.losses, kept.losing_since, kept.late) = (0, None, 0);
+        }
+    }
+
+    /// A packet that was given to a guard takes its time.
+    pub(crate) fn is_late(&mut self, node: &NodeId, now: Time) {
+        if let Some(kept) = self.get_mut(node) {
+            if kept.late == 0 {
+                kept.late_since = now;
+            }
+            (kept.late, kept.late_at) = (kept.late.saturating_add(1), now);
         }
     }
 
@@ -236,16 +349,27 @@ impl Guards {
     }
 
     /// Tells whether the last packets over a guard came back.
-    pub(crate) fn is_well(&self, node: &NodeId) -> bool {
-        self.list.iter().any(|kept| kept.guard.node == *node && kept.losses < 2)
+    pub(crate) fn is_well(&self, node: &NodeId, now: Time) -> bool {
+        self.losing(node, now) == 0
+    }
+
+    /// Returns how many packets over a guard were lost or late in a row; 0, where that is few.
+    pub(crate) fn losing(&self, node: &NodeId, now: Time) -> u32 {
+        let kept = self.list.iter().find(|kept| kept.guard.node == *node);
+        let losses = kept.map_or(0, |kept| {
+            if now.since(kept.late_at) < LATE_FOR { kept.losses.max(kept.late) } else { 0 }
+        });
+        if losses < LATE_MAX { 0 } else { losses }
     }
 
     /// Returns when somebody has to stand in, or to be replaced.
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
         let downs = self.list.iter().filter_map(|kept| kept.down_since);
         let losing = self.list.iter().filter_map(|kept| kept.losing_since);
+        let alone = downs.clone().map(|since| since + STAND_IN_ALONE_AFTER);
         let stand_ins = downs.clone().map(|since| since + STAND_IN_AFTER);
-        let times = stand_ins.chain(downs.chain(losing).map(|since| since + GONE_AFTER));
+        let times =
+            alone.chain(stand_ins).chain(downs.chain(losing).map(|since| since + GONE_AFTER));
         let ends = self.list.iter().map(|kept| kept.guard.until);
         times.chain(ends).filter(|time| *time > now).min()
     }
@@ -256,6 +380,7 @@ mod tests {
     use session_core::{SeededEntropy, SwarmId, Text};
     use session_crypto::Signer as _;
     use session_crypto::fake::FakeIdentity;
+    use session_protocol::membership::Holder;
     use session_protocol::{NodeRecord, StaticMembership};
 
     use super::*;
@@ -315,7 +440,7 @@ mod tests {
         let first = guards.wanted(&map, at(0), &mut rng);
         assert!(guards.replace(at(1_000)).is_empty(), "it may be our own link");
         guards.came_up(&first[0], at(1_000));
-        assert!(guards.replace(at(1_599)).is_empty(), "counted from when our link was back");
+        assert!(guards.replace(at(1_598)).is_empty(), "counted from when our link was back");
         guards.wanted(&map, at(1_600), &mut rng);
         assert_eq!(guards.replace(at(1_600)), [first[1]]);
         assert!(!guards.is_guard(&first[1]));
@@ -327,6 +452,65 @@ mod tests {
         assert_eq!(guards.up()[0], first[0]);
         assert!(guards.replace(at(2_299)).is_empty());
         assert_eq!(guards.replace(at(2_300)), [second]);
+    }
+
+    #[test]
+    fn who_was_missing_is_stood_in_for_at_once_and_has_its_chance() {
+        let (map, mut rng) = (map(20), SeededEntropy::new(1));
+        let mut guards = Guards::default();
+        let first = guards.wanted(&map, at(0), &mut rng);
+        assert!(!guards.take_missing_changed(at(5)), "it may be our own link");
+        let second = guards.wanted(&map, at(2), &mut rng);
+        assert_eq!(second.len(), 4, "nobody is there, so others are tried soon: {second:?}");
+        guards.came_up(&second[2], at(2));
+        guards.wanted(&map, at(5), &mut rng);
+        assert!(guards.take_missing_changed(at(5)) && !guards.take_missing_changed(at(6)));
+        let missing = guards.missing(at(5));
+        assert!(first.iter().all(|node| missing.iter().any(|it| it.node == *node)));
+        let list = guards.take_changed().expect("new");
+
+        let mut again = Guards::new(&list);
+        again.restore(&missing, at(60));
+        let wanted = again.wanted(&map, at(60), &mut rng);
+        assert!(wanted.starts_with(&first) && wanted.contains(&second[2]), "all at once");
+        again.came_up(&first[0], at(60));
+        again.came_up(&second[2], at(60));
+        assert!(again.missing(at(60)).iter().all(|it| it.node != first[0]), "it is back");
+        // Over several starts: gone for ten minutes, and not reached now either.
+        let mut later = Guards::new(&list);
+        later.restore(&missing, at(604));
+        later.wanted(&map, at(604), &mut rng);
+        later.came_up(&second[2], at(604));
+        assert!(later.replace(at(605)).is_empty(), "it has its chance");
+        let replaced = later.replace(at(608));
+        assert!(replaced.contains(&first[0]) && replaced.contains(&first[1]), "{replaced:?}");
+        let mut forgotten = Guards::new(&list);
+        forgotten.restore(&missing, at(606));
+        assert!(forgotten.missing(at(606)).is_empty(), "that is too long ago");
+    }
+
+    #[test]
+    fn stake_makes_guards_likelier_within_a_bound() {
+        let mut rng = SeededEntropy::new(5);
+        let records: Vec<NodeRecord> = (0..10)
+            .map(|index| NodeRecord {
+                keys: FakeIdentity::generate(&mut rng).public().clone(),
+                address: Text::new(format!("198.{index}.0.1:1")).unwrap(),
+                swarm: SwarmId(1),
+            })
+            .collect();
+        let rich = records[0].id();
+        let stake = |node| if node == rich { 1_000_000 } else { 100 };
+        let holders: Vec<_> = records
+            .iter()
+            .map(|it| (it.id(), Holder { operator: None, stake: Some(stake(it.id())) }))
+            .collect();
+        let network = StaticMembership::new("test", records).unwrap().with_holders(holders);
+        let map = Map::of(&network);
+        let all: Vec<NodeId> = map.nodes().collect();
+        let drawn = (0..1700).filter(|_| map.draw(&all, &mut rng) == Some(rich)).count();
+        // Eight of seventeen shares.
+        assert!((700..900).contains(&drawn), "{drawn}");
     }
 
     #[test]

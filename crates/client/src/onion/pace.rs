@@ -66,11 +66,13 @@ pub(crate) struct Pace<T> {
     every: Span,
     next: Option<Time>,
     queue: VecDeque<T>,
+    /// What leaves when nothing else is left.
+    patient: VecDeque<T>,
 }
 
 impl<T> Pace<T> {
     pub(crate) const fn new(every: Span) -> Self {
-        Self { every, next: None, queue: VecDeque::new() }
+        Self { every, next: None, queue: VecDeque::new(), patient: VecDeque::new() }
     }
 
     /// Begins, unless it has begun.
@@ -91,15 +93,17 @@ impl<T> Pace<T> {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len() < QUEUE_MAX
+        self.queue.len() + self.patient.len() < QUEUE_MAX
     }
 
-    /// Lets something wait for its turn; gives it back where there is no room.
-    pub(crate) fn push(&mut self, what: T) -> Result<(), T> {
+    /// Lets something wait for its turn; gives it back where there is no room. What is patient lets
+    /// everything else go first.
+    pub(crate) fn push(&mut self, what: T, is_patient: bool) -> Result<(), T> {
         if !self.has_room() {
             return Err(what);
         }
-        self.queue.push_back(what);
+        let queue = if is_patient { &mut self.patient } else { &mut self.queue };
+        queue.push_back(what);
         Ok(())
     }
 
@@ -112,7 +116,7 @@ impl<T> Pace<T> {
         self.next = Some(after.max(now + Span::from_millis(1)));
         // Drawn in any case, so that what is sent does not shift the times of what follows.
         let coin = rng.below(8);
-        Some(match self.queue.pop_front() {
+        Some(match self.queue.pop_front().or_else(|| self.patient.pop_front()) {
             Some(what) => Turn::Real(what),
             None if coin < LOOPS_OF_8 => Turn::Loop,
             None => Turn::Drop,
@@ -161,7 +165,7 @@ mod tests {
         for millis in 0..300_000 {
             let now = Time::from_millis(millis);
             if millis % 1000 == 0 && say.contains(&(millis / 1000)) {
-                pace.push(()).unwrap();
+                pace.push((), false).unwrap();
             }
             if let Some(turn) = pace.turn(now, &mut rng) {
                 sent.push(now);
@@ -185,11 +189,11 @@ mod tests {
         let (mut pace, mut rng) = (Pace::new(Span::from_secs(1)), SeededEntropy::new(1));
         pace.begin(Time::ZERO, &mut rng);
         for number in 0..QUEUE_MAX {
-            assert_eq!(pace.push(number), Ok(()));
+            assert_eq!(pace.push(number, number == 0), Ok(()));
         }
-        assert_eq!(pace.push(QUEUE_MAX), Err(QUEUE_MAX));
+        assert_eq!(pace.push(QUEUE_MAX, false), Err(QUEUE_MAX));
         let late = Time::from_millis(3_600_000);
-        assert_eq!(pace.turn(late, &mut rng), Some(Turn::Real(0)));
+        assert_eq!(pace.turn(late, &mut rng), Some(Turn::Real(1)), "the patient one waits");
         assert_eq!(pace.turn(late, &mut rng), None);
         assert!(pace.next().unwrap() > late);
     }

@@ -32,6 +32,8 @@ pub struct RouteStats {
     pub cover_back: u64,
     /// Packets that nothing came back of in time.
     pub lost: u64,
+    /// Packets that took longer than others do.
+    pub slow: u64,
     /// Answers that somebody on the way had spoilt.
     pub spoilt: u64,
     /// Answers that nobody waited for any more.
@@ -79,7 +81,9 @@ pub struct PathReport {
     pub nodes: usize,
     /// Those whose hop keys are known.
     pub hops_known: usize,
-    /// Those that are avoided because packets were lost with them.
+    /// Bytes of packets that leave in a second whatever is said, and as many that come back at most.
+    pub cover_rate: u64,
+    /// Those that others are preferred to because packets were lost with them.
     pub avoided: usize,
     /// The last paths that answers came back over, the newest last.
     pub paths: Vec<PathTaken>,
@@ -123,6 +127,16 @@ impl Memory {
 
     pub(super) fn paths(&self) -> Vec<PathTaken> {
         self.paths.iter().cloned().collect()
+    }
+
+    /// Returns what nine of ten answers did not take longer than; not more than three times what half
+    /// of them took, so that a few that were lost at first do not make everybody else patient.
+    pub(super) fn usual(&self) -> Option<Span> {
+        let mut sorted: Vec<Span> = self.round_trips.iter().copied().collect();
+        sorted.sort_unstable();
+        let last = sorted.len().checked_sub(1)?;
+        let (nine_of_ten, half) = (sorted[last * 9 / 10], sorted[last / 2]);
+        Some(nine_of_ten.min(Span::from_millis(half.as_millis().max(1) * 3)))
     }
 
     pub(super) fn measured(&self) -> Option<Measured> {

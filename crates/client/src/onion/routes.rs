@@ -1,26 +1,36 @@
 //! Everything that a client keeps to have its requests travel over hops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::{Entropy, Epoch, NodeId, Span, Time};
+use session_network::limits::CLIENT_ONIONS;
 use session_network::onion::{Cover, HOPS_MAX, Order, Packet, Path, Service, Size};
+use session_network::{Bucket, Rate};
 use session_protocol::Membership;
 use session_protocol::onion::service;
 
-use super::blame::Blame;
+use super::blame::{Blame, Role};
 use super::circuits::{Circuit, Circuits, Purpose};
-use super::directory::Directory;
-use super::guards::{GuardList, Guards};
+use super::directory::{Directory, HopKeyList};
+use super::guards::Guards;
+use super::kept::{Health, Kept};
 use super::mode::Mode;
 use super::pace::{Pace, Turn, exponential};
 use super::report::{GuardReport, Memory, PathReport, RouteStats};
 use super::selection::{Choice, Map};
+use health::HealthState;
+
+mod health;
 
 /// Of four packets of cover that come back, those with a long answer, as replies to stores have.
 const LONG_ANSWERS_OF_4: u64 = 1;
 
 /// Nodes that are drawn before it is given up to find one that can be asked.
 const DRAWS: usize = 64;
+
+/// What is given to one guard: it drops what is more than it takes, and says nothing.
+const RATE: Rate =
+    Rate { per_second: CLIENT_ONIONS.per_second * 9 / 10, burst: CLIENT_ONIONS.burst * 9 / 10 };
 
 /// How long cover is waited for, besides what hops are asked to wait.
 const COVER_TIME: Span = Span::from_secs(20);
@@ -51,6 +61,8 @@ pub(crate) struct Errand<'a> {
     /// Bytes that the answer should have room for.
     pub(crate) answer_bytes: usize,
     pub(crate) purpose: Purpose,
+    /// When it takes longer than others do; never, where that is as it should be.
+    pub(crate) late_at: Time,
     /// When it counts as lost.
     pub(crate) until: Time,
 }
@@ -61,6 +73,8 @@ pub(crate) struct Packed {
     pub(crate) guard: NodeId,
     pub(crate) circuit: u64,
     pub(crate) packet: Packet,
+    /// Whether it lets others go first.
+    pub(crate) is_patient: bool,
 }
 
 /// What came back.
@@ -86,21 +100,28 @@ pub(crate) struct Routes {
     pub(crate) stats: RouteStats,
     /// Links that stand, to guards and others.
     links: BTreeSet<NodeId>,
+    /// What each of them takes at the moment.
+    budgets: BTreeMap<NodeId, Bucket>,
     /// When somebody last wanted something.
     wanted_at: Option<Time>,
     /// When guards and keys are looked at again.
     look_at: Option<Time>,
     /// How many nodes fit into one path, whether or not their keys are known; as far as it matters.
     fitting_ever: usize,
+    /// What an earlier start has left, until somebody wants something.
+    before: Option<(Health, HopKeyList)>,
+    /// What nine of ten answers took at an earlier start.
+    usual_before: Option<Span>,
+    health: HealthState,
 }
 
 impl Routes {
     /// `None` where requests go to the nodes themselves.
-    pub(crate) fn new(mode: Mode, saved: &GuardList, membership: &dyn Membership) -> Option<Self> {
+    pub(crate) fn new(mode: Mode, kept: &Kept, membership: &dyn Membership) -> Option<Self> {
         (mode != Mode::Direct).then(|| Self {
             mode,
             map: Map::of(membership),
-            guards: Guards::new(saved),
+            guards: Guards::new(&kept.guards),
             directory: Directory::default(),
             blame: Blame::default(),
             circuits: Circuits::default(),
@@ -108,9 +129,13 @@ impl Routes {
             memory: Memory::default(),
             stats: RouteStats::default(),
             links: BTreeSet::new(),
+            budgets: BTreeMap::new(),
             wanted_at: None,
             look_at: None,
             fitting_ever: fitting(&Map::of(membership)),
+            before: Some((kept.health.clone(), kept.hop_keys.clone())),
+            usual_before: None,
+            health: HealthState::default(),
         })
     }
 
@@ -155,12 +180,14 @@ impl Routes {
 
     pub(crate) fn came_up(&mut self, node: NodeId, now: Time) {
         self.links.insert(node);
+        self.budgets.insert(node, Bucket::full(RATE, now));
         self.guards.came_up(&node, now);
     }
 
     /// A link is gone; returns what was out over it.
     pub(crate) fn went_down(&mut self, node: &NodeId, now: Time) -> Vec<Circuit> {
         self.links.remove(node);
+        self.budgets.remove(node);
         self.guards.went_down(node, now);
         self.circuits.close_all(node)
     }
@@ -267,19 +294,38 @@ impl Routes {
         guards
     }
 
+    fn takes(&self, guard: &NodeId, size: Size, now: Time) -> bool {
+        let budget = self.budgets.get(guard).copied();
+        budget.is_none_or(|mut budget| budget.take(RATE, now, weight(size)).is_ok())
+    }
+
+    fn spend(&mut self, guard: &NodeId, size: Size, now: Time) {
+        if let Some(budget) = self.budgets.get_mut(guard) {
+            // There is enough: whoever made the path has looked.
+            let _ = budget.take(RATE, now, weight(size));
+        }
+    }
+
     // Hops of `shun`, which the same was tried with before, are taken only if there are no others.
     fn path(
         &self,
         exit: NodeId,
+        size: Size,
         shun: &[NodeId],
         now: Time,
         rng: &mut dyn Entropy,
     ) -> Result<(Path, Vec<NodeId>), Unready> {
         let mut starts = self.starts(&exit);
+        let linked = !starts.is_empty();
+        starts.retain(|guard| self.takes(guard, size, now));
+        if linked && starts.is_empty() {
+            return Err(Unready::Full);
+        }
         if starts.len() > 1 && rng.below(2) == 1 {
             starts.swap(0, 1);
         }
-        starts.sort_by_key(|guard| (shun.contains(guard), !self.guards.is_well(guard)));
+        // Whoever loses packets is no better for not having been tried with this one.
+        starts.sort_by_key(|guard| (self.guards.losing(guard, now), shun.contains(guard)));
         if starts.is_empty() {
             return Err(self.missing(&exit, now).unwrap_or(Unready::NoGuard));
         }
@@ -288,10 +334,14 @@ impl Routes {
                 continue;
             }
             let known: Vec<NodeId> = self.directory.nodes(epoch, now).collect();
-            let good = |node: &&NodeId| !self.blame.is_avoided(node, now);
+            let is_avoided = |node: &NodeId| self.blame.is_avoided(Role::Middle, node, now);
+            let is_doubtful = |node: &NodeId| self.is_doubtful(Role::Middle, node, now);
+            let fair: Vec<NodeId> =
+                known.iter().filter(|node| !is_avoided(node)).copied().collect();
+            let good: Vec<NodeId> =
+                fair.iter().filter(|node| !shun.contains(node)).copied().collect();
             let best: Vec<NodeId> =
-                known.iter().filter(good).filter(|node| !shun.contains(node)).copied().collect();
-            let fair: Vec<NodeId> = known.iter().filter(good).copied().collect();
+                good.iter().filter(|node| !is_doubtful(node)).copied().collect();
             let guards: Vec<NodeId> =
                 starts.iter().filter(|guard| known.contains(guard)).copied().collect();
             let draw = |middles: &[NodeId], rng: &mut dyn Entropy| {
@@ -301,7 +351,8 @@ impl Routes {
                 let (map, hops, guards) = (&self.map, self.hops(), &guards[..]);
                 Choice { map, hops, exit, guards, middles }.draw(rng)
             };
-            let drawn = draw(&best, rng).or_else(|| draw(&fair, rng)).or_else(|| draw(&known, rng));
+            let tiers = [&best, &good, &fair, &known];
+            let drawn = tiers.into_iter().find_map(|middles| draw(middles, rng));
             let Some(hops) = drawn else { continue };
             let keys = hops.iter().filter_map(|node| self.directory.key(epoch, node, now).cloned());
             if let Ok(path) = Path::new(keys.collect(), now) {
@@ -332,9 +383,9 @@ impl Routes {
         if !self.circuits.has_room() || waits {
             return Err(Unready::Full);
         }
-        let (path, hops) = self.path(errand.exit, shun, now, rng)?;
-        let fits = |size: &Size| errand.payload.len() <= size.payload_bytes_max(path.hops());
+        let fits = |size: &Size| errand.payload.len() <= size.payload_bytes_max(self.hops());
         let size = Size::ALL.into_iter().find(fits).ok_or(Unready::TooLong)?;
+        let (path, hops) = self.path(errand.exit, size, shun, now, rng)?;
         let order = Order {
             size,
             service: Service(errand.service),
@@ -343,17 +394,23 @@ impl Routes {
         };
         let (packet, keys) = Packet::build(rng, &path, &order).map_err(|_| Unready::TooLong)?;
         let guard = path.first();
-        let (purpose, until) = (errand.purpose, errand.until);
-        let circuit = Circuit { purpose, hops, sent: now, until };
+        self.spend(&guard, size, now);
+        let &Errand { purpose, late_at, until, .. } = errand;
+        let circuit = Circuit { purpose, hops, sent: now, late_at, until, blamed: false };
         let circuit = self.circuits.open(circuit, keys, rng);
-        Ok(Packed { guard, circuit, packet })
+        // Who is asked to wait may begin to do so a little later.
+        let is_patient = matches!(purpose, Purpose::Wait { .. });
+        Ok(Packed { guard, circuit, packet, is_patient })
     }
 
     /// Lets a packet wait for its time, where packets have times; otherwise it leaves now.
     pub(crate) fn leave(&mut self, packed: Packed) -> Option<Packed> {
         match &mut self.pace {
             // There is room: `pack` has looked.
-            Some(pace) => pace.push(packed).err(),
+            Some(pace) => {
+                let is_patient = packed.is_patient;
+                pace.push(packed, is_patient).err()
+            }
             None => Some(packed),
         }
     }
@@ -376,12 +433,14 @@ impl Routes {
             let delays = self.expected_delay().as_millis() * 4;
             let until = now + COVER_TIME + Span::from_millis(delays);
             let (service, purpose) = (service::ECHO, Purpose::Cover);
-            let errand = Errand { exit, service, payload: &[], answer_bytes, purpose, until };
+            let (payload, late_at) = (&[][..], Time::MAX);
+            let errand = Errand { exit, service, payload, answer_bytes, purpose, late_at, until };
             self.pack(&errand, &[], now, rng).ok()?
         } else {
-            let (path, _) = self.path(exit, &[], now, rng).ok()?;
+            let (path, _) = self.path(exit, Size::Small, &[], now, rng).ok()?;
+            self.spend(&path.first(), Size::Small, now);
             let packet = Packet::cover(rng, &path, Size::Small, Cover::Drop);
-            Packed { guard: path.first(), circuit: rng.next_u64(), packet }
+            Packed { guard: path.first(), circuit: rng.next_u64(), packet, is_patient: false }
         };
         self.stats.cover += 1;
         Some(packed)
@@ -428,7 +487,9 @@ impl Routes {
     pub(crate) fn blame(&mut self, circuit: &Circuit, now: Time) -> Option<NodeId> {
         self.stats.lost += 1;
         let guard = circuit.guard();
-        self.blame.lost(&circuit.hops[1..], now);
+        if !circuit.blamed {
+            self.blame.lost(&circuit.hops, self.map.len(), now);
+        }
         // A node that was restarted has another key.
         self.directory.hurry(now);
         self.guards.lost(&guard, now).then_some(guard)
@@ -448,11 +509,6 @@ impl Routes {
         self.circuits.has_room() && self.pace.as_ref().is_none_or(Pace::has_room)
     }
 
-    /// Returns how long a request usually takes, to whomever.
-    pub(crate) fn usual_time(&self) -> Option<Span> {
-        self.memory.measured().map(|measured| measured.median)
-    }
-
     /// Returns what hops and the queue add to a request and its answer on average.
     pub(crate) fn expected_delay(&self) -> Span {
         let hops = self.mode.delay().as_millis() * u64::from(self.mode.hops()) * 2;
@@ -461,7 +517,8 @@ impl Routes {
 
     /// Notes when guards and keys are looked at again, where they matter at all.
     pub(crate) fn look_ahead(&mut self, now: Time, matters: bool, least: Span) {
-        let times = [self.directory.deadline(), self.guards.deadline(now)];
+        let health = self.health_due().filter(|_| self.health.changed);
+        let times = [self.directory.deadline(), self.guards.deadline(now), health];
         let first = times.into_iter().flatten().min().filter(|_| matters);
         self.look_at = first.map(|at| at.max(now + least));
     }
@@ -481,6 +538,7 @@ impl Routes {
             epoch,
             nodes: self.map.len(),
             hops_known,
+            cover_rate: self.mode.cover_rate(),
             avoided: self.blame.avoided(now),
             paths: self.memory.paths(),
             expected_delay: self.expected_delay(),
@@ -488,6 +546,11 @@ impl Routes {
             stats: self.stats,
         }
     }
+}
+
+// In small packets, as nodes count.
+fn weight(size: Size) -> u64 {
+    (size.bytes() / Size::Small.bytes()) as u64
 }
 
 fn fitting(map: &Map) -> usize {

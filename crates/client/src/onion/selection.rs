@@ -1,4 +1,7 @@
 //! Who may be in one path: nobody twice, no two nodes of one operator or of one network.
+//!
+//! Where no node has an address that is seen from elsewhere, as in `session up`, nothing tells nodes
+//! apart: they all are in one hand, and paths of them hide nothing from it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,6 +12,13 @@ use session_protocol::Membership;
 /// Orders in which middle hops are tried; only where nearly all nodes exclude each other does the
 /// first one fail.
 const TRIES: usize = 8;
+
+/// Steps in the search for as many nodes as fit into one path, before what was found is enough.
+const STEPS_MAX: usize = 20_000;
+
+/// A node's stake makes it likelier as a guard, up to so many times the smallest stake there is: who
+/// has much of it shall not be everybody's guard.
+const WEIGHT_MAX: u64 = 8;
 
 /// What tells that two nodes are in one hand, as far as that can be seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +37,10 @@ enum Net {
 impl Ground {
     fn of(operator: Option<AccountId>, address: &str) -> Self {
         Self { operator, net: host(address).and_then(net) }
+    }
+
+    const fn is_known(&self) -> bool {
+        self.operator.is_some() || self.net.is_some()
     }
 
     fn is_shared_with(&self, other: &Self) -> bool {
@@ -75,17 +89,32 @@ const fn is_local_v6(address: Ipv6Addr) -> bool {
         || documentation
 }
 
-/// The grounds of all nodes, found once for each view of the network.
+/// A node, as far as paths are concerned.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    ground: Ground,
+    /// How likely it is as a guard, in proportion.
+    weight: u64,
+}
+
+/// Where all nodes are, and in whose hands, found once for each view of the network.
 #[derive(Debug, Default)]
-pub(crate) struct Map(BTreeMap<NodeId, Ground>);
+pub(crate) struct Map(BTreeMap<NodeId, Place>);
 
 impl Map {
     pub(crate) fn of(membership: &dyn Membership) -> Self {
-        let nodes = membership.nodes().into_iter();
-        let ground = |(id, record): (NodeId, &session_protocol::NodeRecord)| {
-            (id, Ground::of(membership.operator(&id), &record.address))
+        let nodes = membership.nodes();
+        // A network that is not seen from elsewhere is in one hand, whatever its nodes are called.
+        let is_seen = |address: &str| host(address).is_none_or(|host| net(host).is_some());
+        let is_public = nodes.iter().any(|(_, record)| is_seen(&record.address));
+        let least = nodes.iter().filter_map(|(id, _)| membership.stake(id)).min().unwrap_or(0);
+        let place = |(id, record): (NodeId, &session_protocol::NodeRecord)| {
+            let operator = membership.operator(&id).filter(|_| is_public);
+            let shares = membership.stake(&id).map_or(1, |stake| stake / least.max(1));
+            let weight = shares.clamp(1, WEIGHT_MAX);
+            (id, Place { ground: Ground::of(operator, &record.address), weight })
         };
-        Self(nodes.map(ground).collect())
+        Self(nodes.into_iter().map(place).collect())
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
@@ -100,9 +129,30 @@ impl Map {
         self.0.contains_key(node)
     }
 
+    /// Draws one of these nodes by their weights.
+    pub(crate) fn draw(&self, nodes: &[NodeId], rng: &mut dyn Entropy) -> Option<NodeId> {
+        let weight = |node: &NodeId| self.0.get(node).map_or(0, |place| place.weight);
+        let total: u64 = nodes.iter().map(weight).sum();
+        if total == 0 {
+            return None;
+        }
+        let mut left = rng.below(total);
+        nodes.iter().copied().find(|node| match left.checked_sub(weight(node)) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        })
+    }
+
+    fn ground(&self, node: &NodeId) -> Option<&Ground> {
+        self.0.get(node).map(|place| &place.ground)
+    }
+
     /// Tells whether two nodes may be in one path.
     pub(crate) fn fit(&self, one: &NodeId, other: &NodeId) -> bool {
-        match (self.0.get(one), self.0.get(other)) {
+        match (self.ground(one), self.ground(other)) {
             (Some(first), Some(second)) => one != other && !first.is_shared_with(second),
             _ => false,
         }
@@ -112,18 +162,23 @@ impl Map {
         path.iter().all(|other| self.fit(node, other))
     }
 
-    /// Returns how many nodes of these, taken in order, may be in one path; `most` at most.
+    /// Returns how many nodes of these may be in one path; `most` at most.
     pub(crate) fn fitting(&self, nodes: impl Iterator<Item = NodeId>, most: usize) -> usize {
-        let mut taken = Vec::new();
-        for node in nodes {
-            if taken.len() == most {
-                break;
-            }
-            if self.fits_all(&node, &taken) {
-                taken.push(node);
+        // Of those with the same operator and network one is as good as another.
+        let mut grounds: Vec<Ground> = Vec::new();
+        for ground in nodes.filter_map(|node| self.ground(&node).copied()) {
+            if !ground.is_known() || !grounds.contains(&ground) {
+                grounds.push(ground);
             }
         }
-        taken.len()
+        // Those that exclude few others first: the search then seldom goes back.
+        let sharing =
+            |ground: &Ground| grounds.iter().filter(|it| it.is_shared_with(ground)).count();
+        let mut order = grounds.clone();
+        order.sort_by_key(sharing);
+        let mut search = Search { order: &order, most, best: 0, steps: 0 };
+        search.run(0, &mut Vec::new());
+        search.best
     }
 
     /// Adds `count` hops to a path, drawn from the candidates; `None` if there are not so many.
@@ -149,6 +204,32 @@ impl Map {
             }
         }
         None
+    }
+}
+
+/// A search for as many grounds as may be in one path.
+struct Search<'a> {
+    order: &'a [Ground],
+    most: usize,
+    best: usize,
+    steps: usize,
+}
+
+impl Search<'_> {
+    fn run(&mut self, from: usize, taken: &mut Vec<Ground>) {
+        self.best = self.best.max(taken.len());
+        for (place, ground) in self.order.iter().enumerate().skip(from) {
+            self.steps += 1;
+            let hopeless = taken.len() + (self.order.len() - place) <= self.best;
+            if self.best >= self.most || self.steps > STEPS_MAX || hopeless {
+                return;
+            }
+            if !taken.iter().any(|other| other.is_shared_with(ground)) {
+                taken.push(*ground);
+                self.run(place + 1, taken);
+                taken.pop();
+            }
+        }
     }
 }
 
@@ -206,7 +287,8 @@ mod tests {
             let operator = operator.map(|byte| AccountId::from([byte; 32]));
             (node(id), Ground::of(operator, address))
         };
-        Map(nodes.iter().map(ground).collect())
+        let place = |(id, ground)| (id, Place { ground, weight: 1 });
+        Map(nodes.iter().map(ground).map(place).collect())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use session_client::onion::{GuardList, Mode};
+use session_client::onion::{Kept, Mode};
 use session_client::{Answer, Command, Effect, Error, Inbox, InboxReader, Input, NewItem};
 use session_core::{InboxAddress, NodeId, Span, SwarmId};
 use session_protocol::inbox::{ATTACHMENTS, MESSAGES};
@@ -20,23 +20,23 @@ fn store_of(bytes: usize) -> Command {
     Command::Store { address: bob(), item }
 }
 
-fn store() -> Command {
+pub(crate) fn store() -> Command {
     store_of(500)
 }
 
 /// A world whose guards are connected and whose keys are known.
-fn acquainted(seed: u64, nodes: usize, mode: Mode) -> World {
+pub(crate) fn acquainted(seed: u64, nodes: usize, mode: Mode) -> World {
     let mut world = World::over(seed, nodes, mode);
     stored(&world.run(store()));
     world
 }
 
-fn guards(world: &World) -> Vec<NodeId> {
+pub(crate) fn guards(world: &World) -> Vec<NodeId> {
     let report = world.client.paths(world.now).expect("over hops");
     report.guards.iter().map(|it| it.guard.node).collect()
 }
 
-fn routes(world: &World) -> session_client::onion::RouteStats {
+pub(crate) fn routes(world: &World) -> session_client::onion::RouteStats {
     world.client.paths(world.now).expect("over hops").stats
 }
 
@@ -118,17 +118,18 @@ fn the_longest_items_come_back_whole() {
         let fetched = world.run(Command::Fetch { from, namespace: ATTACHMENTS, ids });
         let Ok(Answer::Fetched { items: got, missing }) = fetched else { panic!("{fetched:?}") };
         assert_eq!((got.len(), missing.len()), (3, 0));
-        // Many short ones, too, page by page.
+        // Many short ones, too, which are as much as eight of the longest answers hold.
         let mut reader = InboxReader::new();
         for number in 0..300_u16 {
-            let item = world.item(MESSAGES, &[&number.to_be_bytes()[..], &[0; 500]].concat());
+            let item = world.item(MESSAGES, &[&number.to_be_bytes()[..], &[0; 2_000]].concat());
             world.arrive(&item, &all);
         }
-        let mut got = 0;
+        let (mut got, mut commands) = (0, 0);
         loop {
+            commands += 1;
             let cursors = reader.cursors(MESSAGES);
             let (from, namespace) = (Inbox::Own, MESSAGES);
-            let page = world.run(Command::Retrieve { from, namespace, cursors, nodes: 1 });
+            let page = world.run(Command::Retrieve { from, namespace, cursors, nodes: 2 });
             let Ok(Answer::Pages(pages)) = page else { panic!("{page:?}") };
             let more = pages.iter().any(|page| page.more);
             got += pages.into_iter().map(|page| reader.absorb(page).len()).sum::<usize>();
@@ -136,7 +137,7 @@ fn the_longest_items_come_back_whole() {
                 break;
             }
         }
-        assert_eq!(got, 300);
+        assert_eq!((got, commands), (300, 1));
     }
 }
 
@@ -260,14 +261,14 @@ fn a_hop_that_dies_costs_one_short_wait() {
         for round in 0..40 {
             let (result, took) = timed(&mut world, store());
             stored(&result);
-            assert!(took < 3_700, "seed {seed}, round {round}: {took} ms");
-            slow += usize::from(took > 500);
+            assert!(took < 1_000, "seed {seed}, round {round}: {took} ms");
+            slow += usize::from(took > 250);
             world.pass(Span::from_millis(300));
         }
-        // It is in every fourth path until it is avoided, and then in none.
-        assert!(slow <= 12, "seed {seed}: {slow}");
-        let late = (0..20).filter(|_| timed(&mut world, store()).1 > 500).count();
-        assert!(late <= 3, "seed {seed}: {late}");
+        // One packet is lost with it in either role, and it is tried once more after three minutes.
+        assert!(slow <= 4, "seed {seed}: {slow}");
+        let late = (0..20).filter(|_| timed(&mut world, store()).1 > 250).count();
+        assert!(late <= 1, "seed {seed}: {late}");
     }
 }
 
@@ -282,7 +283,7 @@ fn a_hop_that_tags_is_found_out_and_avoided() {
         for _ in 0..40 {
             let (result, took) = timed(&mut world, store());
             stored(&result);
-            assert!(took < 3_700, "seed {seed}: {took} ms");
+            assert!(took < 1_000, "seed {seed}: {took} ms");
         }
         world.pass(Span::from_secs(10));
         let report = world.client.paths(world.now).unwrap();
@@ -473,7 +474,8 @@ fn guards_are_kept_over_restarts() {
     });
     let saved = saved.expect("they were given out");
     stored(&world.run(store()));
-    let mut again = World::over_with(1, &[(SwarmId(1), 10)], Mode::onion(), saved.clone());
+    let kept = Kept { guards: saved.clone(), ..Kept::default() };
+    let mut again = World::over_with(1, &[(SwarmId(1), 10)], Mode::onion(), kept);
     stored(&again.run(store()));
     assert_eq!(guards(&again), first);
     assert!(!again.said.iter().any(|said| matches!(said, Effect::Guards(_))), "nothing changed");
@@ -525,13 +527,16 @@ fn a_guard_that_drops_everything_is_passed_by_and_replaced() {
         // Both of them: somebody stands in once that is clear.
         let mut slow = 0;
         for _ in 0..30 {
-            slow += usize::from(timed(&mut world, store()).1 > 3_000);
+            slow += usize::from(timed(&mut world, store()).1 > 1_500);
             world.pass(Span::from_secs(30));
         }
         assert!(slow <= 12, "seed {seed}: {slow}");
-        // As hops in the middle they still drop, until they are avoided.
+        // As hops in the middle they still drop, until they are avoided: that they answer as exits
+        // does not clear them.
         let late = (0..20).filter(|_| timed(&mut world, store()).1 > 1_000).count();
-        assert!(late <= 9, "seed {seed}: {late}");
+        assert_eq!(late, 0, "seed {seed}");
+        let slow = (0..20).filter(|_| timed(&mut world, store()).1 > 250).count();
+        assert!(slow <= 1, "seed {seed}: {slow}");
         assert!(routes(&world).guards_replaced >= 1, "seed {seed}");
     }
 }
@@ -565,7 +570,7 @@ fn where_everybody_is_gone_no_guard_is_replaced() {
 #[test]
 fn a_large_network_is_not_asked_for_one_node() {
     let swarms: Vec<(SwarmId, usize)> = (0..30).map(|swarm| (SwarmId(swarm), 10)).collect();
-    let mut world = World::over_with(1, &swarms, Mode::onion(), GuardList::default());
+    let mut world = World::over_with(1, &swarms, Mode::onion(), Kept::default());
     for byte in 0..5 {
         let data = ItemBytes::new(vec![byte; 100]).unwrap();
         let item = NewItem { namespace: MESSAGES, ttl: Span::from_days(1), data };

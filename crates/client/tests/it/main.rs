@@ -2,6 +2,7 @@
 
 mod asks;
 mod hops;
+mod kept;
 mod mailboxes;
 mod patience;
 mod reading;

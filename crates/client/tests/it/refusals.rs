@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use session_client::{Answer, Client, Command, Config, Effect, Error, Inbox, Input, NewItem};
+use session_client::{Answer, Client, Command, Config, Effect, Error, Inbox, Input, Mode, NewItem};
 use session_core::{Context, List, Machine as _, Namespace, NodeId, SeededEntropy, Span, SwarmId};
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest};
@@ -463,7 +463,7 @@ fn a_client_without_an_account_can_store_and_no_more() {
     let world = World::new(1, 3);
     let keys = std::sync::Arc::new(FakeIdentity::new(&[1; 32]));
     let mut config = Config::new(keys, world.membership.clone(), std::sync::Arc::new(FakeVerifier));
-    config.account = None;
+    (config.account, config.mode) = (None, Mode::Direct);
     let mut client = Client::new(config);
     let (mut rng, mut effects) = (SeededEntropy::new(1), Vec::new());
     let mut cx = Context { now: START, store: &mut (), rng: &mut rng, effects: &mut effects };

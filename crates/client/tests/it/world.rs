@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use session_client::onion::{GuardList, Mode};
+use session_client::Mode;
 use session_client::{Answer, Client, Command, Config, Effect, Error, Input, Limits};
 use session_core::merkle::Proof;
 use session_core::{
@@ -20,6 +20,7 @@ use session_network::onion::{AnswerKey, BackKey, Packet, Service};
 use session_network::{Class, ConnId, From, Network, Role};
 use session_protocol::inbound::{CheckedOperation, CheckedRequest, Deposit};
 use session_protocol::inbox::{BOXES, COMMITS, message_id, slot_of};
+use session_protocol::membership::Holder;
 use session_protocol::owner::{OwnerAction, OwnerOperation};
 use session_protocol::receipt::{ReceiptPath, SignedRoot, StorageReceipt, sign_receipts};
 use session_protocol::request::{
@@ -141,31 +142,22 @@ impl World {
     }
 }
 
-impl World {
-    /// A swarm of some nodes that are hops, too, and a client whose requests go over them.
-    pub(crate) fn over(seed: u64, nodes: usize, mode: Mode) -> Self {
-        Self::over_with(seed, &[(SwarmId(1), nodes)], mode, GuardList::default())
-    }
-
-    /// As [`World::over`], with guards of the last time.
-    pub(crate) fn over_with(
-        seed: u64,
-        swarms: &[(SwarmId, usize)],
-        mode: Mode,
-        guards: GuardList,
-    ) -> Self {
-        let mut world =
-            Self::around(seed, swarms, |config| Client::new(Config { mode, guards, ..config }));
-        world.publish_keys();
-        world
-    }
-}
-
 impl<C: Driven> World<C> {
     /// Some swarms, and what is made of the configuration of a client.
     pub(crate) fn around(
         seed: u64,
         swarms: &[(SwarmId, usize)],
+        make: impl FnOnce(Config) -> C,
+    ) -> Self {
+        let place = |index| (format!("192.0.2.1:{index}"), Holder::default());
+        Self::placed(seed, swarms, place, make)
+    }
+
+    /// The same, with nodes that are somewhere and somebody's.
+    pub(crate) fn placed(
+        seed: u64,
+        swarms: &[(SwarmId, usize)],
+        place: impl Fn(usize) -> (String, Holder),
         make: impl FnOnce(Config) -> C,
     ) -> Self {
         let mut rng = SeededEntropy::new(seed);
@@ -175,10 +167,13 @@ impl<C: Driven> World<C> {
         }
         let records = all.iter().enumerate().map(|(index, (keys, swarm))| NodeRecord {
             keys: keys.public().clone(),
-            address: Text::new(format!("192.0.2.1:{index}")).unwrap(),
+            address: Text::new(place(index).0).unwrap(),
             swarm: *swarm,
         });
-        let membership = Arc::new(StaticMembership::new("test", records).unwrap());
+        let membership = StaticMembership::new("test", records).unwrap();
+        let holders = all.iter().enumerate();
+        let holders = holders.map(|(index, (keys, _))| (keys.public().node_id(), place(index).1));
+        let membership = Arc::new(membership.with_holders(holders));
         let nodes = all
             .iter()
             .map(|(keys, _)| Node {
@@ -201,6 +196,8 @@ impl<C: Driven> World<C> {
             .collect();
         let account = Arc::new(FakeIdentity::generate(&mut rng));
         let config = Config::new(account.clone(), membership.clone(), Arc::new(FakeVerifier));
+        // Most tests look at what each node is asked.
+        let config = Config { mode: Mode::Direct, ..config };
         Self {
             now: START,
             client: make(config),

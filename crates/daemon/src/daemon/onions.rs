@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use session_core::{Blob, Context, List, Machine as _, Time};
-use session_network::From;
+use session_core::{Blob, Context, List, Machine as _, NodeId, Time};
 use session_network::onion::{Opener, Packet, Size};
+use session_network::{ConnId, From};
 use session_protocol::Kind;
 use session_protocol::inbound::{CheckedOperation, CheckedRequest};
 use session_protocol::onion::Onion;
@@ -41,6 +41,14 @@ impl Daemon {
             Context { now: cx.now, store: &mut (), rng: &mut *cx.rng, effects: &mut effects };
         call(relay, &mut inner);
         self.relayed(cx, effects);
+    }
+
+    /// A node has proved itself: its packets are opened at another rate.
+    pub(super) fn note_rate(&self, cx: &mut Cx<'_>, node: NodeId, conn: ConnId) {
+        if self.relay.is_some() {
+            let rate = self.network.limits().onions(From::Node(node));
+            cx.effects.push(Effect::OnionRate { conn, rate });
+        }
     }
 
     /// A packet came; what opens one was done beside the machines.

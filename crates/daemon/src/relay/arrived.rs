@@ -46,13 +46,29 @@ pub(super) enum Errand {
 /// Called on as many threads as there are.
 #[must_use]
 pub fn read(checker: &Checker, opener: Option<&Opener>, now: Time, body: &[u8]) -> Heard {
+    read_within(checker, opener, now, body, || true)
+}
+
+/// The same, where a link has a share: `pays` is asked once for each onion frame, and what is not
+/// paid for is not opened. The machine, which counts as well, drops it.
+#[must_use]
+pub fn read_within(
+    checker: &Checker,
+    opener: Option<&Opener>,
+    now: Time,
+    body: &[u8],
+    pays: impl FnOnce() -> bool,
+) -> Heard {
     match (checker.check(body), opener) {
-        (Ok(Inbound::Onion(onion)), Some(opener)) => open(checker, opener, now, onion),
+        (Ok(Inbound::Onion(onion)), Some(opener)) => {
+            let opener = Some(opener).filter(|_| pays());
+            open(checker, opener, now, onion)
+        }
         (frame, _) => Heard { frame, packet: None },
     }
 }
 
-fn open(checker: &Checker, opener: &Opener, now: Time, onion: Onion) -> Heard {
+fn open(checker: &Checker, opener: Option<&Opener>, now: Time, onion: Onion) -> Heard {
     use session_network::onion::Kind;
     let Onion { circuit, packet } = onion;
     let bytes = packet.into_vec();
@@ -62,6 +78,7 @@ fn open(checker: &Checker, opener: &Opener, now: Time, onion: Onion) -> Heard {
         return Heard { frame: Ok(Inbound::Onion(Onion { circuit, packet })), packet: None };
     }
     let frame = Ok(Inbound::Onion(Onion { circuit, packet: Blob::default() }));
+    let Some(opener) = opener else { return Heard { frame, packet: None } };
     let packet = Packet::try_from(bytes).ok();
     let packet = packet.filter(|packet| matches!(packet.kind(), Kind::Request | Kind::Return));
     let packet = packet.map(|packet| {

@@ -1,10 +1,13 @@
 //! Requests over three nodes, and what becomes of them if one of the three does harm.
 
+use std::collections::BTreeSet;
+
 use session_core::{Blob, Decode as _, Encode as _, List, MessageId, Span, Time};
 use session_crypto::Signer as _;
 use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_daemon::relay::CIRCUIT_TIME;
 use session_network::onion::{HopKey, Order, Packet, Path, ReplyKeys, Service, Size};
+use session_network::{ConnId, Limits};
 use session_protocol::inbox::{AccessRule, MESSAGES};
 use session_protocol::onion::{ExitAnswer, Onion, Wait, service};
 use session_protocol::owner::{OwnerAction, OwnerOperation};
@@ -248,4 +251,17 @@ fn hop_keys_are_asked_for_alone_and_of_nodes_that_have_them() {
     world.ask(0, 1, vec![keys()]);
     let reply = world.replies.pop().unwrap();
     assert!(matches!(reply.outcomes[0], Outcome::Refused { refusal: Refusal::NotReady { .. } }));
+}
+
+#[test]
+fn packets_of_nodes_are_opened_at_their_own_rate_and_of_clients_at_theirs() {
+    let world = world();
+    let rate = Limits::default().peer_onions;
+    assert!(world.rates.iter().all(|(_, said)| *said == rate));
+    // Both ends of each pair of nodes, and not the end of the client's connection.
+    let conns: BTreeSet<ConnId> = world.rates.iter().map(|(conn, _)| *conn).collect();
+    assert_eq!(conns.len(), NODES * (NODES - 1));
+    let mut quiet = World::new(3);
+    quiet.advance(Span::from_secs(2));
+    assert!(quiet.rates.is_empty(), "no hops, no packets");
 }

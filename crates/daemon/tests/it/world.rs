@@ -12,7 +12,7 @@ use session_crypto::fake::{FakeIdentity, FakeVerifier};
 use session_crypto::{DsaPublicKey, Signer};
 use session_daemon::{Config, Daemon, Effect, Input, relay};
 use session_network::onion::{Opener, Packet};
-use session_network::{Class, ConnId, Network, Role};
+use session_network::{Class, ConnId, Network, Rate, Role};
 use session_protocol::onion::Onion;
 use session_protocol::receipt::sign_receipts;
 use session_protocol::request::{Operation, Push, Reply, Request};
@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) talk: Vec<Talk>,
     /// Onion packets that came to the client.
     pub(crate) onions: Vec<Onion>,
+    /// Connections of which packets are opened at another rate than a client's.
+    pub(crate) rates: Vec<(ConnId, Rate)>,
     /// A node that does harm to packets.
     pub(crate) harm: Option<(usize, Harm)>,
 }
@@ -157,6 +159,7 @@ impl World {
             answers: Vec::new(),
             talk: Vec::new(),
             onions: Vec::new(),
+            rates: Vec::new(),
             harm: None,
         }
     }
@@ -194,6 +197,7 @@ impl World {
                     }
                 }
                 Effect::OpenOnions(opener) => self.nodes[index].opener = Some(opener),
+                Effect::OnionRate { conn, rate } => self.rates.push((conn, rate)),
                 Effect::Dial { dial, address, key } => {
                     self.dial(End::Node(index), dial, &address, &key);
                 }

@@ -1,6 +1,10 @@
 //! Nodes as hops: keys, packets on their way out and back, and an exit's services.
 
-use session_core::{Blob, Decode as _, Encode as _, Entropy as _, Epoch, NodeId, Span, Time};
+use session_client::onion::{Kept, Mode};
+use session_client::{Client, Config};
+use session_core::{
+    Blob, Decode as _, Encode as _, Entropy as _, Epoch, NodeId, Span, SwarmId, Time,
+};
 use session_crypto::fake::FakeIdentity;
 use session_network::ConnId;
 use session_network::onion::{
@@ -93,6 +97,26 @@ pub(crate) struct Waiting {
     answer: AnswerKey,
     trail: Trail,
     number: u64,
+}
+
+impl World {
+    /// A swarm of some nodes that are hops, too, and a client whose requests go over them.
+    pub(crate) fn over(seed: u64, nodes: usize, mode: Mode) -> Self {
+        Self::over_with(seed, &[(SwarmId(1), nodes)], mode, Kept::default())
+    }
+
+    /// As [`World::over`], with what was kept of the last time.
+    pub(crate) fn over_with(
+        seed: u64,
+        swarms: &[(SwarmId, usize)],
+        mode: Mode,
+        kept: Kept,
+    ) -> Self {
+        let mut world =
+            Self::around(seed, swarms, |config| Client::new(Config { mode, kept, ..config }));
+        world.publish_keys();
+        world
+    }
 }
 
 impl<C: Driven> World<C> {
