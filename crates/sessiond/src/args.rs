@@ -27,7 +27,7 @@ const MAX_SESSIONS: u64 = 100;
 const CLIENT_RATE: u32 = 500;
 /// Onion packets a second from one client connection: what a person's reading, sending and cover
 /// take, several times over.
-const ONION_RATE: u32 = 50;
+const ONION_RATE: u32 = 400;
 /// Onion packets taken in an epoch: 291 a second for an hour.
 const ONION_PACKETS: u64 = session_network::onion::TAGS_MAX as u64;
 /// Loopback unless asked otherwise: a node is not exposed by accident.

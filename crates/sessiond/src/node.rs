@@ -10,7 +10,7 @@ use session_core::{Entropy as _, Text};
 use session_crypto::{Identity, RealVerifier};
 use session_daemon::{Config, Daemon, relay};
 use session_network::limits::Budget;
-use session_network::{Rate, Role};
+use session_network::{ConnId, From, Rate, Role};
 use session_protocol::beacon::ONE_TIME_SECRETS;
 use session_protocol::{Checker, Membership, StaticMembership};
 use session_runtime::http::{Limits, Server, serve};
@@ -193,9 +193,10 @@ async fn serve_with<S: Durable + Send + 'static>(
     };
     let checker = Arc::new(Checker::new(Arc::clone(&membership), Arc::new(RealVerifier)));
     let clock = Arc::new(SystemClock::new());
-    let reader = Arc::new(Reader::new(Arc::clone(&checker), Arc::clone(&clock)));
+    let rate = limits(settings).onions(From::Client(ConnId(0)));
+    let reader = Arc::new(Reader::new(Arc::clone(&checker), Arc::clone(&clock), rate));
     let on_frame = Arc::clone(&reader);
-    let decode = Arc::new(move |_conn, _class, body: Vec<u8>| on_frame.read(&body));
+    let decode = Arc::new(move |conn, _class, body: Vec<u8>| on_frame.read(conn, &body));
     let (quic, events) = Quic::bind(Options::new(settings.listen), Some(keys.clone()), decode)
         .map_err(|error| cannot_listen("--listen", &error))?;
 
@@ -321,8 +322,7 @@ impl<S: Durable + Send + 'static> Start<'_, S> {
         };
         let role = Role::Node { listen };
         let mut network = session_network::Config::new(role, keys.clone(), Arc::clone(&membership));
-        network.limits.client = client_budget(settings.client_rate);
-        network.limits.client_onions = onion_rate(settings.onion_rate);
+        network.limits = limits(settings);
         let onions = settings.onion.then(|| relay::Config {
             packets_max: settings.onion_packets,
             ..relay::Config::new(keys.clone())
@@ -418,7 +418,14 @@ async fn close(http: Option<Server>) {
     }
 }
 
-/// What one client address may send: the default bytes, and more where the requests need them.
+fn limits(settings: &Settings) -> session_network::Limits {
+    session_network::Limits {
+        client: client_budget(settings.client_rate),
+        client_onions: onion_rate(settings.onion_rate),
+        ..session_network::Limits::default()
+    }
+}
+
 /// Onion packets of one client connection: in a burst eight times as many.
 fn onion_rate(per_second: Option<u32>) -> Rate {
     per_second.map_or(Rate::UNLIMITED, |rate| Rate {
@@ -427,6 +434,7 @@ fn onion_rate(per_second: Option<u32>) -> Rate {
     })
 }
 
+/// What one client address may send: the default bytes, and more where the requests need them.
 fn client_budget(rate: Option<u32>) -> Budget {
     let Some(rate) = rate.map(u64::from) else { return Budget::UNLIMITED };
     let default = session_network::Limits::default().client;

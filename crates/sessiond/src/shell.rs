@@ -12,6 +12,7 @@
 //! | local calls | `ASKS_MAX` | the caller is told to come back |
 //! | commits under way, calls in the open group | `COMMITS_MAX`, `CALLS_MAX` | inputs wait in their queues |
 //! | programs and questions of workload sessions | see `workload` | |
+//! | onion packets for one connection | half of the endpoint's queue for it | they are dropped |
 //! | receipts to be signed | those of the commits since the last signature | inputs wait, as commits do |
 //! | pushes to one local subscriber | `PUSHES_MAX` | the subscriber is cut off |
 
@@ -51,6 +52,7 @@ pub(crate) use reader::Reader;
 
 use calls::{Ask, Calls};
 use chain::News;
+use connections::Sent;
 use pipeline::Pipeline;
 use signer::{Signed, Signer};
 
@@ -103,6 +105,8 @@ pub struct Stats {
     pub roots_signed: u64,
     /// Receipts under them.
     pub receipts_signed: u64,
+    /// Onion packets that were not sent because half of a connection's queue was taken.
+    pub onions_dropped: u64,
 }
 
 /// What the loop is made from.
@@ -357,7 +361,11 @@ impl<S: Durable + 'static> Shell<S> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { conn, class, frame } => self.connections.send(conn, class, frame),
+            Effect::Send { conn, class, frame } => {
+                if self.connections.send(conn, class, frame) == Sent::Dropped {
+                    self.stats.onions_dropped += 1;
+                }
+            }
             Effect::Dial { dial, address, key } => {
                 let failed = self.connections.dial(dial, address, &key);
                 self.network(failed);
@@ -365,6 +373,11 @@ impl<S: Durable + 'static> Shell<S> {
             Effect::Close { conn, why } => self.connections.close(conn, why),
             Effect::SignReceipts { ticket, receipts } => self.signer.add(ticket, receipts),
             Effect::OpenOnions(opener) => self.reader.open_with(opener),
+            Effect::OnionRate { conn, rate } => {
+                if let Some(conn) = self.connections.socket(conn) {
+                    self.reader.set_rate(conn, rate);
+                }
+            }
             Effect::LocalReply { id, reply } => {
                 if self.calls.reply(id, reply) {
                     self.handle(Input::LocalGone { id });
@@ -434,6 +447,9 @@ impl<S: Durable + 'static> Shell<S> {
     }
 
     fn event(&mut self, event: Event<Checked>) {
+        if let Event::Disconnected { conn, .. } = &event {
+            self.reader.forget(*conn);
+        }
         if let Some(input) = self.connections.input(event) {
             self.handle(input);
         }

@@ -300,6 +300,11 @@ fn shell(out: &Exposition, status: &Status) {
     out.counter("session_commits_total", "Groups of calls that became durable.", stats.commits);
     out.counter("session_roots_signed_total", "Signatures over receipts.", stats.roots_signed);
     out.counter("session_receipts_signed_total", "Receipts signed.", stats.receipts_signed);
+    out.counter(
+        "session_onion_unsent_total",
+        "Onion packets dropped because their connection had too much to send.",
+        stats.onions_dropped,
+    );
 }
 
 struct Exposition(Registry);

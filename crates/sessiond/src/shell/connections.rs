@@ -8,8 +8,8 @@ use session_core::Time;
 use session_crypto::DsaPublicKey;
 use session_daemon::{Input, relay};
 use session_network as network;
-use session_protocol::Checker;
-use session_runtime::quic::{Class, ConnId, Event, PeerKey, Quic};
+use session_protocol::{Checker, Frame, Kind};
+use session_runtime::quic::{Class, ConnId, Event, PeerKey, Quic, SendError};
 use tokio::sync::mpsc;
 
 /// What a frame becomes on the task of its connection.
@@ -39,6 +39,15 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Dials whose name is being resolved.
 const RESOLVING_MAX: usize = 64;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It was handed over, or its connection is gone or ends.
+    Done,
+    /// It was dropped.
+    Dropped,
+}
 
 /// The open connections, under the numbers that the machine knows.
 pub(crate) struct Connections {
@@ -105,12 +114,30 @@ impl Connections {
         }))
     }
 
-    /// Sends a frame; a connection that cannot take it is closed by the endpoint.
-    pub(crate) fn send(&self, conn: network::ConnId, class: network::Class, frame: Vec<u8>) {
-        let Some(&conn) = self.connections.get(&conn) else { return };
-        if let Err(error) = self.quic.send(conn, socket_class(class), frame) {
+    /// Sends a frame. A connection that cannot take it is closed by the endpoint; onion packets
+    /// are dropped before it comes to that, for others make as many of them as they like.
+    pub(crate) fn send(
+        &self,
+        conn: network::ConnId,
+        class: network::Class,
+        frame: Vec<u8>,
+    ) -> Sent {
+        let Some(&conn) = self.connections.get(&conn) else { return Sent::Done };
+        let class = socket_class(class);
+        if matches!(Frame::split(&frame), Ok((Kind::Onion, _))) {
+            let dropped =
+                matches!(self.quic.offer(conn, class, frame), Err(SendError::QueueFull { .. }));
+            return if dropped { Sent::Dropped } else { Sent::Done };
+        }
+        if let Err(error) = self.quic.send(conn, class, frame) {
             tracing::debug!(%error, "a frame was not sent");
         }
+        Sent::Done
+    }
+
+    /// Returns the number of a connection on the endpoint.
+    pub(super) fn socket(&self, conn: network::ConnId) -> Option<ConnId> {
+        self.connections.get(&conn).copied()
     }
 
     /// Closes a connection, after what was sent over it before.

@@ -276,7 +276,10 @@ impl Carrier {
         let mut more = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Send { conn, class, frame } => self.connections.send(conn, class, frame),
+                Effect::Send { conn, class, frame } => {
+                    // No onion packets go this way: nothing is dropped.
+                    self.connections.send(conn, class, frame);
+                }
                 Effect::Dial { dial, address, key } => {
                     more.extend(self.connections.dial(dial, address, &key).map(Input::Network));
                 }

@@ -1,23 +1,18 @@
 //! Requests over three processes: what comes back, what if one of them is killed, and what is seen on
 //! the lines between them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use session_core::{Blob, Decode as _, Encode as _, Entropy as _, List, SeededEntropy, Span};
-use session_crypto::{Identity, RealVerifier};
-use session_network::onion::{HopKey, Order, Packet, Path, Service, Size};
+use session_core::{Blob, Entropy as _, SeededEntropy, Span};
+use session_crypto::Identity;
+use session_network::onion::HopKey;
+use session_protocol::Membership as _;
 use session_protocol::inbox::{AccessRule, MESSAGES};
-use session_protocol::network_file::membership;
-use session_protocol::onion::{ExitAnswer, service};
 use session_protocol::owner::{OwnerAction, OwnerOperation};
-use session_protocol::request::{Cursor, Operation, Outcome, Reply, Request, Select};
-use session_protocol::{Membership, StaticMembership};
-use session_rpc::NetworkFile;
-use tempfile::TempDir;
+use session_protocol::request::{Cursor, Operation, Outcome, Reply, Select};
 
-use crate::support::{Asker, Node, Seen, Tap, eventually, now, request, sessiond};
+use crate::support::{Asker, Plan, Processes, Seen, Tap, now, request};
 
 const NODES: usize = 5;
 
@@ -26,71 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Five nodes of one swarm, each behind a tap.
 struct World {
-    nodes: Vec<Node>,
+    processes: Processes,
     taps: Vec<Tap>,
-    membership: Arc<StaticMembership>,
     keys: Vec<HopKey>,
     asker: Asker,
     owner: Identity,
-    _dir: TempDir,
-}
-
-/// Starts the nodes and returns when all of them know everybody's key.
-fn nodes(dir: &TempDir, taps: &[Tap]) -> (Vec<Node>, StaticMembership) {
-    let mut text = "network = \"test\"\n\n".to_owned();
-    let places: Vec<_> = (0..NODES).map(|index| dir.path().join(index.to_string())).collect();
-    for (tap, place) in taps.iter().zip(&places) {
-        let (place, address) = (place.to_str().unwrap(), tap.address().to_string());
-        let made = sessiond(&["keygen", "--data-dir", place, "--address", &address]).output();
-        text.push_str(&String::from_utf8(made.unwrap().stdout).unwrap());
-    }
-    let file = dir.path().join("network.toml");
-    std::fs::write(&file, &text).unwrap();
-    let started = places.iter().zip(taps).map(|(place, tap)| {
-        let (place, file) = (place.to_str().unwrap(), file.to_str().unwrap());
-        let args = ["-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-data-dir", place];
-        let mut command = sessiond(&args);
-        command.args(["-network", file]);
-        let node = Node::start(command);
-        tap.leads_to(node.udp);
-        node
-    });
-    let nodes: Vec<Node> = started.collect();
-    for node in &nodes {
-        eventually("everybody's hop key is known", || {
-            let health = request(node.http, "GET", "/health", "", b"").json();
-            let known = health["onions"]["nodes_known"] == NODES;
-            (known && health["status"] == "ok").then_some(())
-        });
-    }
-    (nodes, membership(&NetworkFile::parse(&text).unwrap().0).unwrap())
 }
 
 impl World {
     async fn start() -> Self {
-        let (dir, taps) =
-            (TempDir::new().unwrap(), (0..NODES).map(|_| Tap::new()).collect::<Vec<_>>());
-        let (nodes, members) = nodes(&dir, &taps);
-        let members = Arc::new(members);
-        let view = Arc::clone(&members) as Arc<dyn Membership>;
-        // In the order of the file, which is that of the processes.
-        let first = node_at(&members, &taps[0]);
-        let mut asker = Asker::connect(view, first).await;
-        let all = Operation::HopKeys { bits: 0, bucket: 0, after: None, bytes_max: u32::MAX };
-        let reply = asker.ask(&batch(all)).await;
-        let [Outcome::HopKeys { keys, more: false }] = &reply.outcomes[..] else {
-            panic!("{reply:?}")
-        };
-        let verified = keys.iter().map(|key| {
-            let record = members.node(&key.record.node).expect("registered");
-            key.clone().verify(&members.network(), &record.keys, &RealVerifier).unwrap()
-        });
-        let (keys, owner) = (verified.collect(), Identity::from_seed(&[5; 32]));
-        Self { nodes, taps, membership: members, keys, asker, owner, _dir: dir }
+        let taps: Vec<Tap> = (0..NODES).map(|_| Tap::new()).collect();
+        let plan = Plan { taps: taps.iter().cloned().map(Some).collect(), ..Plan::default() };
+        let processes = Processes::start(&plan);
+        processes.wait_for_keys(NODES);
+        let (asker, keys) = processes.asker(0).await;
+        Self { processes, taps, keys, asker, owner: Identity::from_seed(&[5; 32]) }
     }
 
     fn id(&self, index: usize) -> session_core::NodeId {
-        node_at(&self.membership, &self.taps[index])
+        self.processes.ids[index]
     }
 
     /// Asks the last of three nodes.
@@ -100,21 +49,8 @@ impl World {
         operation: Operation,
         patience: Duration,
     ) -> Option<Reply> {
-        let key = |hop: usize| {
-            let id = self.id(hop);
-            self.keys.iter().find(|key| key.node() == id).expect("everybody's").clone()
-        };
-        let path = Path::new(hops.map(key).to_vec(), now()).unwrap();
-        let payload = batch(operation).to_bytes();
-        let fits = payload.len() <= Size::Small.payload_bytes_max(3);
-        let (size, answer) = (if fits { Size::Small } else { Size::Bulk }, Size::Bulk);
-        let order = Order { size, answer, service: Service(service::REQUEST), payload: &payload };
-        let (packet, keys) = Packet::build(&mut self.asker.rng, &path, &order).unwrap();
-        let answer = self.asker.carry(packet, patience).await?;
-        match ExitAnswer::decode_exact(&keys.open(&answer).unwrap()).unwrap() {
-            ExitAnswer::Reply { reply } => Some(reply),
-            other => panic!("{other:?}"),
-        }
+        let path = self.processes.path(&self.keys, &hops);
+        self.asker.ask_over(&path, operation, patience).await
     }
 
     fn store(&self, data: &[u8]) -> Operation {
@@ -131,7 +67,7 @@ impl World {
         let (select, audience) = (Select::After { cursor: Cursor::default() }, self.id(at));
         let (namespace, bytes_max) = (MESSAGES, 20_000);
         let action = OwnerAction::Retrieve { namespace, select, bytes_max, audience };
-        let (network, rng) = (self.membership.network(), &mut self.asker.rng);
+        let (network, rng) = (self.processes.membership.network(), self.asker.rng());
         let operation = OwnerOperation::sign(network, &self.owner, action, now(), rng);
         Operation::Owner { operation: Box::new(operation) }
     }
@@ -152,7 +88,7 @@ impl World {
         let mut least = [usize::MAX; 2];
         for _ in 0..6 {
             let mut data = vec![0; bytes];
-            SeededEntropy::new(self.asker.rng.next_u64()).fill(&mut data);
+            SeededEntropy::new(self.asker.rng().next_u64()).fill(&mut data);
             let before = self.client_bytes();
             let reply = self.ask([0, 1, 2], self.store(&data), PATIENCE).await.expect("an answer");
             assert!(matches!(reply.outcomes[0], Outcome::Stored { .. }));
@@ -163,17 +99,6 @@ impl World {
         }
         least
     }
-}
-
-fn node_at(members: &StaticMembership, tap: &Tap) -> session_core::NodeId {
-    let address = tap.address().to_string();
-    let nodes = members.nodes().into_iter();
-    let mut found = nodes.filter(|(_, record)| *record.address == *address).map(|(node, _)| node);
-    found.next().expect("it is in the file")
-}
-
-fn batch(operation: Operation) -> Request {
-    Request { id: 7, operations: List::new([operation]).unwrap() }
 }
 
 fn contains(datagram: &[u8], secret: &[u8]) -> bool {
@@ -200,15 +125,15 @@ async fn three_processes_carry_requests_and_the_lines_show_no_more_than_their_si
     assert!(short[0] > 8_192 && short[1] > 32_768, "{short:?}");
 
     // Killed, with a connection that the others take for alive.
-    world.nodes[1].signal(Signal::KILL);
-    world.nodes[1].wait();
+    world.processes.nodes[1].signal(Signal::KILL);
+    world.processes.nodes[1].wait();
     let lost = world.ask([0, 1, 2], world.store(b"lost"), Duration::from_secs(2)).await;
     assert_eq!(lost, None);
     let operation = world.read(4);
     let reply = world.ask([0, 3, 4], operation, PATIENCE).await.expect("an answer");
     let Outcome::Items { items, .. } = &reply.outcomes[0] else { panic!("{reply:?}") };
     assert!(items.iter().any(|item| item.id == message), "{} items", items.len());
-    let health = request(world.nodes[0].http, "GET", "/health", "", b"").json();
+    let health = request(world.processes.nodes[0].http, "GET", "/health", "", b"").json();
     assert!(health["onions"]["forwarded"].as_u64().unwrap() >= 14, "{health}");
 
     // Whoever watches all lines sees none of these in clear.

@@ -1,168 +1,91 @@
 //! A client that makes its packets by hand.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::{Blob, Context, Encode, Machine as _, NodeId, SeededEntropy};
-use session_crypto::{DsaPublicKey, Identity, RealVerifier};
-use session_network::onion::Packet;
-use session_network::{self as network, Class, Effect, From, Network, Role};
-use session_protocol::inbound::Fault;
-use session_protocol::onion::Onion;
-use session_protocol::request::{Reply, Request};
-use session_protocol::{Checker, Inbound, Kind, Membership};
-use session_runtime::quic::{self, ConnId, Event, Events, Options, PeerKey, Quic};
+use session_core::{Decode as _, Encode as _, Entropy as _, List, NodeId, SeededEntropy};
+use session_network::onion::{Order, Packet, Path, Service, Size};
+use session_network::{Class, From};
+use session_protocol::onion::{ExitAnswer, service};
+use session_protocol::request::{Operation, Reply, Request};
+use session_protocol::{Inbound, Kind, Membership};
 
-use super::now;
-
-type Frame = Result<Inbound, Fault>;
+use super::line::{Heard, Line};
 
 /// A client with a connection to one node.
 pub(crate) struct Asker {
-    network: Network,
-    quic: Quic<Frame>,
-    events: Events<Frame>,
-    conns: BTreeMap<network::ConnId, ConnId>,
-    pub(crate) rng: SeededEntropy,
+    line: Line,
     node: NodeId,
-    replies: Vec<Reply>,
-    onions: Vec<Onion>,
 }
 
 impl Asker {
     /// Connects to a node.
     pub(crate) async fn connect(membership: Arc<dyn Membership>, node: NodeId) -> Self {
-        let checker = Checker::new(Arc::clone(&membership), Arc::new(RealVerifier));
-        let decode = Arc::new(move |_, _, body: Vec<u8>| checker.check(&body));
-        let options = Options::new("127.0.0.1:0".parse().unwrap());
-        let (quic, events) = Quic::bind(options, None, decode).unwrap();
-        let keys = Arc::new(Identity::from_seed(&[9; 32]));
-        let network = Network::new(network::Config::new(Role::Client, keys, membership));
-        let mut asker = Self {
-            network,
-            quic,
-            events,
-            conns: BTreeMap::new(),
-            rng: SeededEntropy::new(7),
-            node,
-            replies: Vec::new(),
-            onions: Vec::new(),
-        };
-        asker.tell(network::Input::Connect { node });
-        while !asker.network.is_up(&node) {
-            asker.wait(Duration::from_millis(100)).await;
-        }
-        asker
+        let mut line = Line::client(membership);
+        line.connected(node).await;
+        Self { line, node }
     }
 
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.quic.local_addr()
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.line.address()
+    }
+
+    pub(crate) fn rng(&mut self) -> &mut SeededEntropy {
+        &mut self.line.rng
     }
 
     /// Asks the node itself.
     pub(crate) async fn ask(&mut self, request: &Request) -> Reply {
-        self.send(Kind::Request, request);
+        let to = From::Node(self.node);
+        assert!(self.line.send(to, Class::Bulk, Kind::Request, request), "the node is there");
         loop {
-            if let Some(reply) = self.replies.pop() {
+            let heard = self.line.next(Duration::from_millis(100)).await;
+            if let Some(Heard::Message(_, Inbound::Reply(reply))) = heard {
                 return reply;
             }
-            self.wait(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Has the last node of a path do something; `None` if nothing comes back in time.
+    pub(crate) async fn ask_over(
+        &mut self,
+        path: &Path,
+        operation: Operation,
+        patience: Duration,
+    ) -> Option<Reply> {
+        let payload = batch(operation).to_bytes();
+        let fits = payload.len() <= Size::Small.payload_bytes_max(path.hops());
+        let (size, answer) = (if fits { Size::Small } else { Size::Bulk }, Size::Bulk);
+        let order = Order { size, answer, service: Service(service::REQUEST), payload: &payload };
+        let (packet, keys) = Packet::build(&mut self.line.rng, path, &order).unwrap();
+        let answer = self.carry(packet, patience).await?;
+        match ExitAnswer::decode_exact(&keys.open(&answer).unwrap()).unwrap() {
+            ExitAnswer::Reply { reply } => Some(reply),
+            other => panic!("{other:?}"),
         }
     }
 
     /// Sends a packet and returns what comes back within a time.
     pub(crate) async fn carry(&mut self, packet: Packet, patience: Duration) -> Option<Packet> {
-        let circuit = session_core::Entropy::next_u64(&mut self.rng);
-        let packet = Blob::new(packet.into_bytes()).unwrap();
-        self.send(Kind::Onion, &Onion { circuit, packet });
+        let circuit = self.line.rng.next_u64();
+        assert!(self.line.send_packet(From::Node(self.node), circuit, packet), "the node is there");
         let step = Duration::from_millis(20);
-        for _ in 0..patience.as_millis() / step.as_millis() {
-            if let Some(onion) = self.onions.pop() {
-                assert_eq!(onion.circuit, circuit);
-                return Some(Packet::try_from(onion.packet.into_vec()).unwrap());
+        let mut waited = Duration::ZERO;
+        while waited < patience {
+            match self.line.next(step).await {
+                Some(Heard::Message(_, Inbound::Onion(onion))) if onion.circuit == circuit => {
+                    return Some(Packet::try_from(onion.packet.into_vec()).unwrap());
+                }
+                Some(_) => {}
+                None => waited += step,
             }
-            self.wait(step).await;
         }
         None
     }
+}
 
-    fn send(&mut self, kind: Kind, message: &impl Encode) {
-        let to = From::Node(self.node);
-        let sent = self.call(|network, cx| network.send_to(cx, to, Class::Bulk, kind, message));
-        assert!(sent, "the node is there");
-    }
-
-    /// Takes what comes, for a while at most.
-    async fn wait(&mut self, patience: Duration) {
-        if let Ok(Some(event)) = tokio::time::timeout(patience, self.events.recv()).await {
-            let input = self.input(event);
-            self.tell(input);
-        }
-        if self.network.deadline().is_some_and(|at| at <= now()) {
-            self.call(|network, cx| network.tick(cx));
-        }
-    }
-
-    fn input(&mut self, event: Event<Frame>) -> network::Input {
-        let number = |conn: ConnId| network::ConnId(conn.into());
-        match event {
-            Event::Connected { conn, inbound, remote, peer_key, exporter, dial } => {
-                self.conns.insert(number(conn), conn);
-                let key = |key: PeerKey| DsaPublicKey::try_from(key.as_slice()).unwrap();
-                let (conn, remote, peer_key) = (number(conn), remote.ip(), peer_key.map(key));
-                network::Input::Connected { conn, inbound, remote, peer_key, exporter, dial }
-            }
-            Event::Frame { conn, class, size, payload } => {
-                let class = match class {
-                    quic::Class::Interactive => Class::Interactive,
-                    quic::Class::Bulk => Class::Bulk,
-                    quic::Class::Datagram => Class::Datagram,
-                };
-                network::Input::Frame { conn: number(conn), class, size, frame: payload }
-            }
-            Event::Disconnected { conn, .. } => network::Input::Disconnected { conn: number(conn) },
-            Event::DialFailed { dial, why } => {
-                network::Input::DialFailed { dial, why: why.to_string() }
-            }
-        }
-    }
-
-    fn tell(&mut self, input: network::Input) {
-        self.call(|network, cx| network.handle(cx, input));
-    }
-
-    fn call<R>(&mut self, call: impl FnOnce(&mut Network, &mut Context<'_, (), Effect>) -> R) -> R {
-        let mut effects = Vec::new();
-        let (now, rng) = (now(), &mut self.rng);
-        let mut cx = Context { now, store: &mut (), rng, effects: &mut effects };
-        let result = call(&mut self.network, &mut cx);
-        for effect in effects {
-            self.perform(effect);
-        }
-        result
-    }
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Send { conn, class, frame } => {
-                let class = match class {
-                    Class::Interactive => quic::Class::Interactive,
-                    Class::Bulk => quic::Class::Bulk,
-                    Class::Datagram => quic::Class::Datagram,
-                };
-                if let Some(conn) = self.conns.get(&conn) {
-                    // A connection that has just ended says so by itself.
-                    let _ = self.quic.send(*conn, class, frame);
-                }
-            }
-            Effect::Dial { dial, address, key } => {
-                let key: PeerKey = Box::new(*key.as_bytes());
-                self.quic.dial(dial, address.parse().unwrap(), Some(key)).unwrap();
-            }
-            Effect::Message { message: Inbound::Reply(reply), .. } => self.replies.push(reply),
-            Effect::Message { message: Inbound::Onion(onion), .. } => self.onions.push(onion),
-            _ => {}
-        }
-    }
+/// A request of one operation.
+pub(crate) fn batch(operation: Operation) -> Request {
+    Request { id: 7, operations: List::new([operation]).unwrap() }
 }

@@ -58,7 +58,7 @@ impl Chain {
         genesis.accounts = vec![GenesisAccount { account, balance, keys: Some(keys(&operator)) }];
         genesis.supply = balance;
         std::fs::write(file("genesis.json"), genesis.to_json()).unwrap();
-        let program = Path::new(env!("CARGO_BIN_EXE_sessiond")).with_file_name("sessionvm");
+        let program = super::node::program().with_file_name("sessionvm");
         assert!(program.exists(), "run 'cargo build -p sessionvm' or the whole suite");
         let mut command = Command::new(program);
         command.args(["--stop-with-stdin", "--client-rate", "0", "--listen", "127.0.0.1:0"]);

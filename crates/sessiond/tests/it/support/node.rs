@@ -14,9 +14,18 @@ use tempfile::TempDir;
 /// Far above what anything here takes; a hang must not hang the tests.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Where the program is: said to tests; an example looks above itself.
+pub(super) fn program() -> PathBuf {
+    let said = option_env!("CARGO_BIN_EXE_sessiond").map(PathBuf::from);
+    said.unwrap_or_else(|| {
+        let me = std::env::current_exe().unwrap();
+        me.ancestors().nth(2).unwrap().join("sessiond")
+    })
+}
+
 /// Returns a command that runs the program.
 pub(crate) fn sessiond(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sessiond"));
+    let mut command = Command::new(program());
     command.args(args).env_remove("SESSION_PASSPHRASE").env_remove("SESSION_LOG");
     command.stdin(Stdio::null());
     command
@@ -120,6 +129,11 @@ impl Node {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    #[allow(dead_code)] // the example uses it
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn close_stdin(&mut self) {
