@@ -103,12 +103,14 @@ impl Client {
         let idle = self.config.limits.idle_time;
         let Some(routes) = &mut self.routes else { return };
         let lost = routes.went_down(&node, cx.now);
+        routes.directory.went_down(&node);
         if !routes.is_active(cx.now, idle) {
             routes.guards.rest(&node);
         }
         for circuit in lost {
             self.ask_once_more(cx, &circuit);
         }
+        self.ask_for_keys(cx);
     }
 
     /// Makes a link anew that seems to be dead.
@@ -135,22 +137,21 @@ impl Client {
     /// Asks for the next hop keys, if any are wanted and somebody can be asked.
     fn ask_for_keys(&mut self, cx: &mut Cx<'_>) {
         let Some(routes) = &mut self.routes else { return };
-        let Some(question) = routes.directory.question() else { return };
+        let question = routes.directory.question().or_else(|| routes.directory.overdue(cx.now));
+        let Some(question) = question else { return };
         if question.hidden {
             return self.ask_hidden(cx, &question);
         }
         let mut links: Vec<NodeId> = routes.linked();
-        links.sort_by_key(|node| self.nodes.lies(node));
-        let lies = links.first().map(|node| self.nodes.lies(node));
+        let lies = links.iter().map(|node| self.nodes.lies(node)).min();
         links.retain(|node| Some(self.nodes.lies(node)) == lies);
-        let place = usize::try_from(cx.rng.below(links.len() as u64)).unwrap_or(0);
-        let Some(&node) = links.get(place) else { return };
+        let Some(node) = routes.directory.best(links, &mut *cx.rng) else { return };
         let number = self.next_request();
         let request = request(number, vec![operation(&question, PAGE_BYTES)]);
         if self.send(cx, node, Class::Bulk, &request)
             && let Some(routes) = &mut self.routes
         {
-            routes.directory.asked(number, cx.now, Span::ZERO);
+            routes.directory.asked(number, node, cx.now);
         }
     }
 
@@ -168,7 +169,7 @@ impl Client {
         if self.dispatch(cx, &errand, &[]).is_ok()
             && let Some(routes) = &mut self.routes
         {
-            routes.directory.asked(number, cx.now, HIDDEN_TIME + extra);
+            routes.directory.asked_hidden(number, cx.now, HIDDEN_TIME + extra);
         }
     }
 
@@ -180,11 +181,13 @@ impl Client {
     pub(super) fn keys_came(&mut self, cx: &mut Cx<'_>, node: NodeId, reply: Reply) {
         self.nodes.heard(node);
         let Some(routes) = &mut self.routes else { return };
+        let number = reply.id;
         let mut outcomes = reply.outcomes.into_iter();
         let (Some(Outcome::HopKeys { keys, more }), None) = (outcomes.next(), outcomes.next())
         else {
-            return routes.directory.failed(cx.now);
+            return routes.directory.lost(number, cx.now);
         };
+        routes.directory.heard(&node);
         let context = (&*self.config.membership, &*self.config.verifier);
         let learned = routes.directory.answered(keys, more, context, cx.now, &mut *cx.rng);
         routes.stats.keys += learned.new as u64;
@@ -205,17 +208,18 @@ impl Client {
             return;
         }
         match ExitAnswer::decode_exact(content) {
-            Ok(ExitAnswer::Reply { reply }) => self.keys_came(cx, circuit.exit(), reply),
+            Ok(ExitAnswer::Reply { mut reply }) => {
+                reply.id = number;
+                self.keys_came(cx, circuit.exit(), reply);
+            }
             _ => self.keys_lost(cx, number),
         }
     }
 
     /// A question for keys was lost.
     pub(super) fn keys_lost(&mut self, cx: &mut Cx<'_>, number: u64) {
-        if let Some(routes) = &mut self.routes
-            && routes.directory.is_asked(number)
-        {
-            routes.directory.failed(cx.now);
+        if let Some(routes) = &mut self.routes {
+            routes.directory.lost(number, cx.now);
         }
     }
 

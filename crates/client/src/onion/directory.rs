@@ -4,7 +4,7 @@
 //! read as a whole. Of large ones a guard is asked for some parts drawn at random, and whatever part
 //! an exit is in is asked for over a path, of somebody who does not know who asks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_core::{Entropy, Epoch, List, NodeId, Span, Time, record};
 use session_crypto::Verifier;
@@ -32,6 +32,9 @@ const PAGES_MAX: usize = 64;
 
 /// Time for one answer.
 const ANSWER: Span = Span::from_secs(6);
+
+/// After so long the same is asked of somebody else, too; doubled with each who is asked.
+const PATIENCE: Span = Span::from_secs(1);
 
 /// Wait after a question that nobody answered, or an answer that was too little; doubled each time.
 const AGAIN_MIN: Span = Span::from_secs(1);
@@ -90,7 +93,10 @@ struct Asked {
     part: Part,
     after: Option<NodeId>,
     pages: usize,
-    number: u64,
+    /// Under which numbers, and of whom; of nobody that is known, where it went over a path.
+    out: Vec<(u64, Option<NodeId>)>,
+    /// When somebody else is asked, too.
+    patient_until: Time,
     until: Time,
 }
 
@@ -109,6 +115,8 @@ pub(crate) struct Directory {
     /// The part that is being read, and how far.
     reading: Option<(Part, Option<NodeId>, usize)>,
     asked: Option<Asked>,
+    /// Nodes that let us wait when they were last asked.
+    silent: BTreeSet<NodeId>,
     /// When to read again; at once, where it was never read.
     next: Option<Time>,
     read_at: Option<Time>,
@@ -269,17 +277,69 @@ impl Directory {
         Some(Question { bits, bucket, after, hidden })
     }
 
-    /// Notes that the question was asked under a number.
-    pub(crate) fn asked(&mut self, number: u64, now: Time, extra: Span) {
+    /// Returns the question that is out, if its answer takes so long that somebody else is asked,
+    /// too.
+    pub(crate) fn overdue(&mut self, now: Time) -> Option<Question> {
+        let asked = self.asked.as_ref()?;
+        if asked.part.hidden || now < asked.patient_until {
+            return None;
+        }
+        self.silent.extend(asked.out.iter().filter_map(|(_, node)| *node));
+        let (Part { bits, bucket, hidden }, after) = (asked.part, asked.after);
+        Some(Question { bits, bucket, after, hidden })
+    }
+
+    /// Returns who is asked best: of those that are not asked already, whoever answers.
+    pub(crate) fn best(&self, mut links: Vec<NodeId>, rng: &mut dyn Entropy) -> Option<NodeId> {
+        let out = self.asked.iter().flat_map(|asked| &asked.out);
+        let out: Vec<NodeId> = out.filter_map(|(_, node)| *node).collect();
+        links.retain(|node| !out.contains(node));
+        if links.iter().any(|node| !self.silent.contains(node)) {
+            links.retain(|node| !self.silent.contains(node));
+        }
+        links.get(usize::try_from(rng.below(links.len() as u64)).ok()?).copied()
+    }
+
+    /// Notes that the question was asked of a node under a number.
+    pub(crate) fn asked(&mut self, number: u64, node: NodeId, now: Time) {
         if let Some((part, after, pages)) = self.reading.take() {
-            let until = now + ANSWER + extra;
-            self.asked = Some(Asked { part, after, pages, number, until });
+            let (patient_until, until) = (now + PATIENCE, now + ANSWER);
+            let out = vec![(number, Some(node))];
+            self.asked = Some(Asked { part, after, pages, out, patient_until, until });
+        } else if let Some(asked) = &mut self.asked {
+            let wait = PATIENCE.as_millis() << asked.out.len().min(AGAIN_DOUBLINGS_MAX as usize);
+            asked.out.push((number, Some(node)));
+            (asked.patient_until, asked.until) = (now + Span::from_millis(wait), now + ANSWER);
+        }
+    }
+
+    /// Notes that the question was asked under a number over a path.
+    pub(crate) fn asked_hidden(&mut self, number: u64, now: Time, extra: Span) {
+        if let Some((part, after, pages)) = self.reading.take() {
+            let (patient_until, until) = (Time::MAX, now + ANSWER + extra);
+            let out = vec![(number, None)];
+            self.asked = Some(Asked { part, after, pages, out, patient_until, until });
         }
     }
 
     /// Tells whether a number is that of the question that is out.
     pub(crate) fn is_asked(&self, number: u64) -> bool {
-        self.asked.as_ref().is_some_and(|asked| asked.number == number)
+        self.asked.as_ref().is_some_and(|asked| asked.out.iter().any(|(it, _)| *it == number))
+    }
+
+    /// A link is gone. Where nobody else is asked what was asked there, it is asked anew at once.
+    pub(crate) fn went_down(&mut self, node: &NodeId) {
+        let Some(asked) = &mut self.asked else { return };
+        asked.out.retain(|(_, of)| of.as_ref() != Some(node));
+        if asked.out.is_empty() {
+            self.reading = Some((asked.part, asked.after, asked.pages));
+            self.asked = None;
+        }
+    }
+
+    /// Notes that a node answered.
+    pub(crate) fn heard(&mut self, node: &NodeId) {
+        self.silent.remove(node);
     }
 
     /// Takes an answer to the question that is out.
@@ -368,25 +428,36 @@ impl Directory {
         self.next = Some(now + Span::from_millis(wait));
     }
 
+    /// What was asked under a number came to nothing.
+    pub(crate) fn lost(&mut self, number: u64, now: Time) {
+        let Some(asked) = &mut self.asked else { return };
+        let of = asked.out.iter().find(|(it, _)| *it == number);
+        self.silent.extend(of.and_then(|(_, node)| *node));
+        asked.out.retain(|(it, _)| *it != number);
+        if asked.out.is_empty() {
+            self.failed(now);
+        }
+    }
+
     /// The question that is out, or the one that is next, came to nothing.
-    pub(crate) fn failed(&mut self, now: Time) {
+    fn failed(&mut self, now: Time) {
         (self.asked, self.reading) = (None, None);
         self.parts.clear();
         self.again(now);
     }
 
-    /// Gives a question up that nobody answered in time; tells whether there was one.
-    pub(crate) fn expire(&mut self, now: Time) -> bool {
-        let expired = self.asked.as_ref().is_some_and(|asked| asked.until <= now);
-        if expired {
+    /// Gives a question up that nobody answered in time.
+    pub(crate) fn expire(&mut self, now: Time) {
+        if let Some(asked) = self.asked.take_if(|asked| asked.until <= now) {
+            self.silent.extend(asked.out.iter().filter_map(|(_, node)| *node));
             self.failed(now);
         }
-        expired
     }
 
     /// Returns when an answer is overdue, or everything is to be read again.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.asked.as_ref().map(|asked| asked.until).or(self.next)
+        let asked = self.asked.as_ref();
+        asked.map(|asked| asked.patient_until.min(asked.until)).or(self.next)
     }
 }
 

@@ -400,6 +400,30 @@ fn a_directory_that_lies_can_only_withhold() {
 }
 
 #[test]
+fn a_guard_that_tells_no_keys_or_dies_over_the_question_costs_little() {
+    for seed in 0..20 {
+        let guard = guards(&acquainted(seed, 10, Mode::onion()))[0];
+        for dies in [false, true] {
+            let mut world = World::over(seed, 10, Mode::onion());
+            let guard = world.index(guard);
+            world.nodes[guard].twist = Some(Box::new(|_, reply| {
+                let tells = reply.outcomes.iter().any(|it| matches!(it, Outcome::HopKeys { .. }));
+                (!tells).then_some(reply)
+            }));
+            if dies {
+                world.command(store());
+                world.pass(Span::from_millis(100));
+                world.kill(guard);
+                world.pass(Span::from_secs(1));
+            }
+            let (result, took) = timed(&mut world, store());
+            stored(&result);
+            assert!(took < 2_500, "seed {seed}, it dies: {dies}: {took} ms");
+        }
+    }
+}
+
+#[test]
 fn keys_are_read_again_before_they_end() {
     let mut world = acquainted(1, 10, Mode::onion());
     for step in 0..60 {

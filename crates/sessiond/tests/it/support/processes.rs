@@ -16,7 +16,9 @@ use session_rpc::NetworkFile;
 use session_runtime::files::{self, Existing, SECRET_MODE};
 use session_runtime::key_file;
 use session_sdk::Network;
+
 use session_sdk::agent::Agent;
+use session_sdk::kept::GUARDS_FILE;
 use tempfile::TempDir;
 
 use super::{Asker, Node, Tap, batch, eventually, now, request, sessiond};
@@ -138,9 +140,12 @@ impl Processes {
             until: now() + Span::from_days(40),
         };
         let guards = GuardList { guards: List::new(guards.map(guard)).unwrap() };
-        let file = self.dir.path().join("guards");
+        // Nobody has told it how hops are.
+        let kept = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
+        let file = kept.join(GUARDS_FILE);
         files::write_atomic(&file, &guards.to_bytes(), SECRET_MODE, Existing::Replace).unwrap();
-        let nodes = Network::from_file(&self.file).unwrap().with_mode(Mode::onion(), Some(file));
+        let nodes = Network::from_file(&self.file).unwrap().with_mode(Mode::onion(), Some(kept));
+        assert_eq!(nodes.broken(), [""; 0]);
         Agent::start(Arc::new(account), &nodes).unwrap()
     }
 
