@@ -64,7 +64,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "NAME", env = "SESSION_PROFILE")]
     pub(crate) profile: Option<String>,
     /// How requests travel: direct, onion (over hops) or mix (over hops that wait, with cover);
-    /// onion:5 is over five hops. Without it, as 'session profile mode' has set, or direct.
+    /// onion:5 is over five hops. Without it, as 'session profile mode' has set, or onion.
     #[arg(long, global = true, value_name = "MODE", env = "SESSION_MODE")]
     pub(crate) mode: Option<Mode>,
     /// Tell others what was read here; they are told what was delivered in any case.

@@ -40,7 +40,7 @@ pub enum Mode {
 /// What clients do if nobody says otherwise.
 impl Default for Mode {
     fn default() -> Self {
-        Self::Direct
+        Self::onion()
     }
 }
 
