@@ -115,12 +115,8 @@ pub(crate) async fn make(home: &Home, account: NewAccount, plain: bool) -> Resul
 
 /// Publishes what others need to write first; without it they cannot, yet.
 async fn publish(home: &Home, session: &Session, out: Out) {
-    let published = async {
-        session.command(api::Command::Publish).await?;
-        session.sync_until_idle().await
-    };
     let patience = person::PUBLISH_PATIENCE + home.slack(person::PUBLISH_TRIPS);
-    match tokio::time::timeout(patience, published).await {
+    match tokio::time::timeout(patience, session.sync_until_idle()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => out.warn(&format!("not published, nobody can write to you yet: {error}")),
         Err(_) => out.warn("the network does not answer: nobody can write to you before it has"),

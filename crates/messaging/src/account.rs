@@ -46,7 +46,7 @@ pub(crate) use known::{Learned, learn, listing};
 pub(crate) use link::{add_device, link_legacy, revoke_device};
 pub use link::{arrived_link, linking, new_device};
 pub(crate) use manifest::{next_due, publish};
-pub(crate) use packages::{choose_packages, keep_shown_once, used_package};
+pub(crate) use packages::{choose_packages, keep_shown_once, published, used_package};
 
 /// Longest name of a device, in bytes: what a manifest has room for.
 pub const DEVICE_NAME_BYTES_MAX: usize = 64;

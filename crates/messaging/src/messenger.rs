@@ -220,6 +220,9 @@ impl Messenger {
         match outcome {
             Ok(stored) => {
                 self.outbox.done(cx, id, waiting.batch);
+                if waiting.purpose == Purpose::Published {
+                    account::published(cx, &self.outbox);
+                }
                 if let Purpose::Said { thread, id } = waiting.purpose {
                     let changed = thread::stored(cx.store, cx.now, thread, id, stored);
                     self.tell_status(cx, thread, changed);
@@ -343,6 +346,9 @@ impl Messenger {
 
     /// What was kept here to be said will not be.
     fn given_up(&self, cx: &mut Cx<'_>, purpose: Purpose) {
+        if purpose == Purpose::Published {
+            account::published(cx, &self.outbox);
+        }
         if let Purpose::Said { thread, id } = purpose {
             let changed = thread::failed(cx.store, thread, id);
             self.tell_status(cx, thread, changed);
@@ -449,6 +455,7 @@ impl Messenger {
             self.outbox.late_deadline(),
             self.marking.deadline(),
             self.groups.deadline(),
+            self.finder.deadline(),
             receipts::deadline(vault),
             thread::next_expiry(vault),
         ]
@@ -467,6 +474,7 @@ impl Messenger {
             let missing = self.admit(cx);
             self.admit_at = cx.now + if missing { ADMIT_PACE } else { ADMIT_CHECK };
         }
+        self.find_again(cx);
         self.seal_late(cx);
         self.outbox.fly(cx);
         let Self { groups, outbox, me, .. } = self;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use session_core::{
-    Blob, Decode as _, Digest, Domain, Encode as _, Entropy, InboxAddress, MessageId, Span, Time,
-    record,
+    Blob, Decode as _, Digest, Domain, Encode as _, Entropy, InboxAddress, List, MessageId, Span,
+    Time, record,
 };
 use session_crypto::{DsaPublicKey, RealVerifier, Signature, Verifier as _};
 use session_protocol::inbox::{BOXES, message_id};
@@ -38,6 +38,9 @@ const USED_HOLD: Span = Span::from_secs(24 * 3600);
 
 /// Longest key package.
 const KEY_PACKAGE_BYTES_MAX: usize = 1 << 14;
+
+/// Most packages of this device that wait to be deleted.
+const WITHDRAWN_MAX: usize = 256;
 
 /// Most packages of others that are remembered as used.
 const CHOSEN_MAX: usize = 4096;
@@ -83,6 +86,43 @@ record! {
         /// When its private half is erased.
         erase: Time,
     }
+}
+
+record! {
+    /// Packages that are deleted where they lie as soon as others lie there in their place: whoever
+    /// looks meanwhile must find some.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Withdrawn {
+        /// The mailbox.
+        directory: InboxAddress,
+        items: List<MessageId, WITHDRAWN_MAX>,
+        /// What waits in the outbox to lie there instead.
+        instead: List<u64, WITHDRAWN_MAX>,
+    }
+}
+
+impl Withdrawn {
+    fn key() -> Vec<u8> {
+        Table::Meta.key(&[b"account/withdrawn"])
+    }
+
+    /// Adds to what is noted; of too many the first ones stay until they expire.
+    fn note(vault: &mut dyn Vault, directory: InboxAddress, items: Vec<MessageId>, by: Vec<u64>) {
+        let noted = vault::load::<Self>(vault, &Self::key());
+        let noted = noted.filter(|it| it.directory == directory).unwrap_or_default();
+        let withdrawn = Self {
+            directory,
+            items: newest(noted.items.into_vec(), items),
+            instead: newest(noted.instead.into_vec(), by),
+        };
+        vault::save(vault, &Self::key(), &withdrawn);
+    }
+}
+
+fn newest<T>(mut all: Vec<T>, more: Vec<T>) -> List<T, WITHDRAWN_MAX> {
+    all.extend(more);
+    let skipped = all.len().saturating_sub(WITHDRAWN_MAX);
+    List::new(all.into_iter().skip(skipped).collect::<Vec<_>>()).expect("not more than the bound")
 }
 
 impl OwnPackage {
@@ -136,38 +176,59 @@ pub(super) fn replenish(
         }
     }
     let [one_time, last_resort] = fresh;
+    let (mut withdrawn, mut instead) = (Vec::new(), Vec::new());
     if last_resort == 0 {
-        withdraw(cx, &routes, |package| package.last_resort);
+        withdrawn.extend(withdraw(cx, &directory, |package| package.last_resort));
         vault::save(cx.store, &hits_key(), &0_u64);
-        offer(cx, outbox, me, kx, &routes, true);
+        instead.extend(offer(cx, outbox, me, kx, &routes, true));
     }
     if one_time < ONE_TIME_MIN {
         let all = force || one_time == 0;
-        withdraw(cx, &routes, |package| all && !package.last_resort);
+        withdrawn.extend(withdraw(cx, &directory, |package| all && !package.last_resort));
         for _ in one_time..ONE_TIME {
-            offer(cx, outbox, me, kx, &routes, false);
+            instead.extend(offer(cx, outbox, me, kx, &routes, false));
         }
+    }
+    if !withdrawn.is_empty() {
+        Withdrawn::note(cx.store, directory, withdrawn, instead);
     }
 }
 
-/// Withdraws packages and has them deleted where they lie.
-fn withdraw(cx: &mut Cx<'_>, routes: &Routes, which: impl Fn(&OwnPackage) -> bool) {
-    let mailbox = routes.directory();
-    let address = mailbox.address();
+/// Withdraws packages; returns what of them lies in a mailbox.
+fn withdraw(
+    cx: &mut Cx<'_>,
+    directory: &InboxAddress,
+    which: impl Fn(&OwnPackage) -> bool,
+) -> Vec<MessageId> {
     let mut ids = Vec::new();
     for (reference, mut package) in own(cx.store) {
         if package.offered && which(&package) {
             package.withdraw(cx.now);
             package.save(cx.store, &reference);
             // In a mailbox of before nobody looks any more.
-            ids.extend((package.directory == address).then_some(package.item));
+            ids.extend((package.directory == *directory).then_some(package.item));
         }
     }
-    if !ids.is_empty() {
+    ids
+}
+
+/// Something that the account publishes was stored, or never will be: packages are deleted for which
+/// others lie there now.
+pub(crate) fn published(cx: &mut Cx<'_>, outbox: &Outbox) {
+    let Some(withdrawn) = vault::load::<Withdrawn>(cx.store, &Withdrawn::key()) else { return };
+    if withdrawn.instead.iter().any(|id| outbox.waiting(cx.store, *id).is_some()) {
+        return;
+    }
+    cx.store.remove(&Withdrawn::key());
+    let Some(routes) = Routes::load(cx.store) else { return };
+    let mailbox = routes.directory();
+    if mailbox.address() == withdrawn.directory {
+        let ids = withdrawn.items.into_vec();
         cx.effects.push(Effect::Erase { rule: mailbox.rule(), erase: mailbox.erase, ids });
     }
 }
 
+/// Makes a package; returns under which number it waits to be stored.
 fn offer(
     cx: &mut Cx<'_>,
     outbox: &mut Outbox,
@@ -175,13 +236,11 @@ fn offer(
     kx: &dyn KeyAgreement,
     routes: &Routes,
     last_resort: bool,
-) {
+) -> Option<u64> {
     let mut doors = Doors { vault: cx.store, rng: cx.rng };
     // The library refuses only what we would never ask; without packages others wait for the next try.
-    let Ok((key_package, reference)) = kx.key_package(&mut doors, &me.key, &me.credential) else {
-        return;
-    };
-    let Ok(key_package) = Blob::new(key_package) else { return };
+    let (key_package, reference) = kx.key_package(&mut doors, &me.key, &me.credential).ok()?;
+    let key_package = Blob::new(key_package).ok()?;
     let expires = cx.now + LIFE;
     let statement = Statement { version: 1, device: me.device, last_resort, expires, key_package };
     let published = PublishedPackage::sign(me, statement, cx.rng);
@@ -200,7 +259,7 @@ fn offer(
     };
     package.save(cx.store, &reference);
     let to = Target { rule: mailbox.rule(), write: Some(mailbox.write), namespace: BOXES };
-    outbox.send(cx, Purpose::Published, to, LIFE, data);
+    Some(outbox.send(cx, Purpose::Published, to, LIFE, data))
 }
 
 /// Remembers a key package that is shown to nobody but whoever is asked to add this device again,

@@ -77,11 +77,13 @@ struct Person {
 struct World {
     swarm: Swarm,
     now: Time,
+    /// A mailbox, and how few items it held at any moment.
+    watched: Option<(Source, usize)>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { swarm: Swarm::default(), now: NOON }
+        Self { swarm: Swarm::default(), now: NOON, watched: None }
     }
 
     /// Runs one call of a device, and everything that it orders.
@@ -101,9 +103,13 @@ impl World {
                     Effect::Store { id, to, ttl, data } => {
                         self.swarm.put(self.now, &to, ttl, data);
                         outbox.done(&mut cx, id, None);
+                        published(&mut cx, outbox);
                     }
                     Effect::Erase { rule, ids, .. } => self.swarm.erase(&rule, &ids),
                     other => panic!("an account does not order {other:?}"),
+                }
+                if let Some((source, fewest)) = &mut self.watched {
+                    *fewest = self.swarm.read(self.now, source).len().min(*fewest);
                 }
             }
         }

@@ -5,18 +5,26 @@
 
 use std::collections::BTreeMap;
 
-use session_core::AccountId;
+use session_core::{AccountId, Span, Time};
 use session_protocol::manifest::SignedManifest;
 use session_protocol::request::Item;
 
 use super::Messenger;
 use super::api::{Effect, Error, NetFailure};
+use super::links;
 use crate::Cx;
 use crate::account;
 use crate::say::{DeviceId, GroupId};
 
 /// Searches at once; more wait.
 const SEARCHES_MAX: usize = 64;
+
+/// Whom something is to be said to, and who cannot be reached, is looked up again after so long;
+/// doubled each time.
+const TALK_AGAIN: Span = Span::from_secs(2);
+
+/// Most doublings of that: about half an hour.
+const TALK_DOUBLINGS_MAX: u32 = 10;
 
 /// Why an account is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +66,29 @@ struct Search {
 pub(super) struct Finder {
     searches: BTreeMap<AccountId, Search>,
     reads: BTreeMap<u64, AccountId>,
+    /// Those who could not be reached: how often in a row, and when they are looked up again.
+    again: BTreeMap<AccountId, (u32, Time)>,
+}
+
+impl Finder {
+    /// Notes that an account cannot be reached; tells whether that is new.
+    pub(super) fn unreached(&mut self, account: AccountId, now: Time) -> bool {
+        let (tries, at) = self.again.entry(account).or_default();
+        *at = now + Span::from_millis(TALK_AGAIN.as_millis() << *tries);
+        let new = *tries == 0;
+        *tries = (*tries + 1).min(TALK_DOUBLINGS_MAX);
+        new
+    }
+
+    /// Notes that a conversation with an account was begun.
+    pub(super) fn talks(&mut self, account: &AccountId) {
+        self.again.remove(account);
+    }
+
+    /// Returns when somebody is looked up again.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.again.values().map(|(_, at)| *at).min()
+    }
 }
 
 /// What was found for a goal.
@@ -191,6 +222,26 @@ impl Messenger {
         }
         for goal in goals {
             self.find(cx, account, goal);
+        }
+    }
+
+    /// Looks up again whom something still waits for, when it is time.
+    pub(super) fn find_again(&mut self, cx: &mut Cx<'_>) {
+        let again = &mut self.finder.again;
+        if again.values().all(|(_, at)| cx.now < *at) {
+            return;
+        }
+        let mut wanted = links::waited_for(cx.store);
+        wanted.extend(links::lost(cx.store));
+        again.retain(|account, _| wanted.contains(account));
+        let mut due = Vec::new();
+        for (account, (_, at)) in again.iter_mut().filter(|(_, (_, at))| *at <= cx.now) {
+            // Until the answer has come.
+            *at = Time::MAX;
+            due.push(*account);
+        }
+        for account in due {
+            self.find(cx, account, Goal::Talk);
         }
     }
 

@@ -87,11 +87,10 @@ impl Messenger {
                 commands::answer_to(cx, command, Err(error));
             }
             (Goal::Refresh, _) => {}
-            (Goal::Talk, Ok(found)) => {
-                if let Err(error) = self.begin_talk(cx, account, found) {
-                    self.give_up_talk(cx, account, &error);
-                }
-            }
+            (Goal::Talk, Ok(found)) => match self.begin_talk(cx, account, found) {
+                Ok(()) => self.finder.talks(&account),
+                Err(error) => self.give_up_talk(cx, account, &error),
+            },
             (Goal::Talk, Err(error)) => self.give_up_talk(cx, account, &error),
             (Goal::Add { group, tally }, Ok(found)) => {
                 let waiter =
@@ -111,9 +110,12 @@ impl Messenger {
         }
     }
 
-    /// The account cannot be reached now: what waits is kept, and tried with the next message or
-    /// after the next start.
+    /// The account cannot be reached now: what waits is kept, and tried again after a while, with the
+    /// next message, or after the next start.
     pub(super) fn give_up_talk(&mut self, cx: &mut Cx<'_>, account: AccountId, error: &Error) {
+        if !self.finder.unreached(account, cx.now) {
+            return;
+        }
         let what = format!("{error}; what you wrote waits");
         self.warn(cx, Warning::Refused { what });
         if let Some(thread) = thread::thread_of(cx.store, &Peer::Account { account }) {

@@ -38,6 +38,20 @@ fn twenty_for_one_use_and_one_of_last_resort() {
 }
 
 #[test]
+fn old_ones_lie_there_until_the_new_ones_do() {
+    let (mut world, _, mut bob) = pair();
+    let source = package_source(&newest(&bob, &bob.me.account));
+    let before: Vec<_> = offered(&world, &bob).iter().map(|item| item.id).collect();
+    world.watched = Some((source, usize::MAX));
+    world.publish(&mut bob, true);
+    let after: Vec<_> = offered(&world, &bob).iter().map(|item| item.id).collect();
+    assert_eq!(after.len(), ONE_TIME + 1);
+    assert!(after.iter().all(|id| !before.contains(id)));
+    let (_, fewest) = world.watched.expect("set above");
+    assert_eq!(fewest, ONE_TIME + 1, "whoever looks meanwhile finds as many as ever");
+}
+
+#[test]
 fn what_a_published_package_is_encoded_as() {
     let published = PublishedPackage {
         statement: Statement {

@@ -29,6 +29,21 @@ fn two_people_meet_and_talk() {
 }
 
 #[test]
+fn first_words_wait_for_whoever_has_published_nothing_yet() {
+    let mut world = World::new(1);
+    let bob = world.join(2);
+    world.devices[bob].offline = true;
+    let (alice, peer) = (world.peer(0), world.peer(bob));
+    world.text(0, peer, "hello bob").unwrap();
+    world.pass(Span::from_secs(60));
+    assert_eq!(world.warnings(0).len(), 1, "said once: {:?}", world.warnings(0));
+    world.devices[bob].offline = false;
+    // Looked up again a while after the last time, without anybody's doing.
+    world.pass(Span::from_secs(90));
+    assert_eq!(world.texts(bob, &alice), ["hello bob"], "{:?}", world.warnings(0));
+}
+
+#[test]
 fn many_messages_and_restarts_lose_nothing() {
     let mut world = World::new(2);
     let (alice, bob) = (world.peer(0), world.peer(1));
