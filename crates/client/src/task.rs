@@ -86,6 +86,12 @@ pub(crate) enum Wait {
 }
 
 impl Try {
+    /// A chance that begins now, of which nothing is due but its end.
+    pub(crate) const fn new(node: NodeId, since: Time, until: Time, wait: Wait) -> Self {
+        let [patient_until, resend_at] = [Time::MAX; 2];
+        Self { node, since, patient_until, until, resend_at, wait, goes_on: false }
+    }
+
     /// Returns the number of the request that it is to answer.
     pub(crate) const fn request(&self) -> Option<u64> {
         match self.wait {

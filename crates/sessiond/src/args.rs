@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use session_core::SwarmId;
+use session_network::limits::CLIENT_ONIONS;
 use session_rpc::address::{HostPort, Listen};
 use session_rpc::config::{self, Config};
 use session_rpc::network_file;
@@ -27,7 +28,7 @@ const MAX_SESSIONS: u64 = 100;
 const CLIENT_RATE: u32 = 500;
 /// Onion packets a second from one client connection: what a person's reading, sending and cover
 /// take, several times over.
-const ONION_RATE: u32 = 400;
+const ONION_RATE: u32 = CLIENT_ONIONS.per_second as u32;
 /// Onion packets taken in an epoch: 291 a second for an hour.
 const ONION_PACKETS: u64 = session_network::onion::TAGS_MAX as u64;
 /// Loopback unless asked otherwise: a node is not exposed by accident.

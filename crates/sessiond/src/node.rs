@@ -9,7 +9,7 @@ use session_connectors::Connectors;
 use session_core::{Entropy as _, Text};
 use session_crypto::{Identity, RealVerifier};
 use session_daemon::{Config, Daemon, relay};
-use session_network::limits::Budget;
+use session_network::limits::{Budget, CLIENT_ONIONS};
 use session_network::{ConnId, From, Rate, Role};
 use session_protocol::beacon::ONE_TIME_SECRETS;
 use session_protocol::{Checker, Membership, StaticMembership};
@@ -426,11 +426,11 @@ fn limits(settings: &Settings) -> session_network::Limits {
     }
 }
 
-/// Onion packets of one client connection: in a burst eight times as many.
+/// Onion packets of one client connection: in a burst as many times more as by default.
 fn onion_rate(per_second: Option<u32>) -> Rate {
     per_second.map_or(Rate::UNLIMITED, |rate| Rate {
         per_second: rate.into(),
-        burst: 8 * u64::from(rate),
+        burst: u64::from(rate) * (CLIENT_ONIONS.burst / CLIENT_ONIONS.per_second),
     })
 }
 

@@ -495,7 +495,7 @@ pub(crate) enum Profile {
     /// Say how requests of the profile travel, when --mode does not say otherwise; show it.
     #[command(after_help = "Modes:\n  \
         direct   to the nodes themselves: they see from where\n  \
-        onion    over three hops, none of which knows both who asks and what\n  \
+        onion    over three hops, none of which knows both who asks and what: the default\n  \
         mix      as onion; hops wait, and packets leave whether or not something is said\n\n\
         onion:5 and mix:2 are over another number of hops, 1 to 5.")]
     Mode {

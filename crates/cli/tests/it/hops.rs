@@ -24,7 +24,6 @@ fn letters_and_files_go_over_hops_and_a_dead_hop_stops_nobody() {
     let (alice, _) = network.person("alice");
     let (bob, bob_id) = network.person("bob");
     for person in [&alice, &bob] {
-        person.json(&["profile", "mode", "onion"]);
         assert_eq!(person.json(&["profile", "mode"])[0]["mode"], "onion:3");
     }
     let (careless, _) = network.person("careless");
@@ -102,13 +101,14 @@ fn people_talk_over_hops() {
     alice.json(&["chat", "send", &bob_id, "hello"]);
     read_until(&bob, is_text("hello"));
     bob.json(&["contact", "accept", &alice_id]);
-    for person in [&alice, &bob] {
-        person.json(&["profile", "mode", "onion"]);
-    }
-    alice.json(&["chat", "send", &bob_id, "over hops"]);
-    read_until(&bob, is_text("over hops"));
     bob.json(&["chat", "send", &alice_id, "and back"]);
     read_until(&alice, is_text("and back"));
+    for person in [&alice, &bob] {
+        assert!(person.home().join("guards").exists(), "it went over hops");
+        person.json(&["profile", "mode", "direct"]);
+    }
+    alice.json(&["chat", "send", &bob_id, "to the nodes themselves"]);
+    read_until(&bob, is_text("to the nodes themselves"));
 }
 
 #[test]

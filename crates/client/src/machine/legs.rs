@@ -63,10 +63,8 @@ impl Client {
         // A connection takes some round trips.
         let patience = Span::from_millis(self.config.limits.patience.as_millis() * 3 / 2);
         let until = cx.now + self.config.limits.try_time;
-        let (since, patient_until, wait) = (cx.now, cx.now + patience, Wait::Connection);
-        let resend_at = Time::MAX;
-        let goes_on = false;
-        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        let patient_until = cx.now + patience;
+        let trying = Try { patient_until, ..Try::new(node, cx.now, until, Wait::Connection) };
         self.give_chance(id, leg, trying);
         self.nodes.used(node, cx.now);
         let input = session_network::Input::Connect { node };
@@ -166,9 +164,8 @@ impl Client {
         let patience = self.patience(&node) + transfer_time(bytes + expected, USUAL_LINK);
         let until = cx.now + self.config.limits.try_time + transfer_time(bytes, SLOWEST_LINK);
         let wait = Wait::Answer { request: number, sent };
-        let (since, patient_until, resend_at) = (cx.now, cx.now + patience, Time::MAX);
-        let goes_on = false;
-        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        let patient_until = cx.now + patience;
+        let trying = Try { patient_until, ..Try::new(node, cx.now, until, wait) };
         self.give_chance(id, leg, trying);
     }
 

@@ -91,10 +91,7 @@ impl Client {
         }
         self.seek_paths(cx, Some(node));
         // Whose fault it is that there is no path is not known: the task's time is all that counts.
-        let (since, wait) = (cx.now, task::Wait::Connection);
-        let [patient_until, until, resend_at] = [Time::MAX; 3];
-        let goes_on = false;
-        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        let trying = Try::new(node, cx.now, Time::MAX, task::Wait::Connection);
         self.give_chance(id, leg, trying);
     }
 
@@ -151,10 +148,12 @@ impl Client {
         self.stats.requests += 1;
         self.requests.insert(number, (id, leg));
         let wait = task::Wait::Answer { request: number, sent };
-        let (since, patient_until) = (cx.now, cx.now + patience);
-        let resend_at = since + Span::from_millis(patience.as_millis() * 3 / 2);
-        let goes_on = true;
-        let trying = Try { node, since, patient_until, until, resend_at, wait, goes_on };
+        let trying = Try {
+            patient_until: cx.now + patience,
+            resend_at: cx.now + Span::from_millis(patience.as_millis() * 3 / 2),
+            goes_on: true,
+            ..Try::new(node, cx.now, until, wait)
+        };
         self.give_chance(id, leg, trying);
     }
 

@@ -92,11 +92,16 @@ impl Mode {
         }
     }
 
+    /// Returns how long the hops let a request and its answer wait, on average.
+    #[must_use]
+    pub const fn delay_of_hops(&self) -> Span {
+        Span::from_millis(self.delay().as_millis() * self.hops() as u64 * 2)
+    }
+
     /// Returns how long a request and its answer take on average because of what is waited on purpose.
     #[must_use]
     pub fn round_trip(&self) -> Span {
-        let hops = self.delay().as_millis() * u64::from(self.hops()) * 2;
-        Span::from_millis(hops) + self.every().unwrap_or_default()
+        self.delay_of_hops() + self.every().unwrap_or_default()
     }
 
     /// Returns how many bytes of packets leave in a second whatever is said; about as many come back.

@@ -129,19 +129,23 @@ impl Memory {
         self.paths.iter().cloned().collect()
     }
 
+    fn sorted(&self) -> Vec<Span> {
+        let mut sorted: Vec<Span> = self.round_trips.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted
+    }
+
     /// Returns what nine of ten answers did not take longer than; not more than three times what half
     /// of them took, so that a few that were lost at first do not make everybody else patient.
     pub(super) fn usual(&self) -> Option<Span> {
-        let mut sorted: Vec<Span> = self.round_trips.iter().copied().collect();
-        sorted.sort_unstable();
+        let sorted = self.sorted();
         let last = sorted.len().checked_sub(1)?;
         let (nine_of_ten, half) = (sorted[last * 9 / 10], sorted[last / 2]);
         Some(nine_of_ten.min(Span::from_millis(half.as_millis().max(1) * 3)))
     }
 
     pub(super) fn measured(&self) -> Option<Measured> {
-        let mut sorted: Vec<Span> = self.round_trips.iter().copied().collect();
-        sorted.sort_unstable();
+        let sorted = self.sorted();
         let count = sorted.len();
         let median = *sorted.get(count / 2)?;
         let p99 = *sorted.get((count * 99 / 100).min(count.checked_sub(1)?))?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_core::{Entropy, Epoch, NodeId, Span, Time};
-use session_network::limits::CLIENT_ONIONS;
+use session_network::limits::{CLIENT_ONIONS, onion_weight};
 use session_network::onion::{Cover, HOPS_MAX, Order, Packet, Path, Service, Size};
 use session_network::{Bucket, Rate};
 use session_protocol::Membership;
@@ -296,13 +296,13 @@ impl Routes {
 
     fn takes(&self, guard: &NodeId, size: Size, now: Time) -> bool {
         let budget = self.budgets.get(guard).copied();
-        budget.is_none_or(|mut budget| budget.take(RATE, now, weight(size)).is_ok())
+        budget.is_none_or(|mut budget| budget.take(RATE, now, onion_weight(size.bytes())).is_ok())
     }
 
     fn spend(&mut self, guard: &NodeId, size: Size, now: Time) {
         if let Some(budget) = self.budgets.get_mut(guard) {
             // There is enough: whoever made the path has looked.
-            let _ = budget.take(RATE, now, weight(size));
+            let _ = budget.take(RATE, now, onion_weight(size.bytes()));
         }
     }
 
@@ -511,8 +511,7 @@ impl Routes {
 
     /// Returns what hops and the queue add to a request and its answer on average.
     pub(crate) fn expected_delay(&self) -> Span {
-        let hops = self.mode.delay().as_millis() * u64::from(self.mode.hops()) * 2;
-        self.pace.as_ref().map_or(Span::ZERO, Pace::wait) + Span::from_millis(hops)
+        self.pace.as_ref().map_or(Span::ZERO, Pace::wait) + self.mode.delay_of_hops()
     }
 
     /// Notes when guards and keys are looked at again, where they matter at all.
@@ -546,11 +545,6 @@ impl Routes {
             stats: self.stats,
         }
     }
-}
-
-// In small packets, as nodes count.
-fn weight(size: Size) -> u64 {
-    (size.bytes() / Size::Small.bytes()) as u64
 }
 
 fn fitting(map: &Map) -> usize {

@@ -59,29 +59,32 @@ impl Conn {
     }
 
     pub(super) fn send(&self, class: Class, frame: Bytes) -> Result<(), SendError> {
-        let size = frame.len();
         if class == Class::Datagram {
             return self.send_datagram(frame);
         }
-        if size > FRAME_BYTES_MAX {
-            return Err(SendError::TooLarge { size, limit: FRAME_BYTES_MAX });
+        let sent = self.queued(class, frame, Queue::push);
+        if let Err(SendError::QueueFull { class, waiting }) = sent {
+            self.close(CloseReason::QueueFull { class, waiting });
         }
-        self.queue(class).push(frame).map_err(|refused| match refused {
-            Refused::Closed => SendError::NotConnected(self.id),
-            Refused::Full { waiting } => {
-                self.close(CloseReason::QueueFull { class, waiting });
-                SendError::QueueFull { class, waiting }
-            }
-        })
+        sent
     }
 
     /// Sends a frame of a stream that may be lost, while no more than half of its queue is taken.
     pub(super) fn offer(&self, class: Class, frame: Bytes) -> Result<(), SendError> {
+        self.queued(class, frame, Queue::offer)
+    }
+
+    fn queued(
+        &self,
+        class: Class,
+        frame: Bytes,
+        put: impl FnOnce(&Queue, Bytes) -> Result<(), Refused>,
+    ) -> Result<(), SendError> {
         let size = frame.len();
         if size > FRAME_BYTES_MAX {
             return Err(SendError::TooLarge { size, limit: FRAME_BYTES_MAX });
         }
-        self.queue(class).offer(frame).map_err(|refused| match refused {
+        put(self.queue(class), frame).map_err(|refused| match refused {
             Refused::Closed => SendError::NotConnected(self.id),
             Refused::Full { waiting } => SendError::QueueFull { class, waiting },
         })

@@ -10,7 +10,7 @@ use session_runtime::quic::{
 use tokio::time::timeout;
 
 use crate::classical::stranger;
-use crate::harness::{Node, PATIENCE, connect, loopback, node};
+use crate::harness::{Connected, Node, PATIENCE, connect, loopback, node};
 
 /// Opens a stream with `bytes` on it.
 async fn opened(connection: &Connection, bytes: &[u8]) -> SendStream {
@@ -159,14 +159,18 @@ async fn garbage_on_the_port_disturbs_nobody() {
     lives(&mut server).await;
 }
 
+/// Returns a writer, and a reader that takes in one frame until it is asked for events.
+async fn slow(options: Options) -> (Node, Node, Connected) {
+    let mut reader = Node::new(Options { received_bytes_max: FRAME_BYTES_MAX, ..options });
+    let mut writer = node();
+    let (out, _) = connect(&mut writer, &mut reader).await;
+    (writer, reader, out)
+}
+
 /// The peer's application never asks for events, so its endpoint stops reading.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_cut_off_and_memory_stays_bounded() {
-    let mut options = Options::new(loopback());
-    options.received_bytes_max = FRAME_BYTES_MAX;
-    let mut reader = Node::new(options);
-    let mut writer = node();
-    let (out, _) = connect(&mut writer, &mut reader).await;
+    let (mut writer, mut reader, out) = slow(Options::new(loopback())).await;
     let frame = bytes::Bytes::from(vec![0; 256 << 10]);
     let mut sent = 0;
     let refused = loop {
@@ -189,11 +193,7 @@ async fn a_slow_reader_is_cut_off_and_memory_stays_bounded() {
 /// What may be lost is, and the slow reader stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_may_be_lost_cut_nobody_off() {
-    let mut options = Options::new(loopback());
-    options.received_bytes_max = FRAME_BYTES_MAX;
-    let mut reader = Node::new(options);
-    let mut writer = node();
-    let (out, _) = connect(&mut writer, &mut reader).await;
+    let (writer, _reader, out) = slow(Options::new(loopback())).await;
     let frame = bytes::Bytes::from(vec![0; 256 << 10]);
     let mut dropped = 0;
     for _ in 0..200 {
@@ -216,12 +216,8 @@ async fn frames_that_may_be_lost_cut_nobody_off() {
 /// A reader that is merely slow loses nothing: the writer is held back by the windows.
 #[tokio::test(flavor = "multi_thread")]
 async fn back_pressure_loses_no_stream_frame() {
-    let mut options = Options::new(loopback());
-    options.events_max = 1;
-    options.received_bytes_max = FRAME_BYTES_MAX;
-    let mut reader = Node::new(options);
-    let mut writer = node();
-    let (out, _) = connect(&mut writer, &mut reader).await;
+    let (writer, mut reader, out) =
+        slow(Options { events_max: 1, ..Options::new(loopback()) }).await;
     let frames = BULK_BYTES_MAX / FRAME_BYTES_MAX;
     for nth in 0..frames {
         writer.quic.send(out.conn, Class::Bulk, vec![nth as u8; FRAME_BYTES_MAX]).unwrap();
