@@ -112,19 +112,25 @@ impl Kept {
         self.losses >= LOSSES_FAILING
     }
 
-    // A node that died is noticed by its packets long before its link ends.
-    fn is_stalled(&self, now: Time) -> bool {
+    // A node that died is noticed by its packets long before its link ends; sooner, if nothing comes
+    // back over anybody's.
+    fn is_stalled(&self, nobody_answers: bool, now: Time) -> bool {
+        let least = if nobody_answers { LATE_MAX } else { STALLED_MIN };
         let long = now.since(self.late_since) >= STAND_IN_AFTER;
-        self.late >= STALLED_MIN && long && now.since(self.late_at) < LATE_FOR
+        self.late >= least && long && self.is_late(now)
+    }
+
+    fn is_late(&self, now: Time) -> bool {
+        self.late > 0 && now.since(self.late_at) < LATE_FOR
     }
 
     fn is_down_for(&self, span: Span, now: Time) -> bool {
         self.down_since.is_some_and(|since| now.since(since) >= span)
     }
 
-    fn is_missing(&self, patience: Span, now: Time) -> bool {
+    fn is_missing(&self, patience: Span, nobody_answers: bool, now: Time) -> bool {
         let down = self.missing_since.is_some() || self.is_down_for(patience, now);
-        down || self.is_failing() || self.is_stalled(now)
+        down || self.is_failing() || self.is_stalled(nobody_answers, now)
     }
 
     fn is_gone(&self, now: Time) -> bool {
@@ -175,8 +181,13 @@ impl Guards {
     /// Tells whether a node is a guard that cannot be reached: as a hop it is likely gone, too.
     pub(crate) fn is_missing(&self, node: &NodeId, now: Time) -> bool {
         let missing = |kept: &&Kept| kept.guard.node == *node && !kept.up;
-        let kept = self.list.iter().find(missing);
-        kept.is_some_and(|it| it.is_missing(STAND_IN_ALONE_AFTER, now))
+        let (kept, nobody) = (self.list.iter().find(missing), self.nobody_answers(now));
+        kept.is_some_and(|it| it.is_missing(STAND_IN_ALONE_AFTER, nobody, now))
+    }
+
+    /// Tells whether the last packets over all links are late.
+    fn nobody_answers(&self, now: Time) -> bool {
+        self.list.iter().filter(|kept| kept.up).all(|kept| kept.is_late(now))
     }
 
     /// Tells whether others are missing than when this was last asked. Where no link stands, it is
@@ -228,6 +239,7 @@ impl Guards {
         // One is enough to go on with; the search for the second one may take longer.
         let alone = !self.list.iter().any(|kept| kept.up);
         let patience = if alone { STAND_IN_ALONE_AFTER } else { STAND_IN_AFTER };
+        let nobody = self.nobody_answers(now);
         let mut wanted = Vec::new();
         let mut hopeful = 0;
         let mut place = 0;
@@ -235,7 +247,7 @@ impl Guards {
             if place == self.list.len() && !self.draw(map, now, rng) {
                 break;
             }
-            hopeful += usize::from(!self.list[place].is_missing(patience, now));
+            hopeful += usize::from(!self.list[place].is_missing(patience, nobody, now));
             wanted.push(self.list[place].guard.node);
             place += 1;
         }
@@ -340,11 +352,11 @@ impl Guards {
         replaced
     }
 
-    /// Returns those that packets can be given to, the preferred ones first; whoever loses everything
-    /// is asked only if there is nobody else.
-    pub(crate) fn up(&self) -> Vec<NodeId> {
+    /// Returns those that packets can be given to, the preferred ones first; whoever loses everything,
+    /// or does not answer, is asked only if there is nobody else.
+    pub(crate) fn up(&self, now: Time) -> Vec<NodeId> {
         let mut up: Vec<&Kept> = self.list.iter().filter(|kept| kept.up).collect();
-        up.sort_by_key(|kept| kept.is_failing());
+        up.sort_by_key(|kept| (kept.is_failing(), kept.is_stalled(true, now)));
         up.into_iter().take(GUARDS).map(|kept| kept.guard.node).collect()
     }
 
@@ -426,10 +438,10 @@ mod tests {
         assert_eq!(guards.iter().count(), GUARDS_KEPT_MAX);
         let last = guards.iter().last().unwrap().0.node;
         guards.came_up(&last, at(300));
-        assert_eq!(guards.up(), [last]);
+        assert_eq!(guards.up(at(300)), [last]);
         guards.came_up(&first[0], at(301));
         guards.came_up(&first[1], at(302));
-        assert_eq!(guards.up(), first, "stand-ins are not used any more");
+        assert_eq!(guards.up(at(302)), first, "stand-ins are not used any more");
         assert_eq!(guards.wanted(&map, at(303), &mut rng), first);
     }
 
@@ -449,7 +461,7 @@ mod tests {
         guards.came_up(&second, at(1_601));
         let anew = (0..LOSSES_FAILING).filter(|_| guards.lost(&second, at(1_700))).count();
         assert_eq!(anew, 2, "the link is made anew now and again");
-        assert_eq!(guards.up()[0], first[0]);
+        assert_eq!(guards.up(at(1_700))[0], first[0]);
         assert!(guards.replace(at(2_299)).is_empty());
         assert_eq!(guards.replace(at(2_300)), [second]);
     }

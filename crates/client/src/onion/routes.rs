@@ -248,7 +248,7 @@ impl Routes {
 
     /// Says what is missing for a packet to a node; nothing, where one can be tried.
     pub(crate) fn missing(&self, exit: &NodeId, now: Time) -> Option<Unready> {
-        let mut starts = self.starts(exit);
+        let mut starts = self.starts(exit, now);
         if !self.directory.has(exit, now) {
             return Some(if starts.is_empty() { Unready::NoGuard } else { Unready::NoKey });
         }
@@ -258,7 +258,7 @@ impl Routes {
             return Some(Unready::NoKey);
         }
         if starts.is_empty() {
-            let other = self.guards.up().iter().any(|guard| *guard != *exit);
+            let other = self.guards.up(now).iter().any(|guard| *guard != *exit);
             return Some(if other { self.too_few(now) } else { Unready::NoGuard });
         }
         let epochs = self.directory.epochs(now);
@@ -285,11 +285,11 @@ impl Routes {
     }
 
     /// Returns whom a packet to a node can be given to.
-    fn starts(&self, exit: &NodeId) -> Vec<NodeId> {
+    fn starts(&self, exit: &NodeId, now: Time) -> Vec<NodeId> {
         if self.hops() == 1 {
             return self.links.iter().filter(|node| *node == exit).copied().collect();
         }
-        let mut guards = self.guards.up();
+        let mut guards = self.guards.up(now);
         guards.retain(|guard| self.map.fit(guard, exit));
         guards
     }
@@ -315,7 +315,7 @@ impl Routes {
         now: Time,
         rng: &mut dyn Entropy,
     ) -> Result<(Path, Vec<NodeId>), Unready> {
-        let mut starts = self.starts(&exit);
+        let mut starts = self.starts(&exit, now);
         let linked = !starts.is_empty();
         starts.retain(|guard| self.takes(guard, size, now));
         if linked && starts.is_empty() {

@@ -566,6 +566,29 @@ fn a_guard_that_drops_everything_is_passed_by_and_replaced() {
 }
 
 #[test]
+fn guards_that_all_die_at_once_are_stood_in_for_within_seconds() {
+    for seed in 0..20 {
+        for vanish in [false, true] {
+            let mut world = acquainted(seed, 11, Mode::onion());
+            let dead: Vec<usize> = guards(&world).iter().map(|node| world.index(*node)).collect();
+            for node in dead {
+                if vanish { world.vanish(node) } else { world.kill(node) }
+            }
+            let (result, took) = timed(&mut world, store());
+            stored(&result);
+            // A link that ends tells at once what silence tells only after a while.
+            let limit = if vanish { 7_000 } else { 2_000 };
+            assert!(took < limit, "seed {seed}, silently: {vanish}: {took} ms");
+            for _ in 0..3 {
+                let (result, took) = timed(&mut world, store());
+                stored(&result);
+                assert!(took < 1_500, "seed {seed}, silently: {vanish}, later: {took} ms");
+            }
+        }
+    }
+}
+
+#[test]
 fn where_everybody_is_gone_no_guard_is_replaced() {
     let mut world = acquainted(3, 10, Mode::onion());
     let before = guards(&world);

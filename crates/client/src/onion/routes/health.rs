@@ -92,7 +92,7 @@ impl Routes {
     pub(crate) fn without_suspects(&self, nodes: Vec<NodeId>, now: Time) -> Vec<NodeId> {
         let is_well = |node: &NodeId| !self.is_doubtful(Role::Exit, node, now);
         let is_near = |node: &NodeId| {
-            self.hops() == 1 || self.starts(node).iter().any(|it| self.guards.is_well(it, now))
+            self.hops() == 1 || self.starts(node, now).iter().any(|it| self.guards.is_well(it, now))
         };
         let nodes = those(nodes, is_well);
         those(nodes, is_near)
@@ -103,7 +103,7 @@ impl Routes {
         let late = self.circuits.late(now);
         for hops in &late {
             // Behind a guard that loses packets, while another one does not, nobody else is to blame.
-            let others = self.guards.up();
+            let others = self.guards.up(now);
             let better = others.iter().any(|guard| self.guards.is_well(guard, now));
             if self.guards.is_well(&hops[0], now) || !better {
                 self.blame.lost(hops, self.map.len(), now);
