@@ -239,11 +239,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Those of a network that people look at; with nodes that lie, misses cost so much that one
-    /// need not wait long.
-    pub(crate) fn new(epoch: Option<Span>, lying: bool) -> Self {
+    /// Those of a network that people look at; where misses are `dear`, one need not wait long to see
+    /// who misses pay.
+    pub(crate) fn new(epoch: Option<Span>, dear: bool) -> Self {
         let epoch = epoch.unwrap_or(EPOCH);
-        Self { epoch, penalty_bps: if lying { PENALTY_BPS_DEAR } else { PENALTY_BPS } }
+        Self { epoch, penalty_bps: if dear { PENALTY_BPS_DEAR } else { PENALTY_BPS } }
     }
 }
 
